@@ -1,0 +1,204 @@
+"""What a node carries beside its sources: one small frozen class for each operation that needs one.
+
+Equality of args is equality of what they select; source lines are not part of it. Constants compare by bits, so that
+0.0 and -0.0 differ and a NaN equals itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from .dim import Size
+from .dtype import DType
+
+Scalar = int | float | bool
+ReduceKind = Literal["add", "mul", "max", "min", "and", "or"]
+
+
+class Arg:
+    """The base of every arg."""
+
+    __slots__ = ()
+
+
+class Constant(Arg):
+    """The value of a CONST, already of the node's category: bool, int or float."""
+
+    __slots__ = ("value", "key")
+
+    def __init__(self, value: Scalar) -> None:
+        self.value = value
+        self.key: object = value
+        if value == 0 and isinstance(value, float):
+            self.key = math.copysign(0.5, value)  # no other way to tell 0.0 from -0.0 by ==
+        elif value != value:
+            self.key = "nan"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Constant)
+            and self.key == other.key
+            and type(self.value) is type(other.value)
+            and (self.value == other.value or self.key == "nan")
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Constant({self.value!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot(Arg):
+    """ARGUMENT, BUFFER: which argument or buffer of the plan, from 0 each."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Axis(Arg):
+    """IOTA, GATHER: the axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Axes(Arg):
+    """PERMUTE: the source axis of each result axis. FLIP: the axes that run backwards."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Padding(Arg):
+    """PAD: elements added before, after and between, for each axis (no negative numbers), all of them `value`."""
+
+    before: tuple[Size, ...]
+    after: tuple[Size, ...]
+    between: tuple[int, ...]
+    value: Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Region(Arg):
+    """SHRINK, UPDATE: element i of the region is element start + step * i, on each axis; steps are positive."""
+
+    starts: tuple[Size, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows(Arg):
+    """WINDOW, FOLD: for each axis in `axes`, the size of a window, and the distances between windows and inside one.
+
+    WINDOW of (..., n, ...) has n -> (n - dilation * (size - 1) - 1) // stride + 1 on each axis, then one new last axis of `size` for
+    each, in the order of `axes`. FOLD takes that shape back to node.shape.
+    """
+
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction(Arg):
+    """REDUCE: the operation, the axes (sorted, non-negative), and the dtype that partial results have."""
+
+    kind: ReduceKind
+    axes: tuple[int, ...]
+    accumulate: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Scan(Arg):
+    """SCAN: the operation, the axis, and the dtype of the running result."""
+
+    kind: ReduceKind
+    axis: int
+    accumulate: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter(Arg):
+    """SCATTER: the axis that the index selects, and how a value meets what is there ("set": the last one wins)."""
+
+    axis: int
+    kind: Literal["set", "add", "mul", "max", "min"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grad(Arg):
+    """GRAD: its sources are `roots` roots, as many cotangents, then the targets.
+
+    `boundary` says of each target whether gradients end there (True) or also flow on through it to others.
+    """
+
+    roots: int
+    boundary: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Element(Arg):
+    """ELEMENT: which result."""
+
+    index: int
+
+
+Attribute = int | float | bool | str | None | tuple[int, ...] | Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Arg):
+    """CALL, EXTERN: a registered name and its attributes, sorted by name."""
+
+    name: str
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+
+    def get(self, name: str) -> Attribute:
+        return dict(self.attributes)[name]
+
+
+# --- loop stratum
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel(Arg):
+    """KERNEL: its name, and how many of its sources are params; the rest are statements."""
+
+    name: str
+    params: int
+
+
+@dataclass(frozen=True, slots=True)
+class Param(Arg):
+    """PARAM: `in`, `out`, `inout` are buffers of node.shape; `number` is a scalar of node.dtype; `dim` an int64 variable."""
+
+    name: str
+    role: Literal["in", "out", "inout", "number", "dim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Arg):
+    """INDEX, LOCAL: its name, unique in the kernel."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Arg):
+    """LOOP: the step, and what the iterations may do: `parallel` ones are independent, `unroll` is written out."""
+
+    step: int = 1
+    kind: Literal["serial", "parallel", "unroll"] = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Arg):
+    """CHECK: the exception's type and text when the condition is false."""
+
+    error: Literal["IndexError", "RuntimeError", "ZeroDivisionError"]
+    text: str

@@ -1,0 +1,126 @@
+"""Rule tables and the engine that applies them.
+
+A table maps an operation to functions; a pass is a table (or a named function) from nodes to nodes. The engine walks without
+recursion, rewrites each node once whatever the number of its readers, and counts how often each rule fired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from .node import Node
+from .op import Op
+
+Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Rule:
+    """One rule of a table: its name, its function, and how often it gave a result."""
+
+    name: str
+    function: Callable[..., Any]
+    hits: int = 0
+
+
+@dataclass(slots=True)
+class RuleTable(Generic[Result]):
+    """Rules by operation, tried in the order they were written. Every table is in `TABLES`, for the tests of coverage."""
+
+    name: str
+    rules: dict[object, list[Rule]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name in TABLES:
+            raise ValueError(f"a rule table named {self.name!r} exists")
+        TABLES[self.name] = self
+
+    def rule(self, *keys: Op | str) -> Callable[[Function], Function]:
+        """Register a function for the operations `keys` (for composites and externs, their names)."""
+
+        def register(function: Function) -> Function:
+            rule = Rule(function.__name__, function)
+            for key in keys:
+                self.rules.setdefault(key, []).append(rule)
+            return function
+
+        return register
+
+    def __call__(self, key: Op | str, *args: Any) -> Result | None:
+        """The first result that is not None of the rules for `key`."""
+        for rule in self.rules.get(key, ()):
+            result: Result | None = rule.function(*args)
+            if result is not None:
+                rule.hits += 1
+                return result
+        return None
+
+    def all_rules(self) -> list[Rule]:
+        """Every rule, each once."""
+        return list({id(rule): rule for rules in self.rules.values() for rule in rules}.values())
+
+
+TABLES: dict[str, RuleTable[Any]] = {}
+"""Every rule table by name."""
+
+
+def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
+    """Apply `table` everywhere, sources first, until no rule gives a result.
+
+    A result is rewritten in its turn, so a rule may build nodes that other rules improve; rules must make progress.
+    A new node without a site takes that of the node it replaces.
+    """
+    done: dict[int, Node] = {}
+    keep: list[Node] = []  # ids stay unique while their nodes live
+    stack: list[Node] = list(reversed(roots))
+    waiting: dict[int, Node] = {}  # a node whose replacement is being rewritten -> the replacement
+    while stack:
+        node = stack[-1]
+        if id(node) in done:
+            stack.pop()
+            continue
+        replacement = waiting.get(id(node))
+        if replacement is not None:
+            done[id(node)] = done[id(replacement)]
+            stack.pop()
+            continue
+        pending = [source for source in node.src if id(source) not in done]
+        if pending:
+            stack.extend(reversed(pending))
+            continue
+        src = tuple(done[id(source)] for source in node.src)
+        current = node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+        if current is not node:
+            keep.append(current)
+        result = table(current.op, current)
+        if result is None or result is current:
+            done[id(node)] = current
+            done[id(current)] = current
+            stack.pop()
+            continue
+        if result.site is None:
+            result.site = node.site
+        keep.append(result)
+        waiting[id(node)] = result
+        stack.append(result)
+    return [done[id(root)] for root in roots]
+
+
+def share(roots: Sequence[Node]) -> list[Node]:
+    """Hash-cons: equal nodes become one. After gradients are expanded only, when identity no longer matters."""
+    canonical: dict[object, Node] = {}
+    done: dict[int, Node] = {}
+    from .node import postorder
+
+    for node in postorder(roots):
+        src = tuple(done[id(source)] for source in node.src)
+        key = (node.op, tuple(id(s) for s in src), node.arg, node.dtype, node.shape, node.place)
+        found = canonical.get(key)
+        if found is None:
+            found = node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+            canonical[key] = found
+        done[id(node)] = found
+    return [done[id(root)] for root in roots]
