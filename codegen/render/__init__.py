@@ -1,0 +1,1 @@
+"""Renderers: a kernel of the loop stratum as text of another language."""

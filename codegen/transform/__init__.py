@@ -1,0 +1,1 @@
+"""Transforms of a kernel, one file each: check, build, replace."""

@@ -1,0 +1,1 @@
+"""Devices, memory, plans: running what the compiler made."""

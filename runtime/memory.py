@@ -1,0 +1,204 @@
+"""Buffers, and the pool that keeps their pages.
+
+Writing into fresh pages costs five times as much as writing into pages the process already owns, so memory that a buffer
+gives up waits here, by size class, for the next buffer of that class. In: sizes in bytes. Out: `Buffer`s, whose finaliser
+brings their block back. Every mapping is kept alive by the blocks cut from it alone: when the last one is dropped, the
+pages go back to the system.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+"""The least alignment of an address in bytes: a cache line, and the widest vector."""
+SMALL = 1 << 18
+"""Blocks up to this size are cut from shared mappings; larger ones have a mapping each."""
+CHUNK = 1 << 20
+HUGE_PAGE = 1 << 21
+
+
+class Buffer:
+    """Memory of a device: `nbytes` bytes at `address`, kept alive by `owner`. Memory from outside has this very class."""
+
+    __slots__ = ("device", "nbytes", "address", "owner", "__weakref__")
+
+    def __init__(self, device: str, nbytes: int, address: int, owner: Any) -> None:
+        self.device = device
+        self.nbytes = nbytes
+        self.address = address
+        self.owner = owner
+
+    @property
+    def external(self) -> bool:
+        """Whether someone else owns the memory and can see what is written to it."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.nbytes} bytes @{self.device}>"
+
+
+class PooledBuffer(Buffer):
+    """Memory that goes back to `pool` when nothing refers to the buffer any more."""
+
+    __slots__ = ("pool", "size")
+
+    def __init__(
+        self, device: str, nbytes: int, address: int, owner: Any, pool: Pool, size: int
+    ) -> None:
+        self.device = device
+        self.nbytes = nbytes
+        self.address = address
+        self.owner = owner
+        self.pool = pool
+        self.size = size
+
+    @property
+    def external(self) -> bool:
+        return False
+
+    def __del__(self) -> None:
+        self.pool.give(self.size, self.address, self.owner)
+
+
+def size_class(nbytes: int) -> int:
+    """The size of the block that holds `nbytes`: four classes to each power of two, so at most a fifth is wasted."""
+    if nbytes <= 4 * ALIGNMENT:
+        return (nbytes + ALIGNMENT - 1) & -ALIGNMENT or ALIGNMENT
+    step = 1 << (nbytes - 1).bit_length() - 3
+    return (nbytes + step - 1) & -step
+
+
+class Pool:
+    """Free blocks of host memory by size class. Threads may share it; a finaliser may run inside of any of its methods."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        """`limit` bounds the bytes that wait unused; by default an eighth of the machine's memory."""
+        self.limit = memory_size() // 8 if limit is None else limit
+        self.kept = 0
+        self._free: dict[int, list[tuple[int, Any]]] = {}
+        self._chunk: tuple[int, int, Any] = (
+            0,
+            0,
+            None,
+        )  # the unused part of the last chunk: start, end, owner
+        self._lock = threading.RLock()  # re-entrant: the collector may call `give` inside `take`
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        """In a forked child: a lock that another thread held would never be released."""
+        self._lock = threading.RLock()
+
+    def allocate(self, device: str, nbytes: int) -> Buffer:
+        """A buffer of `nbytes` bytes with unspecified contents.
+
+        Raises:
+            RuntimeError: there is not enough memory; the message says how much was asked.
+        """
+        size = size_class(nbytes)
+        try:
+            with self._lock:
+                address, owner = self._free[size].pop()
+                self.kept -= size
+        except (KeyError, IndexError):
+            address, owner = self._fresh(size, nbytes)
+        return PooledBuffer(device, nbytes, address, owner, self, size)
+
+    def give(self, size: int, address: int, owner: Any) -> None:
+        """Take back a block."""
+        with self._lock:
+            blocks = self._free.get(size)
+            if blocks is None:
+                blocks = self._free[size] = []
+            blocks.append((address, owner))
+            self.kept += size
+            if self.kept > self.limit:
+                self._trim(self.limit // 2)
+
+    def empty_cache(self) -> None:
+        """Give every unused page back to the system."""
+        with self._lock:
+            self._trim(0)
+            self._chunk = (0, 0, None)
+
+    def _trim(self, target: int) -> None:
+        """Drop free blocks, the largest first, until at most `target` bytes are kept."""
+        for size in sorted(self._free, reverse=True):
+            blocks = self._free[size]
+            while blocks and self.kept > target:
+                del blocks[0]
+                self.kept -= size
+            if self.kept <= target:
+                return
+
+    def _fresh(self, size: int, nbytes: int) -> tuple[int, Any]:
+        if size > SMALL:
+            return self._map(size, nbytes)
+        with self._lock:
+            start, end, owner = self._chunk
+            if start + size > end:
+                start, owner = self._map(CHUNK, nbytes)
+                end = start + CHUNK
+            self._chunk = (start + size, end, owner)
+            return start, owner
+
+    def _map(self, size: int, nbytes: int) -> tuple[int, Any]:
+        """A new private mapping of `size` bytes: its address and what keeps it alive."""
+        if size > memory_size():
+            raise RuntimeError(_refusal(nbytes))
+        huge = size >= HUGE_PAGE
+        length = size + HUGE_PAGE if huge else (size + mmap.PAGESIZE - 1) & -mmap.PAGESIZE
+        flags = (
+            mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )  # Python's default is shared with forked children
+        try:
+            mapping = mmap.mmap(-1, length, flags=flags)
+        except (OSError, ValueError, OverflowError):
+            self.empty_cache()
+            try:
+                mapping = mmap.mmap(-1, length, flags=flags)
+            except (OSError, ValueError, OverflowError):
+                raise RuntimeError(_refusal(nbytes)) from None
+        owner = np.frombuffer(mapping, np.uint8)
+        address = int(owner.__array_interface__["data"][0])
+        if huge:
+            if hasattr(mmap, "MADV_HUGEPAGE"):
+                try:
+                    mapping.madvise(mmap.MADV_HUGEPAGE)
+                except OSError:
+                    pass  # a kernel without huge pages: small ones do
+            address = (address + HUGE_PAGE - 1) & -HUGE_PAGE
+        return address, owner
+
+
+def _refusal(nbytes: int) -> str:
+    return f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes"
+
+
+def memory_size() -> int:
+    """The bytes of memory that this process may use: the machine's, or its control group's limit."""
+    global _memory_size
+    if _memory_size == 0:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+            try:
+                with open(path) as file:
+                    text = file.read().strip()
+            except OSError:
+                continue
+            if text.isdigit():
+                size = min(size, int(text))
+        _memory_size = size
+    return _memory_size
+
+
+_memory_size = 0
+
+HOST = Pool()
+"""The pool of host memory, which every device that computes on the host shares."""
