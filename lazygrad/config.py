@@ -1,0 +1,220 @@
+"""Every switch of lazygrad: typed, documented, read from the environment once, when this module is imported.
+
+In: environment variables. Out: `current`, the settings that hold where it is read. `override` changes settings for a block of
+code, in the thread (and its context) that enters it; other threads keep what the environment said.
+
+    from lazygrad import config
+
+    if config.current.verify: ...
+    with config.override(dump={"kernel"}, device="interpret"): ...
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import cast
+
+DEVICES = ("cpu", "interpret", "opencl", "cuda")
+"""What DEVICE may name; the last two take an index too, as in cuda:1."""
+DUMPS = ("graph", "schedule", "kernel", "source", "asm")
+EXPLANATIONS = ("recompile", "fusion", "realize")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The value of every switch. The comment of each names its environment variable."""
+
+    # DEVICE: the backend. It also decides what "cpu" means in a creation call, so that an unmodified script runs there.
+    device: str = "cpu"
+    # LAZYGRAD_DUMP: which forms of each compiled program to print, any of DUMPS, or "all".
+    dump: frozenset[str] = frozenset()
+    # LAZYGRAD_DUMP_PASSES: print the IR after each pass that changed it ("changed"), after each ("all"), or after one by name.
+    dump_passes: str = ""
+    # LAZYGRAD_DUMP_FILTER: dump only kernels that match, as in "softmax*@train.py:7"; either side may be left out.
+    dump_filter: str = ""
+    # LAZYGRAD_DUMP_TO: a directory for dumps; without it they go to standard error.
+    dump_to: str = ""
+    # LAZYGRAD_DUMP_DIFF: dump passes as differences from the pass before.
+    dump_diff: bool = False
+    # LAZYGRAD_EXPLAIN: why did this compile, not fuse, or run now; any of EXPLANATIONS, or "all".
+    explain: frozenset[str] = frozenset()
+    # LAZYGRAD_VERIFY: compare the result of every kernel with the interpreter's.
+    verify: bool = False
+    # LAZYGRAD_DEBUG_NANS: stop at the operation that made a NaN, and name its line.
+    debug_nans: bool = False
+    # LAZYGRAD_PROFILE: the file for a trace that Perfetto opens.
+    profile: str = ""
+    # LAZYGRAD_SEARCH: how many schedules to try for each kernel; 0 takes the cost model's choice.
+    search: int = 0
+    # LAZYGRAD_NUM_THREADS: threads of the CPU device; 0 means one for each processor that this process may use.
+    num_threads: int = 0
+    # LAZYGRAD_CACHE_DIR: where compiled kernels are kept between runs; empty means the user's cache directory.
+    cache_dir: str = ""
+
+
+# --- parsing: each takes a variable's text, or the value given to `override`
+
+
+def _device(value: object) -> str:
+    name = str(value).strip().lower()
+    kind, _, index = name.partition(":")
+    indexed = kind in ("opencl", "cuda") and index.isdecimal()
+    if kind not in DEVICES or (name != kind and not indexed):
+        raise RuntimeError(
+            f"Expected one of {', '.join(DEVICES)} device type at start of device string: {value}"
+        )
+    return name
+
+
+def _subset_of(allowed: tuple[str, ...]) -> Callable[[object], frozenset[str]]:
+    def parse(value: object) -> frozenset[str]:
+        if isinstance(value, str):
+            value = value.split(",")
+        if not isinstance(value, Iterable):
+            raise ValueError(f"expected some of {', '.join(allowed)}, or all; got {value!r}")
+        names = {str(name).strip().lower() for name in value} - {"", "0"}
+        if "all" in names:
+            return frozenset(allowed)
+        if unknown := sorted(names.difference(allowed)):
+            raise ValueError(
+                f"expected some of {', '.join(allowed)}, or all; got {', '.join(unknown)}"
+            )
+        return frozenset(names)
+
+    return parse
+
+
+def _flag(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError(f"expected 1 or 0; got {value!r}")
+
+
+def _count(value: object) -> int:
+    text = str(value).strip()
+    if not text.isdecimal():
+        raise ValueError(f"expected a whole number, 0 or more; got {value!r}")
+    return int(text)
+
+
+_VARIABLES: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "device": ("DEVICE", _device),
+    "dump": ("LAZYGRAD_DUMP", _subset_of(DUMPS)),
+    "dump_passes": ("LAZYGRAD_DUMP_PASSES", str),
+    "dump_filter": ("LAZYGRAD_DUMP_FILTER", str),
+    "dump_to": ("LAZYGRAD_DUMP_TO", str),
+    "dump_diff": ("LAZYGRAD_DUMP_DIFF", _flag),
+    "explain": ("LAZYGRAD_EXPLAIN", _subset_of(EXPLANATIONS)),
+    "verify": ("LAZYGRAD_VERIFY", _flag),
+    "debug_nans": ("LAZYGRAD_DEBUG_NANS", _flag),
+    "profile": ("LAZYGRAD_PROFILE", str),
+    "search": ("LAZYGRAD_SEARCH", _count),
+    "num_threads": ("LAZYGRAD_NUM_THREADS", _count),
+    "cache_dir": ("LAZYGRAD_CACHE_DIR", str),
+}
+"""Each field's environment variable and how its value is read."""
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings that an environment asks for. A variable that is empty counts as not set.
+
+    Raises:
+        RuntimeError: DEVICE names no device.
+        ValueError: another variable has a value that it cannot have.
+    """
+    values: dict[str, object] = {}
+    for field, (variable, parse) in _VARIABLES.items():
+        text = environment.get(variable, "")
+        if not text:
+            continue
+        try:
+            values[field] = parse(text)
+        except (RuntimeError, ValueError) as error:
+            raise type(error)(f"{variable}={text}: {error}") from None
+    known = {variable for variable, _ in _VARIABLES.values()}
+    for variable in environment:
+        if variable.startswith("LAZYGRAD_") and variable not in known:
+            warnings.warn(
+                f"{variable} is no switch of lazygrad; there are {', '.join(sorted(known))}",
+                stacklevel=2,
+            )
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+_PROCESS = read(os.environ)
+_ACTIVE: ContextVar[Settings] = ContextVar("lazygrad settings", default=_PROCESS)
+
+active: Callable[[], Settings] = _ACTIVE.get
+"""active() is the settings that hold here, as one object: for code that runs for every operation, or reads several switches."""
+
+
+class _Current:
+    """Reads each attribute from the settings that hold where it is read."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(active())
+
+
+def _reader(name: str) -> property:
+    get = attrgetter(name)
+    return property(lambda self: get(active()), doc=f"config.override({name}=...) changes it.")
+
+
+for _field in fields(Settings):
+    setattr(_Current, _field.name, _reader(_field.name))
+
+current: Settings = cast(Settings, _Current())
+"""The settings that hold where they are read: config.current.verify."""
+
+
+@contextmanager
+def override(**changes: object) -> Iterator[Settings]:
+    """Change some switches inside a `with` block, in this thread; values as in Settings, or as the variable would say them.
+
+    Raises:
+        TypeError: there is no such switch; the message lists those there are.
+        RuntimeError, ValueError: a value that the switch cannot have.
+    """
+    values: dict[str, object] = {}
+    for field, value in changes.items():
+        if field not in _VARIABLES:
+            names = ", ".join(item.name for item in fields(Settings))
+            raise TypeError(f"override: no switch is called {field!r}; there are {names}")
+        try:
+            values[field] = _VARIABLES[field][1](value)
+        except (RuntimeError, ValueError) as error:
+            raise type(error)(f"override({field}={value!r}): {error}") from None
+    settings = replace(_ACTIVE.get(), **values)  # type: ignore[arg-type]
+    token = _ACTIVE.set(settings)
+    try:
+        yield settings
+    finally:
+        _ACTIVE.reset(token)
+
+
+def threads() -> int:
+    """How many threads the CPU device may use."""
+    if count := current.num_threads:
+        return count
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cache_directory() -> str:
+    """Where compiled kernels are kept between runs."""
+    if current.cache_dir:
+        return current.cache_dir
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "lazygrad")
