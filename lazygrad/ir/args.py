@@ -26,14 +26,14 @@ class Arg:
 class Constant(Arg):
     """The value of a CONST, already of the node's category: bool, int or float."""
 
-    __slots__ = ("value", "key")
+    __slots__ = ("key", "value")
 
     def __init__(self, value: Scalar) -> None:
         self.value = value
         self.key: object = value
         if value == 0 and isinstance(value, float):
             self.key = math.copysign(0.5, value)  # no other way to tell 0.0 from -0.0 by ==
-        elif value != value:
+        elif math.isnan(value):
             self.key = "nan"
 
     def __eq__(self, other: object) -> bool:

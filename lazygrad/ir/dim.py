@@ -31,7 +31,7 @@ Monomial = tuple[Variable, ...]
 class Dim:
     """A sum of `coefficient * product of variables`, never constant (a constant is an int)."""
 
-    __slots__ = ("terms", "_hash")
+    __slots__ = ("_hash", "terms")
 
     def __init__(self, terms: dict[Monomial, int]) -> None:
         self.terms: tuple[tuple[Monomial, int], ...] = tuple(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .args import Arg, Axes, Constant, Reduction, Scalar
 from .dim import Size
 from .dtype import DType, bool_, float32, int64
-from .op import Op
+from .op import NO_RESULT, Op
 
 if TYPE_CHECKING:
     from .args import ReduceKind
@@ -28,7 +28,10 @@ Site = tuple[CodeType, int]
 class Node:
     """One operation. `src` are its sources; `shape` is of its result (in the loop stratum () or (lanes,))."""
 
-    __slots__ = ("op", "src", "arg", "dtype", "shape", "place", "site", "value", "depth", "__weakref__")
+    __slots__ = ("__weakref__", "arg", "depth", "dtype", "op", "place", "shape", "site", "src", "value")
+
+    depth: int
+    place: str
 
     def __init__(
         self,
@@ -265,8 +268,7 @@ def same(left: Sequence[Node], right: Sequence[Node]) -> bool:
     numbering: dict[object, int] = {}
     number: dict[int, int] = {}
     for node in postorder([*left, *right]):
-        key = (
-            node.op, tuple(number[id(s)] for s in node.src), node.arg, id(node.dtype), node.shape, node.place,
-        )  # fmt: skip
+        gives = (None, None) if node.op in NO_RESULT else (id(node.dtype), node.shape)
+        key = (node.op, tuple(number[id(s)] for s in node.src), node.arg, gives, node.place)
         number[id(node)] = numbering.setdefault(key, len(numbering))
     return [number[id(n)] for n in left] == [number[id(n)] for n in right]
