@@ -26,7 +26,7 @@ HUGE_PAGE = 1 << 21
 class Buffer:
     """Memory of a device: `nbytes` bytes at `address`, kept alive by `owner`. Memory from outside has this very class."""
 
-    __slots__ = ("device", "nbytes", "address", "owner", "__weakref__")
+    __slots__ = ("__weakref__", "address", "device", "nbytes", "owner")
 
     def __init__(self, device: str, nbytes: int, address: int, owner: Any) -> None:
         self.device = device

@@ -1,0 +1,162 @@
+"""What the code generator knows of the machine that it writes for: instruction set, vector width, cache sizes.
+
+`host()` describes this machine; an instruction set below the machine's own may be asked for, to test the code that other
+machines get.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lazygrad.ir.dtype import DType
+
+Level = Literal["native", "avx512", "avx2", "sse4.2"]
+
+_SSE = (
+    "sse",
+    "sse2",
+    "sse3",
+    "ssse3",
+    "sse4.1",
+    "sse4.2",
+    "popcnt",
+    "cx16",
+    "cmov",
+    "fxsr",
+    "mmx",
+    "cx8",
+)
+_AVX2 = (
+    *_SSE,
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "bmi",
+    "bmi2",
+    "lzcnt",
+    "movbe",
+    "xsave",
+    "64bit",
+    "sahf",
+)
+_AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "evex512")
+LEVELS: dict[str, tuple[str, ...]] = {"avx512": _AVX512, "avx2": _AVX2, "sse4.2": _SSE}
+"""The features that each instruction set level keeps of the host's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A processor. `features` are the names that LLVM has for what it can do; sizes are in bytes."""
+
+    name: str
+    cpu: str
+    features: frozenset[str]
+    vector_bytes: int
+    level1_cache: int = 32 << 10
+    level2_cache: int = 1 << 20
+    level3_cache: int = 8 << 20
+
+    def lanes(self, dtype: DType) -> int:
+        """How many elements of `dtype` one vector register holds; half floats are computed as float32."""
+        size = 4 if dtype.kind == "float" and dtype.itemsize == 2 else dtype.itemsize
+        return self.vector_bytes // size
+
+    def feature_text(self) -> str:
+        """LLVM's feature list: every known feature of the architecture, with + or -."""
+        known = _host_features()
+        listed = sorted(known | self.features)
+        return ",".join(f"{'+' if name in self.features else '-'}{name}" for name in listed)
+
+
+@cache
+def host(level: Level = "native") -> Target:
+    """This machine, or what it would be with the instruction set `level` only.
+
+    Raises:
+        RuntimeError: the machine does not have that instruction set.
+    """
+    features = frozenset(_enabled_features())
+    cpu = _cpu_name(features)
+    if level != "native":
+        wanted = LEVELS[level]
+        telling = {"avx512": "avx512f", "avx2": "avx2", "sse4.2": "sse4.2"}[level]
+        if telling not in features:
+            raise RuntimeError(f"this machine has no {level}: it is a {cpu}")
+        features &= frozenset(wanted)
+        cpu = {"avx512": "skylake-avx512", "avx2": "haswell", "sse4.2": "nehalem"}[level]
+    first, second, third = _cache_sizes()
+    return Target(
+        f"{platform.machine()}-{level}",
+        cpu,
+        features,
+        _vector_bytes(features),
+        first,
+        second,
+        third,
+    )
+
+
+def _vector_bytes(features: frozenset[str]) -> int:
+    if "avx512f" in features:
+        return 64
+    return 32 if "avx2" in features else 16
+
+
+@cache
+def _host_features() -> frozenset[str]:
+    """The names of all features that LLVM reports on, whether the host has them or not."""
+    import llvmlite.binding as llvm
+
+    return frozenset(llvm.get_host_cpu_features())
+
+
+@cache
+def _enabled_features() -> frozenset[str]:
+    import llvmlite.binding as llvm
+
+    return frozenset(name for name, enabled in llvm.get_host_cpu_features().items() if enabled)
+
+
+def _cpu_name(features: frozenset[str]) -> str:
+    """LLVM's name of the host; a virtual machine may hide the model, then the features tell more."""
+    import llvmlite.binding as llvm
+
+    name: str = llvm.get_host_cpu_name()
+    if name in ("rocketlake", "generic", "x86-64", "skylake-avx512", "icelake-server"):
+        if "amx-tile" in features or "avx512fp16" in features:
+            return "sapphirerapids"
+        if "avx512vnni" in features:
+            return "icelake-server"
+    return name
+
+
+@cache
+def _cache_sizes() -> tuple[int, int, int]:
+    """The data caches that one core sees, by level; common sizes where the system does not say."""
+    sizes = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError:
+        entries = []
+    for entry in entries:
+        try:
+            level, kind, size = (
+                _read(f"{folder}/{entry}/{item}") for item in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction" and size.endswith("K") and level in ("1", "2", "3"):
+            sizes[int(level)] = int(size[:-1]) << 10
+    return sizes[1], sizes[2], sizes[3]
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read().strip()
