@@ -197,6 +197,13 @@ class Loop(Arg):
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulate(Arg):
+    """ACCUMULATE: how the value meets what the element holds. Reassociation is allowed here and nowhere else."""
+
+    kind: ReduceKind
+
+
+@dataclass(frozen=True, slots=True)
 class Message(Arg):
     """CHECK: the exception's type and text when the condition is false."""
 

@@ -15,7 +15,7 @@ from .args import Kernel
 from .node import Node
 from .op import Op
 
-LISTED = frozenset((Op.LOAD, Op.STORE, Op.CHECK, Op.LOCAL, Op.LOOP))
+LISTED = frozenset((Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL, Op.LOOP))
 """The operations that a body lists."""
 UNLISTED = frozenset((Op.CONST, Op.PARAM, Op.INDEX))
 """Values that no line computes."""

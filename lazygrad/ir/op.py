@@ -108,6 +108,7 @@ class Op(IntEnum):
     LOOP = auto()  # index, extent, *body: for index in range(0, extent, arg.step)
     LOAD = auto()  # buffer, element offset[, mask]: where the mask is false, 0 and no access
     STORE = auto()  # buffer, element offset, value[, mask]
+    ACCUMULATE = auto()  # buffer, element offset, value[, mask]: a step of a reduction whose order is free; lowered before code
     CHECK = auto()  # condition: where false the kernel reports arg.message; execution goes on
     SPLAT = auto()  # a scalar in every lane
     LANES = auto()  # 0, 1, 2, ... across the lanes, int64
@@ -120,8 +121,8 @@ ELEMENTWISE = UNARY | BINARY | TERNARY
 COMPARISON = frozenset((Op.LT, Op.LE, Op.EQ, Op.NE))
 COMMUTATIVE = frozenset((Op.ADD, Op.MUL, Op.MAX, Op.MIN, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR))
 MOVEMENT = frozenset(range(Op.RESHAPE, Op.WINDOW + 1))
-STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.CHECK, Op.LOCAL))
-NO_RESULT = frozenset((Op.LOOP, Op.STORE, Op.CHECK, Op.KERNEL))  # their dtype and shape say nothing
+STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL))
+NO_RESULT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.KERNEL))  # their dtype and shape say nothing
 
 _BY_NAME = {op.name.lower(): op for op in Op}
 
