@@ -1,6 +1,6 @@
 """Builders of the loop stratum: params, loops, loads and stores, as docs/architecture.md describes them.
 
-LOOP, STORE, CHECK and KERNEL give no value: they have dtype bool and shape () by convention, and nothing reads those.
+LOOP, STORE, ACCUMULATE, CHECK and KERNEL give no value: they have dtype bool and shape () by convention, and nothing reads those.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from .args import Kernel, Loop, Message, Name, Param
+from .args import Accumulate, Kernel, Loop, Message, Name, Param, ReduceKind
 from .dtype import DType, bool_, int64
 from .node import Node, Shape, constant
 from .op import Op
@@ -57,6 +57,14 @@ def store(buffer: Node, offset: Node | int, value: Node, mask: Node | None = Non
     """Write `value`: the reverse of `load`."""
     src = (buffer, _number(offset), value)
     return Node(Op.STORE, src if mask is None else (*src, mask), bool_, ())
+
+
+def accumulate(
+    buffer: Node, offset: Node | int, value: Node, kind: ReduceKind, mask: Node | None = None
+) -> Node:
+    """One step of a reduction: the element becomes `kind` of itself and `value`."""
+    src = (buffer, _number(offset), value)
+    return Node(Op.ACCUMULATE, src if mask is None else (*src, mask), bool_, (), Accumulate(kind))
 
 
 def check(
