@@ -1,0 +1,59 @@
+"""The INTERPRET device: the reference interpreter of the IR as a device. A plan is one launch, the whole graph in numpy.
+
+It is the oracle of the other devices, so it takes part in as few passes as it can: gradients are expanded and composites
+inlined, nothing is simplified, placed or shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lazygrad.ir.args import Scalar, Slot
+from lazygrad.ir.interpret import evaluate
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
+
+from .device import Array, HostDevice
+from .memory import Buffer
+from .plan import Plan
+
+
+class InterpretDevice(HostDevice):
+    """Memory like the CPU's; plans evaluate graphs."""
+
+    def __init__(self) -> None:
+        super().__init__("interpret")
+
+    def compile(self, graph: Sequence[Node]) -> Plan:
+        return InterpretPlan(self, graph)
+
+
+class InterpretPlan(Plan):
+    """A graph without GRAD and CALL, evaluated anew each time."""
+
+    launches = 1
+
+    def __init__(self, device: HostDevice, roots: Sequence[Node]) -> None:
+        self.device = device
+        self.roots = list(roots)
+        order = postorder(self.roots)
+        self.inputs = {
+            node.arg.index: node
+            for node in order
+            if node.op is Op.BUFFER and isinstance(node.arg, Slot)
+        }
+
+    def run(
+        self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
+    ) -> list[Buffer]:
+        device = self.device
+        arrays: dict[int, Array] = {
+            index: device.view(buffers[index], node.dtype, node.shape)
+            for index, node in self.inputs.items()
+        }
+        results = evaluate(self.roots, arrays, numbers)
+        device.launches += 1
+        return [device.from_host(result) for result in results]
+
+    def __str__(self) -> str:
+        return f"plan @{self.device.name}: 1 launch, {len(postorder(self.roots))} nodes"
