@@ -86,7 +86,9 @@ def blocks(kernel: Node) -> Block:
         ScopeError: a value depends on a load or loop that is not around it or not before it.
     """
     root = _Scope(Block(), None, 0, body(kernel))
-    home: dict[int, _Scope] = {}  # of a value, line or index: the scope whose every iteration has its own
+    home: dict[
+        int, _Scope
+    ] = {}  # of a value, line or index: the scope whose every iteration has its own
     scope = root
     while True:
         if scope.position == len(scope.body):
@@ -123,7 +125,9 @@ def _values(sources: tuple[Node, ...], scope: _Scope, home: dict[int, _Scope]) -
         if known is not None:
             # A closed scope that a value of an open one reads: the loop that computed it is over.
             if not known.open or not known.contains(scope):
-                raise ScopeError(f"{node.op.name.lower()} is used outside the loop it belongs to", node)
+                raise ScopeError(
+                    f"{node.op.name.lower()} is used outside the loop it belongs to", node
+                )
             continue
         if node.op in (Op.CONST, Op.PARAM):
             continue

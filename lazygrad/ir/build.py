@@ -55,7 +55,9 @@ def shrink(
     return Node(Op.SHRINK, (node,), node.dtype, tuple(shape), Region(tuple(starts), steps))
 
 
-def update(base: Node, value: Node, starts: Sequence[Size], steps: Sequence[int] | None = None) -> Node:
+def update(
+    base: Node, value: Node, starts: Sequence[Size], steps: Sequence[int] | None = None
+) -> Node:
     """`base` with the region at `starts`, of the shape of `value`, replaced by `value`."""
     steps = tuple(steps) if steps is not None else (1,) * len(base.shape)
     if value.shape == base.shape:
@@ -109,7 +111,9 @@ def scan(node: Node, kind: ReduceKind, axis: int, accumulate: DType | None = Non
 
 def copy(node: Node, place: str) -> Node:
     """The same value on device `place`."""
-    return Node(Op.COPY, (node,), node.dtype, node.shape, None, place) if place != node.place else node
+    return (
+        Node(Op.COPY, (node,), node.dtype, node.shape, None, place) if place != node.place else node
+    )
 
 
 def grad(
@@ -121,9 +125,7 @@ def grad(
     """The gradient of each target: the sum over paths from the roots, weighted with the cotangents."""
     flags = tuple(boundary) if boundary is not None else (False,) * len(targets)
     first = roots[0]
-    node = Node(
-        Op.GRAD, (*roots, *cotangents, *targets), first.dtype, (), Grad(len(roots), flags)
-    )
+    node = Node(Op.GRAD, (*roots, *cotangents, *targets), first.dtype, (), Grad(len(roots), flags))
     return [
         Node(Op.ELEMENT, (node,), target.dtype, target.shape, Element(index), target.place)
         for index, target in enumerate(targets)

@@ -36,12 +36,18 @@ def expand_call(node: Node) -> Node:
     return COMPOSITES[node.arg.name](*node.src, **dict(node.arg.attributes))
 
 
-def call(name: str, sources: Sequence[Node], like: Node | None = None, **attributes: Attribute) -> Node:
+def call(
+    name: str, sources: Sequence[Node], like: Node | None = None, **attributes: Attribute
+) -> Node:
     """A CALL of `name`. Its dtype and shape are those of `like`; without it, the body is built once to learn them."""
     if like is None:
         like = COMPOSITES[name](*sources, **attributes)
     return Node(
-        Op.CALL, tuple(sources), like.dtype, like.shape, Call(name, tuple(sorted(attributes.items())))
+        Op.CALL,
+        tuple(sources),
+        like.dtype,
+        like.shape,
+        Call(name, tuple(sorted(attributes.items()))),
     )
 
 

@@ -151,7 +151,9 @@ class Dim:
         for monomial, coefficient in self.terms:
             product = "*".join(v.name for v in monomial)
             size = abs(coefficient)
-            term = product if product and size == 1 else f"{size}*{product}" if product else str(size)
+            term = (
+                product if product and size == 1 else f"{size}*{product}" if product else str(size)
+            )
             sign = "-" if coefficient < 0 else "+" if text else ""
             text += f" {sign} {term}" if text else f"{sign}{term}"
         return text

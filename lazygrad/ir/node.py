@@ -28,7 +28,18 @@ Site = tuple[CodeType, int]
 class Node:
     """One operation. `src` are its sources; `shape` is of its result (in the loop stratum () or (lanes,))."""
 
-    __slots__ = ("__weakref__", "arg", "depth", "dtype", "op", "place", "shape", "site", "src", "value")
+    __slots__ = (
+        "__weakref__",
+        "arg",
+        "depth",
+        "dtype",
+        "op",
+        "place",
+        "shape",
+        "site",
+        "src",
+        "value",
+    )
 
     depth: int
     place: str
@@ -68,7 +79,11 @@ class Node:
     # --- arithmetic, for rules and composite bodies: both sides have one shape, or one is a number
 
     def _operand(self, other: Node | Scalar) -> Node:
-        return other if isinstance(other, Node) else constant(other, self.dtype, self.shape, self.place)
+        return (
+            other
+            if isinstance(other, Node)
+            else constant(other, self.dtype, self.shape, self.place)
+        )
 
     def _binary(self, op: Op, other: Node | Scalar, swap: bool = False) -> Node:
         right = self._operand(other)

@@ -122,7 +122,9 @@ COMPARISON = frozenset((Op.LT, Op.LE, Op.EQ, Op.NE))
 COMMUTATIVE = frozenset((Op.ADD, Op.MUL, Op.MAX, Op.MIN, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR))
 MOVEMENT = frozenset(range(Op.RESHAPE, Op.WINDOW + 1))
 STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL))
-NO_RESULT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.KERNEL))  # their dtype and shape say nothing
+NO_RESULT = frozenset(
+    (Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.KERNEL)
+)  # their dtype and shape say nothing
 
 _BY_NAME = {op.name.lower(): op for op in Op}
 

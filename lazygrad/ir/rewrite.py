@@ -92,7 +92,9 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
             stack.extend(reversed(pending))
             continue
         src = tuple(done[id(source)] for source in node.src)
-        current = node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+        current = (
+            node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+        )
         if current is not node:
             keep.append(current)
         result = table(current.op, current)
@@ -120,7 +122,9 @@ def share(roots: Sequence[Node]) -> list[Node]:
         key = (node.op, tuple(id(s) for s in src), node.arg, node.dtype, node.shape, node.place)
         found = canonical.get(key)
         if found is None:
-            found = node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+            found = (
+                node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+            )
             canonical[key] = found
         done[id(node)] = found
     return [done[id(root)] for root in roots]
