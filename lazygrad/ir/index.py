@@ -40,13 +40,13 @@ class Remainder:
     divisor: Size
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Indirect:
-    """The value of an int64 node: 0 <= it < extent (the reader checks that)."""
+    """The value of an int64 graph node at a position: 0 <= it < extent (the reader checks that)."""
 
     node: Node
+    position: tuple[Index, ...]
     extent: Size
-    variables: frozenset[Variable]
 
 
 Atom = Variable | Quotient | Remainder | Indirect
@@ -99,7 +99,11 @@ class Index:
         if divisor == 1:
             return ZERO
         _, rest = self._split(divisor)
-        return rest - _quotient(rest, divisor) * divisor if _decided(rest, divisor) else _remainder(rest, divisor)
+        return (
+            rest - _quotient(rest, divisor) * divisor
+            if _decided(rest, divisor)
+            else _remainder(rest, divisor)
+        )
 
     def _split(self, divisor: Size) -> tuple[Index, Index]:
         """(whole, rest) with self == whole * divisor + rest."""
@@ -181,9 +185,9 @@ def of(value: Index | Size | Variable) -> Index:
     return Index((), value)
 
 
-def indirect(node: Node, extent: Size, variables: frozenset[Variable]) -> Index:
-    """The value of `node`, which lies in [0, extent)."""
-    return Index(((Indirect(node, extent, variables), 1),), 0)
+def indirect(node: Node, position: tuple[Index, ...], extent: Size) -> Index:
+    """The value of `node` at `position`, which lies in [0, extent)."""
+    return ZERO if extent == 1 else Index(((Indirect(node, position, extent), 1),), 0)
 
 
 def flatten(index: Sequence[Index], shape: Sequence[Size]) -> Index:
@@ -209,17 +213,17 @@ def unflatten(offset: Index, shape: Sequence[Size]) -> tuple[Index, ...]:
     return tuple(reversed(result))
 
 
-def emit(index: Index, variable: Callable[[Variable], Node], size: Callable[[Size], Node]) -> Node:
-    """The index as int64 nodes; `variable` and `size` give the nodes of loop variables and of sizes."""
+def emit(
+    index: Index, leaf: Callable[[Variable | Indirect], Node], size: Callable[[Size], Node]
+) -> Node:
+    """The index as int64 nodes; `leaf` and `size` give the nodes of variables, of loaded indices, and of sizes."""
     total: Node | None = None
     for atom, coefficient in index.terms:
-        if isinstance(atom, Variable):
-            node = variable(atom)
-        elif isinstance(atom, Indirect):
-            node = atom.node
+        if isinstance(atom, (Variable, Indirect)):
+            node = leaf(atom)
         else:
             op = Op.IDIV if isinstance(atom, Quotient) else Op.MOD
-            dividend = emit(atom.dividend, variable, size)
+            dividend = emit(atom.dividend, leaf, size)
             node = Node(op, (dividend, size(atom.divisor)), int64, ())
         if coefficient != 1:
             node = Node(Op.MUL, (node, size(coefficient)), int64, ())
@@ -247,9 +251,11 @@ class Condition:
             self.divisor == 1 or self.index % self.divisor == ZERO
         )
 
-    def emit(self, variable: Callable[[Variable], Node], size: Callable[[Size], Node]) -> Node | None:
+    def emit(
+        self, leaf: Callable[[Variable | Indirect], Node], size: Callable[[Size], Node]
+    ) -> Node | None:
         """The condition as a bool node; None where the bounds alone decide it."""
-        node = emit(self.index, variable, size)
+        node = emit(self.index, leaf, size)
         parts: list[Node] = []
         if not self._decided(lambda low, high: low >= self.low):
             parts.append(Node(Op.LE, (size(self.low), node), bool_, ()))
@@ -279,7 +285,7 @@ def _variables(atom: Atom) -> frozenset[Variable]:
     if isinstance(atom, Variable):
         return frozenset((atom,))
     if isinstance(atom, Indirect):
-        return atom.variables
+        return frozenset().union(*(index.variables for index in atom.position))
     return atom.dividend.variables
 
 
@@ -292,7 +298,7 @@ def _greatest(atom: Atom) -> Size:
     if isinstance(high, int) and isinstance(atom.divisor, int):
         return high // atom.divisor
     if isinstance(high, Dim):
-        low_rest = (high - atom.divisor + 1)
+        low_rest = high - atom.divisor + 1
         exact = _exact(low_rest, atom.divisor)
         if exact is not None:
             return exact
@@ -332,6 +338,12 @@ def _quotient(rest: Index, divisor: Size) -> Index:
         atom = rest.terms[0][0]
         if isinstance(atom, Quotient):  # (x // a) // b == x // (a * b)
             return atom.dividend // (atom.divisor * divisor)
+    for _, coefficient in rest.terms:  # (a * x + r) // (a * b) == x // b where 0 <= r < a
+        factor = _exact(divisor, coefficient) if coefficient != 1 else None
+        if factor is not None and _exact(coefficient, divisor) is None and coefficient > 0:
+            whole, fine = rest._split(coefficient)
+            if fine != rest and _decided(fine, coefficient) and fine.within(0, coefficient):
+                return whole // factor
     return Index(((Quotient(rest, divisor), 1),), 0)
 
 
@@ -370,5 +382,18 @@ def _name(atom: Atom) -> str:
     if isinstance(atom, Variable):
         return atom.name
     if isinstance(atom, Indirect):
-        return f"value{id(atom)}"
+        return f"value{id(atom.node)}[{', '.join(map(str, atom.position))}]"
     return f"({atom.dividend}){'//' if isinstance(atom, Quotient) else '%'}{atom.divisor}"
+
+
+def indirect_atoms(index: Index) -> list[Indirect]:
+    """The loaded indices in it, outermost first."""
+    found: list[Indirect] = []
+    pending = [index]
+    while pending:
+        for atom, _ in pending.pop().terms:
+            if isinstance(atom, Indirect):
+                found.append(atom)
+            elif not isinstance(atom, Variable):
+                pending.append(atom.dividend)
+    return found

@@ -1,0 +1,69 @@
+"""A kernel before it has code: some outputs of the graph, and where each node below them is computed.
+
+The scheduler makes it, codegen lowers it. A node inside a kernel is *inlined* into each reader, or it is a `Stage`: computed at a
+loop into a local buffer, a register when nothing of it stays free. Everything else that the kernel reads is an input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .access import Position
+from .index import Index, Variable
+from .node import Node
+
+Path = tuple[Variable, ...]
+"""The loops around a place, outermost first."""
+
+
+@dataclass(slots=True, eq=False)
+class Stage:
+    """A node computed in loops of its own, inside the loops `path`.
+
+    `fixed` gives, for each axis of the node, the index that the loops of `path` fix, or None where the stage computes the whole axis: then
+    `free` has the loop variable of that axis. `inner` are the loops of a reduction, scan or fold. A node in `KernelGraph.stored`
+    writes an output of the kernel; any other writes a local buffer of its free axes.
+    """
+
+    node: Node
+    path: Path
+    fixed: tuple[Index | None, ...]
+    free: tuple[Variable, ...]
+    inner: tuple[Variable, ...]
+
+    @property
+    def position(self) -> Position:
+        """The element that one iteration of the stage's loops computes."""
+        from .index import of
+
+        free = iter(self.free)
+        return tuple(of(next(free)) if index is None else index for index in self.fixed)
+
+    @property
+    def loops(self) -> Path:
+        return (*self.path, *self.free, *self.inner)
+
+
+@dataclass(slots=True, eq=False)
+class KernelGraph:
+    """One kernel: for every iteration of `loops`, the element at `position` of each of `outputs` is computed and stored.
+
+    Its params, in order: `inputs` (BUFFER nodes, or outputs of earlier kernels), `numbers` (ARGUMENT nodes), `dims` (names of dim
+    variables), `outputs` and then `stored` (stages that are outputs themselves).
+    """
+
+    name: str
+    loops: Path
+    position: Position
+    outputs: list[Node]
+    stages: list[Stage] = field(default_factory=list)
+    stored: list[Node] = field(default_factory=list)
+    inputs: list[Node] = field(default_factory=list)
+    numbers: list[Node] = field(default_factory=list)
+    dims: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def results(self) -> list[Node]:
+        """Every node that the kernel writes, in the order of its params."""
+        return [*self.outputs, *self.stored]

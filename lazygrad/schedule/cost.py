@@ -1,0 +1,57 @@
+"""The written cost model of placement: work in units of one addition of a float32, bytes, and the sizes that things must fit.
+
+The numbers are coarse on purpose: they only have to rank "compute it again" against "store it and read it back".
+"""
+
+from __future__ import annotations
+
+from ..ir.dim import Dim, Size, example
+from ..ir.node import Node
+from ..ir.op import ELEMENTWISE, MOVEMENT, Op
+
+WORK: dict[Op, int] = {
+    Op.DIV: 4, Op.SQRT: 5, Op.RSQRT: 6, Op.IDIV: 12, Op.MOD: 12, Op.FMOD: 25,
+    Op.EXP: 12, Op.EXP2: 12, Op.EXPM1: 18, Op.LOG: 16, Op.LOG2: 16, Op.LOG10: 16, Op.LOG1P: 18,
+    Op.SIN: 20, Op.COS: 20, Op.TAN: 26, Op.ASIN: 18, Op.ACOS: 18, Op.ATAN: 18, Op.SINH: 24, Op.COSH: 24,
+    Op.TANH: 18, Op.ASINH: 26, Op.ACOSH: 26, Op.ATANH: 26, Op.ERF: 26, Op.ERFC: 30, Op.ERFINV: 30,
+    Op.LGAMMA: 60, Op.DIGAMMA: 50, Op.POW: 40, Op.ATAN2: 26,
+}  # fmt: skip
+"""The work of an operation on one element; 1 for those not named."""
+
+LOCAL_BYTES = 512 * 1024
+"""A local buffer is at most this large: a quarter of a common L2."""
+ROW_BYTES = 1024 * 1024
+"""What one iteration may read twice: half of a common L2."""
+STORE_WORK = 40
+"""Writing an element to memory and reading it back costs about as much as this."""
+LOCAL_WORK = 6
+"""The same for a local buffer, which stays in cache."""
+CONTRACTION_WORK = 6
+"""What an operand of a contraction may cost when it is computed again for each of many results."""
+KERNEL_WORK = 3000
+"""A kernel computes at most this much per element: beyond, compile time grows and registers spill."""
+KERNEL_NODES = 256
+"""A kernel evaluates at most this many nodes."""
+KERNEL_INPUTS = 64
+KERNEL_STAGES = 24
+
+
+def work(node: Node) -> int:
+    """The work of one element of `node` itself."""
+    if node.op in WORK:
+        scale = 2 if node.dtype.itemsize == 8 else 1
+        return WORK[node.op] * scale
+    return 1 if node.op in ELEMENTWISE else 0 if node.op in MOVEMENT else 1
+
+
+def count(sizes: tuple[Size, ...] | list[Size]) -> int:
+    """A typical number of elements."""
+    total = 1
+    for size in sizes:
+        total *= example(size)
+    return total
+
+
+def symbolic(sizes: tuple[Size, ...]) -> bool:
+    """Whether a size is only known when the plan runs."""
+    return any(isinstance(size, Dim) for size in sizes)
