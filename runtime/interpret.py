@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lazygrad.ir.args import Scalar, Slot
-from lazygrad.ir.interpret import evaluate
+from lazygrad.ir.interpret import evaluate, to_storage
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
@@ -36,24 +36,25 @@ class InterpretPlan(Plan):
     def __init__(self, device: HostDevice, roots: Sequence[Node]) -> None:
         self.device = device
         self.roots = list(roots)
-        order = postorder(self.roots)
-        self.inputs = {
-            node.arg.index: node
-            for node in order
+        self.inputs = [
+            (node.arg.index, node)
+            for node in postorder(self.roots)
             if node.op is Op.BUFFER and isinstance(node.arg, Slot)
-        }
+        ]
 
     def run(
         self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
     ) -> list[Buffer]:
         device = self.device
-        arrays: dict[int, Array] = {
-            index: device.view(buffers[index], node.dtype, node.shape)
-            for index, node in self.inputs.items()
-        }
+        arrays: list[Array | None] = [None] * len(buffers)
+        for index, node in self.inputs:
+            arrays[index] = device.view(buffers[index], node.dtype, node.shape)
         results = evaluate(self.roots, arrays, numbers)
         device.launches += 1
-        return [device.from_host(result) for result in results]
+        return [
+            device.from_host(to_storage(result, root.dtype))
+            for result, root in zip(results, self.roots, strict=True)
+        ]
 
     def __str__(self) -> str:
         return f"plan @{self.device.name}: 1 launch, {len(postorder(self.roots))} nodes"

@@ -100,7 +100,10 @@ class Normal:
         return (sources, entry[2]) if KINDS[op] == 2 else (sources,)
 
     def graph(self) -> list[Node]:
-        """The graph as the compiler sees it, node by number: BUFFER and ARGUMENT leaves have slots, nothing has a value."""
+        """The graph as the compiler sees it, node by number: BUFFER and ARGUMENT leaves have slots.
+
+        A node that is stored has, as its value, the BUFFER to read instead.
+        """
         made: list[Node] = []
         for number, (entry, node) in enumerate(zip(self.entries, self.nodes, strict=True)):
             op = entry[0]
@@ -109,6 +112,11 @@ class Normal:
             else:
                 new = node.like(tuple(made[source] for source in self.sources(number)))
             made.append(new)
+        for number, slot in self.stored:
+            node = made[number]
+            node.value = Node(
+                Op.BUFFER, (), node.dtype, node.shape, Slot(slot), node.place, node.site
+            )
         return made
 
 
