@@ -24,7 +24,9 @@ def skipped(report: Path) -> list[tuple[str, str]]:
             module = case.get("classname") or case.get("name") or ""
             parts = module.split(".")
             depth = next((i for i, part in enumerate(parts) if part.startswith("test_")), -1)
-            found.append(("/".join(parts[: depth + 1]) + ".py", re.sub(r"\s+", " ", reason).strip()))
+            found.append(
+                ("/".join(parts[: depth + 1]) + ".py", re.sub(r"\s+", " ", reason).strip())
+            )
     return found
 
 

@@ -93,7 +93,9 @@ def main() -> None:
         print(f"python -m lazygrad: can't open file {arguments[0]!r}", file=sys.stderr)
         sys.exit(2)
     if ALIAS in sys.modules:
-        raise RuntimeError("python -m lazygrad: PyTorch is imported already, by a .pth file or site customisation")
+        raise RuntimeError(
+            "python -m lazygrad: PyTorch is imported already, by a .pth file or site customisation"
+        )
     run(arguments[0], arguments[1:])
 
 

@@ -114,7 +114,9 @@ def test_module_says_what_it_is_for(path: Path) -> None:
     if path.name == "__init__.py" and not source.strip():
         return
     assert ast.get_docstring(ast.parse(source)), "no module docstring"
-    assert path.stem not in {"utils", "helpers", "misc", "common", "util"}, "a name that says nothing"
+    assert path.stem not in {"utils", "helpers", "misc", "common", "util"}, (
+        "a name that says nothing"
+    )
 
 
 def documents() -> list[Path]:

@@ -58,7 +58,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         ROOT, source, symlinks=True,
         ignore=shutil.ignore_patterns(".*_cache", ".git", "__pycache__", "build", "dist", "*.egg-info", ".hypothesis"),
     )  # fmt: skip
-    return source, build("wheel", source, scratch / "wheel"), build("sdist", source, scratch / "sdist")
+    return (
+        source,
+        build("wheel", source, scratch / "wheel"),
+        build("sdist", source, scratch / "sdist"),
+    )
 
 
 def test_wheel_is_the_tree(built: tuple[Path, Path, Path]) -> None:
@@ -75,7 +79,12 @@ def test_wheel_from_the_sdist_is_the_same(built: tuple[Path, Path, Path], tmp_pa
         archive.extractall(tmp_path / "unpacked", filter="data")
     (source,) = (tmp_path / "unpacked").iterdir()
     assert members(build("wheel", source, tmp_path / "wheel")) == members(wheel)
-    for name in ("tests/packaging/test_wheel.py", "examples/two_layer_net.py", "LICENSE", "README.md"):
+    for name in (
+        "tests/packaging/test_wheel.py",
+        "examples/two_layer_net.py",
+        "LICENSE",
+        "README.md",
+    ):
         assert (source / name).is_file(), f"the sdist lacks {name}"
 
 
@@ -84,7 +93,11 @@ def test_required_dependencies_are_two(built: tuple[Path, Path, Path]) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = archive.read(name).decode()
-    lines = [line.split(":", 1)[1].strip() for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
+    lines = [
+        line.split(":", 1)[1].strip()
+        for line in metadata.splitlines()
+        if line.startswith("Requires-Dist:")
+    ]
     required = {line.partition(">")[0] for line in lines if "extra ==" not in line}
     assert required == {"numpy", "llvmlite"}
 
@@ -95,5 +108,10 @@ def test_import_needs_the_required_dependencies_only() -> None:
         "import sys; before = set(sys.modules); import lazygrad; import lazygrad.nn, lazygrad.optim; "
         "print(*{n.partition('.')[0] for n in set(sys.modules) - before} - sys.stdlib_module_names)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert {name for name in done.stdout.split() if not name.startswith("_")} <= {"lazygrad", "numpy"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {name for name in done.stdout.split() if not name.startswith("_")} <= {
+        "lazygrad",
+        "numpy",
+    }
