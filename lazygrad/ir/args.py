@@ -12,6 +12,7 @@ from typing import Literal
 
 from .dim import Size
 from .dtype import DType
+from .op import Op
 
 Scalar = int | float | bool
 ReduceKind = Literal["add", "mul", "max", "min", "and", "or"]
@@ -209,3 +210,34 @@ class Message(Arg):
 
     error: Literal["IndexError", "RuntimeError", "ZeroDivisionError"]
     text: str
+
+
+ARG_CLASS: dict[Op, type[Arg]] = {
+    Op.CONST: Constant,
+    Op.ARGUMENT: Slot,
+    Op.BUFFER: Slot,
+    Op.IOTA: Axis,
+    Op.REDUCE: Reduction,
+    Op.SCAN: Scan,
+    Op.PERMUTE: Axes,
+    Op.FLIP: Axes,
+    Op.PAD: Padding,
+    Op.SHRINK: Region,
+    Op.UPDATE: Region,
+    Op.WINDOW: Windows,
+    Op.FOLD: Windows,
+    Op.GATHER: Axis,
+    Op.SCATTER: Scatter,
+    Op.GRAD: Grad,
+    Op.ELEMENT: Element,
+    Op.CALL: Call,
+    Op.EXTERN: Call,
+    Op.KERNEL: Kernel,
+    Op.PARAM: Param,
+    Op.LOCAL: Name,
+    Op.INDEX: Name,
+    Op.LOOP: Loop,
+    Op.ACCUMULATE: Accumulate,
+    Op.CHECK: Message,
+}
+"""The class of each operation's arg; None for the others. (A BUFFER has a Slot or a realised value.)"""

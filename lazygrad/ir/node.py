@@ -76,6 +76,12 @@ class Node:
         sizes = ", ".join(map(str, self.shape))
         return f"<{self.op.name.lower()} {self.dtype.short}[{sizes}]>"
 
+    def __str__(self) -> str:
+        """The text form of everything below it."""
+        from .text import show
+
+        return show(self)
+
     # --- arithmetic, for rules and composite bodies: both sides have one shape, or one is a number
 
     def _operand(self, other: Node | Scalar) -> Node:
