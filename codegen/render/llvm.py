@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lazygrad.ir.args import Kernel, Loop, Message, Name, Param
+from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param
 from lazygrad.ir.blocks import Block, Nested, blocks, parameters
 from lazygrad.ir.dim import Dim, product
 from lazygrad.ir.dtype import DType
@@ -18,21 +18,20 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from ..target import Target
-from .llvm_values import (
+from .llvm_convert import from_memory, to_memory
+from .llvm_text import (
     Emitter,
     RenderError,
-    compute,
     constant_text,
-    from_memory,
     is_half,
     lanes_of,
     memory_type,
     register_type,
     splat_text,
     suffix,
-    to_memory,
     with_lanes,
 )
+from .llvm_values import compute
 
 STACK_LIMIT = 16 << 10
 """Locals of more bytes than this in all live in scratch, the largest first."""
@@ -105,6 +104,7 @@ class _Writer:
         self.addresses: dict[int, str] = {}
         self.scopes: dict[int, int] = {}
         self.scratch_bytes = 0
+        self.steps: list[Node] = []
         self.entry: list[str] = []
         self.has_inout = any(
             isinstance(p.arg, Param) and p.arg.role == "inout" for p in parameters(kernel)
@@ -206,17 +206,35 @@ class _Writer:
                 self.operands[id(line)] = self._load(line)
             elif line.op is Op.STORE:
                 self._store(line)
+            elif line.op is Op.ACCUMULATE:
+                self._accumulate(line)
             elif line.op is Op.CHECK:
                 self._check(line)
             elif line.op is not Op.LOCAL:
-                self.emit.ranges.learn(line)
-                known = self.emit.ranges.of(line)
-                if known is not None and known[0] == known[1]:
-                    kind = register_type(line.dtype)
-                    self.operands[id(line)] = splat_text(str(known[0]), kind, lanes_of(line))
-                else:
-                    operands = [self._operand(source) for source in line.src]
-                    self.operands[id(line)] = compute(self.emit, line, operands)
+                self._value(line)
+
+    def _value(self, node: Node) -> None:
+        self.emit.ranges.learn(node)
+        known = self.emit.ranges.of(node)
+        if known is not None and known[0] == known[1]:
+            kind = register_type(node.dtype)
+            self.operands[id(node)] = splat_text(str(known[0]), kind, lanes_of(node))
+        else:
+            operands = [self._operand(source) for source in node.src]
+            self.operands[id(node)] = compute(self.emit, node, operands)
+
+    def _accumulate(self, node: Node) -> None:
+        """A step of a reduction, in the order written: what the transforms have not turned into accumulators."""
+        assert isinstance(node.arg, Accumulate)
+        buffer, offset, value = node.src[:3]
+        mask = node.src[3:]
+        before = Node(Op.LOAD, (buffer, offset, *mask), value.dtype, value.shape)
+        after = Node(Op[node.arg.kind.upper()], (before, value), value.dtype, value.shape)
+        store = Node(Op.STORE, (buffer, offset, after, *mask), node.dtype, ())
+        self.steps += [before, after, store]  # their ids stay unique while they live
+        self.operands[id(before)] = self._load(before)
+        self._value(after)
+        self._store(store)
 
     def _operand(self, node: Node) -> str:
         return constant_text(node) if node.op is Op.CONST else self.operands[id(node)]

@@ -1,143 +1,35 @@
 """Elementwise operations as LLVM IR text: one rule an operation, for a scalar and for a vector alike.
 
 In: a node and the text of its operands. Out: the text of its result, after the instructions that compute it were added to
-the `Emitter`. In registers a bool is i1, and a half float is a float32 that every operation rounds to its own precision, so
-that no machine needs instructions for it. No result is ever undefined: conversions, divisions and shifts out of range
-give what PyTorch gives on x86-64.
+the `Emitter`. No result is ever undefined: divisions and shifts out of range give what PyTorch gives on x86-64.
 """
 
 from __future__ import annotations
 
-import struct
-from ctypes import c_float
-
-from lazygrad.ir.args import Constant, Reduction
-from lazygrad.ir.dtype import DType, bfloat16, float16, float64
+from lazygrad.ir.args import Reduction
+from lazygrad.ir.dtype import float64
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import RuleTable
 
-from .ranges import Range, Ranges
+from .llvm_convert import bitcast, cast, narrow_to_odd, round_half
+from .llvm_text import (
+    Emitter,
+    RenderError,
+    float_text,
+    is_half,
+    lanes_of,
+    register_type,
+    select,
+    splat_text,
+    suffix,
+    type_of,
+    with_lanes,
+)
+from .ranges import Range
 
 ROUNDED = frozenset((Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.SQRT, Op.RSQRT, Op.FMA, Op.CAST, Op.REDUCE))
 """Operations whose float32 result may not be a number of a narrower dtype."""
-
-
-class RenderError(ValueError):
-    """A kernel holds what this renderer has no code for."""
-
-
-def register_type(dtype: DType) -> str:
-    """How LLVM holds one value of `dtype` in a register."""
-    if dtype.kind == "float":
-        return "double" if dtype is float64 else "float"
-    return "i1" if dtype.kind == "bool" else f"i{dtype.bits}"
-
-
-def memory_type(dtype: DType) -> str:
-    """How LLVM holds one value of `dtype` in memory."""
-    if dtype.kind == "float" and dtype.itemsize == 2:
-        return "i16"
-    return "i8" if dtype.kind == "bool" else register_type(dtype)
-
-
-def lanes_of(node: Node) -> int | None:
-    """The lanes of a vector, None for a scalar."""
-    if not node.shape:
-        return None
-    (size,) = node.shape
-    if not isinstance(size, int):
-        raise RenderError(f"a vector of {size} lanes: the number must be constant")
-    return size
-
-
-def with_lanes(kind: str, lanes: int | None) -> str:
-    """A scalar type, or the vector of it."""
-    return kind if lanes is None else f"<{lanes} x {kind}>"
-
-
-def type_of(node: Node) -> str:
-    return with_lanes(register_type(node.dtype), lanes_of(node))
-
-
-def splat_text(scalar: str, kind: str, lanes: int | None) -> str:
-    """A constant operand with `scalar` in every lane."""
-    return scalar if lanes is None else f"splat ({kind} {scalar})"
-
-
-def float_text(value: float, dtype: DType) -> str:
-    """A float constant, rounded to `dtype`; LLVM reads the bits of a double."""
-    if value != value:
-        return "0x7FF8000000000000"
-    if dtype is float16:
-        try:
-            (value,) = struct.unpack("e", struct.pack("e", value))
-        except OverflowError:
-            value = float("inf") if value > 0 else float("-inf")
-    elif dtype is not float64:
-        value = c_float(value).value  # overflows to infinity, where struct raises
-    if dtype is bfloat16 and abs(value) != float("inf"):
-        (bits,) = struct.unpack("I", struct.pack("f", value))
-        bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
-        (value,) = struct.unpack("f", struct.pack("I", bits))
-    (bits,) = struct.unpack("Q", struct.pack("d", value))
-    return f"0x{bits:016X}"
-
-
-def constant_text(node: Node) -> str:
-    """A CONST as an operand."""
-    assert isinstance(node.arg, Constant)
-    value = node.arg.value
-    if node.dtype.kind == "float":
-        text = float_text(float(value), node.dtype)
-    elif node.dtype.kind == "bool":
-        text = "true" if value else "false"
-    else:
-        text = str(int(value))
-    return splat_text(text, register_type(node.dtype), lanes_of(node))
-
-
-class Emitter:
-    """The text of one function as it grows: names, instructions, and the intrinsics that they call."""
-
-    def __init__(self, has_half_conversions: bool) -> None:
-        self.lines: list[str] = []
-        self.declarations: dict[str, str] = {}
-        self.ranges = Ranges()
-        self.has_half_conversions = has_half_conversions
-        self._uses: dict[str, int] = {}
-
-    def name(self, hint: str) -> str:
-        """A name that nothing has yet: the hint, numbered from its second use."""
-        count = self._uses.get(hint, 0)
-        self._uses[hint] = count + 1
-        return hint if count == 0 else f"{hint}.{count}"
-
-    def add(self, text: str) -> None:
-        """An instruction without a result."""
-        self.lines.append("  " + text)
-
-    def value(self, text: str, hint: str) -> str:
-        """An instruction with a result; returns its name."""
-        name = "%" + self.name(hint)
-        self.lines.append(f"  {name} = {text}")
-        return name
-
-    def call(
-        self, name: str, result: str, operands: tuple[tuple[str, str], ...], flags: str = ""
-    ) -> str:
-        """A call of an intrinsic with operands (type, text); returns the text of the instruction."""
-        if name not in self.declarations:
-            types = ", ".join(kind for kind, _ in operands)
-            self.declarations[name] = f"declare {result} @{name}({types})"
-        arguments = ", ".join(f"{kind} {text}" for kind, text in operands)
-        return f"call {flags}{result} @{name}({arguments})"
-
-
-def suffix(kind: str, lanes: int | None) -> str:
-    """The part of an intrinsic's name that says its type."""
-    short = {"float": "f32", "double": "f64"}.get(kind, kind)
-    return short if lanes is None else f"v{lanes}{short}"
 
 
 def compute(emit: Emitter, node: Node, operands: list[str]) -> str:
@@ -155,105 +47,6 @@ def compute(emit: Emitter, node: Node, operands: list[str]) -> str:
     if node.op in ROUNDED and is_half(node.dtype):
         return round_half(emit, node.dtype, lanes_of(node), result)
     return result
-
-
-# --- half floats
-
-
-def is_half(dtype: DType) -> bool:
-    return dtype.kind == "float" and dtype.itemsize == 2
-
-
-def round_half(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str:
-    """A float32 rounded to a half float's precision, to nearest even."""
-    if dtype is float16 and emit.has_half_conversions:
-        single, half = with_lanes("float", lanes), with_lanes("half", lanes)
-        narrow = emit.value(f"fptrunc {single} {value} to {half}", "half")
-        return emit.value(f"fpext {half} {narrow} to {single}", "rounded")
-    return expand_half(emit, dtype, lanes, pack_half(emit, dtype, lanes, value))
-
-
-def expand_half(emit: Emitter, dtype: DType, lanes: int | None, bits: str) -> str:
-    """The float32 that 16 bits stand for; exact."""
-    short, word, single = (with_lanes(kind, lanes) for kind in ("i16", "i32", "float"))
-
-    def number(value: int) -> str:
-        return splat_text(str(value), "i32", lanes)
-
-    if dtype is float16 and emit.has_half_conversions:
-        half = with_lanes("half", lanes)
-        narrow = emit.value(f"bitcast {short} {bits} to {half}", "half")
-        return emit.value(f"fpext {half} {narrow} to {single}", "expanded")
-    wide = emit.value(f"zext {short} {bits} to {word}", "wide")
-    if dtype is bfloat16:
-        high = emit.value(f"shl {word} {wide}, {number(16)}", "high")
-        return emit.value(f"bitcast {word} {high} to {single}", "expanded")
-    # Shifted into a float32's fields the exponent is 112 too small, which one product makes up, denormals included.
-    size = emit.value(f"and {word} {wide}, {number(0x7FFF)}", "size")
-    fields = emit.value(f"shl {word} {size}, {number(13)}", "fields")
-    small = emit.value(f"bitcast {word} {fields} to {single}", "small")
-    scale = splat_text(float_text(2.0**112, dtype=float64), "float", lanes)
-    scaled = emit.value(f"fmul {single} {small}, {scale}", "scaled")
-    finite = emit.value(f"bitcast {single} {scaled} to {word}", "finite")
-    special = emit.value(f"icmp uge {word} {size}, {number(0x7C00)}", "special")
-    infinite = emit.value(f"or {word} {finite}, {number(0x7F800000)}", "infinite")
-    chosen = select(emit, lanes, special, word, infinite, finite)
-    sign = emit.value(f"and {word} {wide}, {number(0x8000)}", "sign")
-    moved = emit.value(f"shl {word} {sign}, {number(16)}", "moved")
-    joined = emit.value(f"or {word} {chosen}, {moved}", "joined")
-    return emit.value(f"bitcast {word} {joined} to {single}", "expanded")
-
-
-def pack_half(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str:
-    """The 16 bits of a float32 rounded to a half float, to nearest even; a NaN becomes the quiet one."""
-    short, word, single = (with_lanes(kind, lanes) for kind in ("i16", "i32", "float"))
-
-    def number(value: int) -> str:
-        return splat_text(str(value), "i32", lanes)
-
-    if dtype is float16 and emit.has_half_conversions:
-        half = with_lanes("half", lanes)
-        narrow = emit.value(f"fptrunc {single} {value} to {half}", "half")
-        return emit.value(f"bitcast {half} {narrow} to {short}", "bits")
-    bits = emit.value(f"bitcast {single} {value} to {word}", "bits")
-    drop = 16 if dtype is bfloat16 else 13
-    shifted = emit.value(f"lshr {word} {bits}, {number(drop)}", "shifted")
-    odd = emit.value(f"and {word} {shifted}, {number(1)}", "odd")
-    if dtype is bfloat16:
-        nan = emit.value(f"fcmp uno {single} {value}, {value}", "nan")
-        bias = emit.value(f"add {word} {odd}, {number(0x7FFF)}", "bias")
-        sum_ = emit.value(f"add {word} {bits}, {bias}", "sum")
-        high = emit.value(f"lshr {word} {sum_}, {number(16)}", "high")
-        chosen = select(emit, lanes, nan, word, number(0x7FC0), high)
-        return emit.value(f"trunc {word} {chosen} to {short}", "packed")
-    size = emit.value(f"and {word} {bits}, {number(0x7FFFFFFF)}", "size")
-    bias = emit.value(f"add {word} {odd}, {number(0xFFF - (112 << 23))}", "bias")
-    sum_ = emit.value(f"add {word} {size}, {bias}", "sum")
-    normal = emit.value(f"lshr {word} {sum_}, {number(13)}", "normal")
-    # 0.5 has a float16's smallest denormal as its last bit, so the sum's low bits are the rounded result.
-    absolute = emit.value(f"bitcast {word} {size} to {single}", "absolute")
-    half_ = splat_text(float_text(0.5, float64), "float", lanes)
-    raised = emit.value(f"fadd {single} {absolute}, {half_}", "raised")
-    low = emit.value(f"bitcast {single} {raised} to {word}", "low")
-    denormal = emit.value(f"sub {word} {low}, {number(0x3F000000)}", "denormal")
-    tiny = emit.value(f"icmp ult {word} {size}, {number(113 << 23)}", "tiny")
-    chosen = select(emit, lanes, tiny, word, denormal, normal)
-    huge = emit.value(
-        f"icmp uge {word} {size}, {number(0x477FF000)}", "huge"
-    )  # 65520 rounds to infinity
-    chosen = select(emit, lanes, huge, word, number(0x7C00), chosen)
-    nan = emit.value(f"icmp ugt {word} {size}, {number(0x7F800000)}", "nan")
-    chosen = select(emit, lanes, nan, word, number(0x7E00), chosen)
-    high = emit.value(f"lshr {word} {bits}, {number(16)}", "high")
-    sign = emit.value(f"and {word} {high}, {number(0x8000)}", "sign")
-    joined = emit.value(f"or {word} {chosen}, {sign}", "joined")
-    return emit.value(f"trunc {word} {joined} to {short}", "packed")
-
-
-def select(emit: Emitter, lanes: int | None, condition: str, kind: str, yes: str, no: str) -> str:
-    """`yes` where `condition` (with `lanes` lanes of its own), else `no`; `kind` is their type."""
-    flag = with_lanes("i1", lanes)
-    return emit.value(f"select {flag} {condition}, {kind} {yes}, {kind} {no}", "chosen")
 
 
 # --- the rules
@@ -506,8 +299,44 @@ def where(emit: Emitter, node: Node, condition: str, yes: str, no: str) -> str:
 @VALUES.rule(Op.FMA)
 def fused(emit: Emitter, node: Node, left: str, right: str, addend: str) -> str:
     kind = type_of(node)
+    if is_half(node.dtype):
+        return _fused_half(emit, node, left, right, addend)
     name = f"llvm.fma.{suffix(register_type(node.dtype), lanes_of(node))}"
     return emit.value(emit.call(name, kind, ((kind, left), (kind, right), (kind, addend))), "fma")
+
+
+def _fused_half(emit: Emitter, node: Node, left: str, right: str, addend: str) -> str:
+    """In float64 the product of two halves is exact; the sum is made odd where it is not, and so rounds once."""
+    lanes = lanes_of(node)
+    single, double, word = (with_lanes(kind, lanes) for kind in ("float", "double", "i64"))
+    flag = with_lanes("i1", lanes)
+    a, b, c = (
+        emit.value(f"fpext {single} {value} to {double}", "wide") for value in (left, right, addend)
+    )
+    product = emit.value(f"fmul {double} {a}, {b}", "product")
+    total = emit.value(f"fadd {double} {product}, {c}", "total")
+    # What the sum lost, exactly (Knuth).
+    second = emit.value(f"fsub {double} {total}, {product}", "second")
+    first = emit.value(f"fsub {double} {total}, {second}", "first")
+    lost = emit.value(
+        f"fadd {double} {emit.value(f'fsub {double} {product}, {first}', 'lost')}, "
+        f"{emit.value(f'fsub {double} {c}, {second}', 'lost')}",
+        "lost",
+    )
+    zero = splat_text(float_text(0.0, float64), "double", lanes)
+    inexact = emit.value(f"fcmp one {double} {lost}, {zero}", "inexact")
+    one, ones = splat_text("1", "i64", lanes), splat_text("-1", "i64", lanes)
+    bits = emit.value(f"bitcast {double} {total} to {word}", "bits")
+    lost_bits = emit.value(f"bitcast {double} {lost} to {word}", "lost.bits")
+    signs = emit.value(f"xor {word} {bits}, {lost_bits}", "signs")
+    inward = emit.value(f"icmp slt {word} {signs}, {splat_text('0', 'i64', lanes)}", "inward")
+    step = select(emit, lanes, inward, word, ones, one)
+    last = emit.value(f"and {word} {bits}, {one}", "last")
+    even = emit.value(f"icmp ne {word} {last}, {one}", "even")
+    adjust = emit.value(f"and {flag} {inexact}, {even}", "adjust")
+    moved = emit.value(f"add {word} {bits}, {step}", "moved")
+    chosen = select(emit, lanes, adjust, word, moved, bits)
+    return narrow_to_odd(emit, lanes, emit.value(f"bitcast {word} {chosen} to {double}", "exact"))
 
 
 @VALUES.rule(Op.SPLAT)
@@ -558,94 +387,5 @@ def reduce(emit: Emitter, node: Node, source: str) -> str | None:
     return emit.value(emit.call(f"llvm.vector.reduce.{which}.{width}", kind, operands), which)
 
 
-# --- conversions
-
-
-@VALUES.rule(Op.CAST)
-def cast(emit: Emitter, node: Node, source: str) -> str:
-    old, new = node.src[0].dtype, node.dtype
-    before, after = type_of(node.src[0]), type_of(node)
-    if new.kind == "bool":
-        if old.kind == "float":
-            return emit.value(f"fcmp une {before} {source}, zeroinitializer", "cast")
-        if old.kind == "bool":
-            return source
-        return emit.value(f"icmp ne {before} {source}, zeroinitializer", "cast")
-    if old.kind == "float":
-        if new.kind != "float":
-            return _float_to_integer(emit, node, source)
-        if before == after:
-            return source  # between float32 and a half: the caller rounds
-        wider = register_type(new) == "double"
-        return emit.value(f"{'fpext' if wider else 'fptrunc'} {before} {source} to {after}", "cast")
-    if new.kind == "float":
-        return emit.value(
-            f"{'sitofp' if old.is_signed else 'uitofp'} {before} {source} to {after}", "cast"
-        )
-    if old.kind != "bool" and old.itemsize == new.itemsize:
-        return source
-    if old.kind != "bool" and old.itemsize > new.itemsize:
-        return emit.value(f"trunc {before} {source} to {after}", "cast")
-    return emit.value(f"{'sext' if old.is_signed else 'zext'} {before} {source} to {after}", "cast")
-
-
-def _float_to_integer(emit: Emitter, node: Node, source: str) -> str:
-    """Truncates; what does not fit becomes the least integer of 32 (for int64 and wider unsigned ones 64) bits.
-
-    Narrower results are the low bits of that, which is what x86-64 gives PyTorch.
-    """
-    kind, lanes, old = type_of(node.src[0]), lanes_of(node), node.src[0].dtype
-    bits = 64 if node.dtype.bits == 64 or node.dtype.name == "uint32" else 32
-    word = with_lanes(f"i{bits}", lanes)
-    scalar = register_type(old)
-    limit = splat_text(float_text(2.0 ** (bits - 1), float64), scalar, lanes)
-    size = emit.value(
-        emit.call(f"llvm.fabs.{suffix(scalar, lanes)}", kind, ((kind, source),)), "size"
-    )
-    fits = emit.value(f"fcmp olt {kind} {size}, {limit}", "fits")
-    whole = emit.value(f"fptosi {kind} {source} to {word}", "whole")
-    least = splat_text(str(-(1 << bits - 1)), f"i{bits}", lanes)
-    if node.dtype.name == "uint64":
-        top = splat_text(float_text(2.0**64, float64), scalar, lanes)
-        large = emit.value(f"fcmp oge {kind} {source}, {limit}", "large")
-        below = emit.value(f"fcmp olt {kind} {source}, {top}", "below")
-        upper = emit.value(f"and {with_lanes('i1', lanes)} {large}, {below}", "upper")
-        high = emit.value(f"fptoui {kind} {source} to {word}", "high")
-        beyond = emit.value(f"fcmp oge {kind} {source}, {top}", "beyond")
-        zero = splat_text("0", "i64", lanes)
-        least = select(emit, lanes, beyond, word, zero, least)
-        least = select(emit, lanes, upper, word, high, least)
-    chosen = select(emit, lanes, fits, word, whole, least)
-    if node.dtype.bits == bits:
-        return chosen
-    return emit.value(f"trunc {word} {chosen} to {type_of(node)}", "cast")
-
-
-@VALUES.rule(Op.BITCAST)
-def bitcast(emit: Emitter, node: Node, source: str) -> str:
-    bits = to_memory(emit, node.src[0].dtype, lanes_of(node), source)
-    before, after = memory_type(node.src[0].dtype), memory_type(node.dtype)
-    if before != after:
-        first, second = with_lanes(before, lanes_of(node)), with_lanes(after, lanes_of(node))
-        bits = emit.value(f"bitcast {first} {bits} to {second}", "bitcast")
-    return from_memory(emit, node.dtype, lanes_of(node), bits)
-
-
-def to_memory(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str:
-    """A register's value as it is stored."""
-    if is_half(dtype):
-        return pack_half(emit, dtype, lanes, value)
-    if dtype.kind == "bool":
-        return emit.value(
-            f"zext {with_lanes('i1', lanes)} {value} to {with_lanes('i8', lanes)}", "byte"
-        )
-    return value
-
-
-def from_memory(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str:
-    """A loaded value as registers hold it; any byte but 0 is true."""
-    if is_half(dtype):
-        return expand_half(emit, dtype, lanes, value)
-    if dtype.kind == "bool":
-        return emit.value(f"icmp ne {with_lanes('i8', lanes)} {value}, zeroinitializer", "flag")
-    return value
+VALUES.rule(Op.CAST)(cast)
+VALUES.rule(Op.BITCAST)(bitcast)
