@@ -1,0 +1,16 @@
+"""The named composites, one file a family: each body with its reverse rule beside it. Importing this room registers them.
+
+A rule is there where PyTorch's gradient differs from the body's (ties, boundaries, infinities), or is much simpler. Bodies take
+nodes of one shape (nothing broadcasts) and keep reduced axes with size 1, as the IR does; the functional layer drops them.
+Half types are computed in float32 and rounded once where PyTorch does so.
+"""
+
+from . import activation as activation
+from . import contraction as contraction
+from . import loss as loss
+from . import norm as norm
+from . import normalization as normalization
+from . import power as power
+from . import select as select
+from . import softmax as softmax
+from . import statistics as statistics
