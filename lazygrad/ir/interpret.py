@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .elementwise import from_storage, to_storage, value_dtype
 from .interpret_graph import evaluate
+from .interpret_loops import SimulationError, run_kernel
 
-__all__ = ["evaluate", "from_storage", "to_storage", "value_dtype"]
+__all__ = ["SimulationError", "evaluate", "from_storage", "run_kernel", "to_storage", "value_dtype"]
