@@ -107,7 +107,8 @@ def cast(value: Array, source: DType, target: DType) -> Array:
 def _truncate(value: Array, target: DType) -> Array:
     """Float to integer: NaN and what the conversion's register cannot hold give its lowest number, then high bits are cut.
 
-    The register is int32 for signed types up to 32 bits and for uint8, int64 for the rest; uint64 reaches up to 2**64.
+    The register is int32 for signed types up to 32 bits and for uint8, int64 for the rest; uint64 reaches up to 2**64
+    and is 0 beyond.
     """
     if target.itemsize <= 2 or target.name == "int32":
         held = (value > -(2.0**31) - 1) & (value < 2.0**31)
@@ -119,7 +120,8 @@ def _truncate(value: Array, target: DType) -> Array:
         return whole.astype(_VALUE[target.name])
     large = (value >= 2.0**63) & (value < 2.0**64)
     upper = np.where(large, value - 2.0**63, 0.0).astype(np.int64).astype(np.uint64)
-    return np.where(large, upper + np.uint64(1 << 63), whole.astype(np.uint64))
+    result = np.where(large, upper + np.uint64(1 << 63), whole.astype(np.uint64))
+    return np.where(value >= 2.0**64, np.uint64(0), result)
 
 
 def bitcast(value: Array, source: DType, target: DType) -> Array:
