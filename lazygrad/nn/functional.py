@@ -1,0 +1,19 @@
+"""torch.nn.functional under its own name: the operators that registered themselves for it.
+
+The operators live in lazygrad/functional, by family; this module only gives them PyTorch's address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..functional.registry import NN_FUNCTIONS
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+globals().update(NN_FUNCTIONS)
+
+__all__ = sorted(NN_FUNCTIONS)  # noqa: PLE0605
