@@ -17,36 +17,14 @@ if TYPE_CHECKING:
 
 Level = Literal["native", "avx512", "avx2", "sse4.2"]
 
-_SSE = (
-    "sse",
-    "sse2",
-    "sse3",
-    "ssse3",
-    "sse4.1",
-    "sse4.2",
-    "popcnt",
-    "cx16",
-    "cmov",
-    "fxsr",
-    "mmx",
-    "cx8",
-)
-_AVX2 = (
-    *_SSE,
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "xsave",
-    "64bit",
-    "sahf",
-)
-_AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "evex512")
-LEVELS: dict[str, tuple[str, ...]] = {"avx512": _AVX512, "avx2": _AVX2, "sse4.2": _SSE}
+_SSE4 = "64bit cmov cx8 cx16 fxsr mmx popcnt sahf sse sse2 sse3 ssse3 sse4.1 sse4.2"
+_AVX2 = f"{_SSE4} avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"
+_AVX512 = f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
+LEVELS: dict[str, frozenset[str]] = {
+    "avx512": frozenset(_AVX512.split()),
+    "avx2": frozenset(_AVX2.split()),
+    "sse4.2": frozenset(_SSE4.split()),
+}
 """The features that each instruction set level keeps of the host's."""
 
 
@@ -88,7 +66,7 @@ def host(level: Level = "native") -> Target:
         telling = {"avx512": "avx512f", "avx2": "avx2", "sse4.2": "sse4.2"}[level]
         if telling not in features:
             raise RuntimeError(f"this machine has no {level}: it is a {cpu}")
-        features &= frozenset(wanted)
+        features &= wanted
         cpu = {"avx512": "skylake-avx512", "avx2": "haswell", "sse4.2": "nehalem"}[level]
     first, second, third = _cache_sizes()
     return Target(
