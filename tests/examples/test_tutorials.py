@@ -1,0 +1,128 @@
+"""The tutorials print what PyTorch prints from the same starting values, computed by kernels of the device that was asked for.
+
+Each run is a process of its own. Memory addresses are masked, and numbers compare as numbers: 1e-4 relative in the first 150 steps
+of a loop, and later within three times the spread that PyTorch shows when one summation is permuted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = Path(__file__).with_name("run_tutorial.py")
+TUTORIALS = (
+    "two_layer_net",
+    "autograd_tutorial",
+    "manual_two_layer_net",
+    "autograd_two_layer_net",
+    "autograd_basics",
+    "polynomial",
+)
+PERMUTATIONS = 6
+EXACT_STEPS = 150
+TOLERANCE = 1e-4
+
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="could not import 'torch'")
+
+
+def execute(
+    framework: str, name: str, device: str = "cpu", permutations: int = 0
+) -> dict[str, Any]:
+    """Run a tutorial; its report."""
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), framework, str(ROOT / "examples" / f"{name}.py"), str(permutations)],
+        env={**os.environ, "DEVICE": device}, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+@cache
+def reference(name: str) -> tuple[str, tuple[str, ...]]:
+    """What PyTorch prints, and what it prints with one summation permuted."""
+    report = execute("torch", name, permutations=PERMUTATIONS)
+    return report["output"], tuple(report["permuted"])
+
+
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?![\w])")
+
+
+def skeleton(line: str) -> str:
+    """The line without its numbers, addresses and the width of its columns."""
+    return re.sub(r"\s+", " ", NUMBER.sub("#", re.sub(r"0x[0-9a-f]+", "0x", line))).replace(
+        "( ", "("
+    )
+
+
+def numbers(line: str) -> list[float]:
+    return [float(text) for text in NUMBER.findall(re.sub(r"0x[0-9a-f]+", "0x", line))]
+
+
+def step_of(line: str) -> int | None:
+    """The step that a line of a training loop reports: such a line starts with a whole number."""
+    first = line.split(" ", 1)[0]
+    return int(first) if first.isdecimal() else None
+
+
+def difference(left: float, right: float) -> float:
+    """Relative to the larger of the two."""
+    return 0.0 if left == right else abs(left - right) / max(abs(left), abs(right))
+
+
+def spreads(lines: list[str], permuted: list[list[str]]) -> list[float]:
+    """For each line, the largest relative difference that a permuted run has shown up to there."""
+    worst, found = 0.0, []
+    for position, line in enumerate(lines):
+        for other in permuted:
+            for left, right in zip(numbers(line), numbers(other[position])):
+                worst = max(worst, difference(left, right))
+        found.append(worst)
+    return found
+
+
+@needs_torch
+@pytest.mark.parametrize("device", ["cpu", "interpret"])
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_prints_what_pytorch_prints(name: str, device: str) -> None:
+    expected, permuted = reference(name)
+    report = execute("lazygrad", name, device)
+    assert report["device"] == device
+    assert report["launches"] > 0, f"no kernel of {device} was launched"
+
+    lines, wanted = report["output"].splitlines(), expected.splitlines()
+    assert [skeleton(line) for line in lines] == [skeleton(line) for line in wanted]
+    allowed = spreads(wanted, [text.splitlines() for text in permuted])
+    late, step = False, None
+    for line, reference_line, spread in zip(lines, wanted, allowed):
+        step = step_of(reference_line)
+        late = late or (step is not None and step >= EXACT_STEPS)
+        tolerance = max(3 * spread, 1e-6) if late else TOLERANCE
+        for got, want in zip(numbers(line), numbers(reference_line)):
+            assert difference(got, want) <= tolerance, (
+                f"{name} on {device}, step {step}: {line!r} where PyTorch has {reference_line!r}; "
+                f"{difference(got, want):.2e} is more than {tolerance:.2e}"
+            )
+
+
+@needs_torch
+def test_the_comparison_notices() -> None:
+    """A run from other values, and one with a line changed, do not pass for equal."""
+    expected, permuted = reference("polynomial")
+    lines = expected.splitlines()
+    assert len(lines) == 21 and step_of(lines[0]) == 99 and step_of(lines[-1]) is None
+    assert skeleton("0 tensor(1.5)") == skeleton("0 tensor(-2e10)") != skeleton("0 1.5")
+    assert skeleton("<AddBackward0 object at 0x7f>") == skeleton("<AddBackward0 object at 0x8a>")
+    assert skeleton("<AddBackward0>") != skeleton("<MulBackward0>")
+    assert difference(1.0, 1.0002) > TOLERANCE
+    assert all(text != expected for text in permuted), "permuting a summation changed nothing"
