@@ -1,33 +1,86 @@
 """From a normalised graph to a plan: the passes, in the order they run.
 
-In: `Normal` (keys.py). Out: a plan for the device of its roots, and which nodes the outputs are values of.
+In: `Normal` (keys.py). Out: a plan for the device of its roots, and which nodes its outputs are values of. The passes over the
+graph are `GRAPH_PASSES`; then placement makes kernels of it, and `KERNEL_PASSES` make code of each. Each pass is timed,
+verified where `config.verify` asks, and shown by runtime/dump.py. Kernels that are the same text are compiled once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
+from lazygrad import config
 from lazygrad.gradient.expand import expand
+from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import inline
-from lazygrad.ir.node import Node
+from lazygrad.ir.dim import Dim, Size, product
+from lazygrad.ir.kernel_graph import KernelGraph
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
 
 from . import device as devices
+from . import dump
+from .device import Device, Executable
+from .history import kept_for_gradients
 from .keys import Normal
-from .realize import CompiledPlan
+from .plan import KernelPlan, Launch, Output, Plan, Value
+
+if TYPE_CHECKING:
+    from lazygrad.schedule.place import Schedule
+
+KERNEL_LIMIT = 4096
+"""How many compiled kernels are kept."""
 
 
-def compile_normal(normal: Normal) -> CompiledPlan:
-    """A plan that computes the roots of `normal`, and what it keeps for gradients."""
-    made = normal.graph()
-    wanted = list(dict.fromkeys(normal.roots))
-    roots = inline(attach_values(expand([made[number] for number in wanted])))
-    place = normal.nodes[wanted[0]].place
-    plan = devices.get(place).compile(roots)
-    return CompiledPlan(plan, wanted)
+@dataclass(slots=True)
+class Record:
+    """What one compilation did, for those who look: dumps, `lg.lower`, the checks of `config.verify`."""
+
+    graph: list[Node] = field(default_factory=list)
+    """The roots after the graph passes."""
+    schedule: list[KernelGraph] = field(default_factory=list)
+    kernels: list[Node] = field(default_factory=list)
+    """The KERNEL node of each launch, as it is rendered."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time by pass."""
+    device: str = ""
+    plan: Plan | None = None
+
+
+@dataclass(slots=True)
+class PassTime:
+    """How often a pass ran, how often it changed something, and how long it took in all."""
+
+    runs: int = 0
+    changes: int = 0
+    seconds: float = 0.0
+
+
+PASS_TIMES: dict[str, PassTime] = {}
+"""Totals of this process by pass."""
+
+
+class CompiledPlan:
+    """A plan, and which nodes of the normalised graph its outputs are values of."""
+
+    __slots__ = ("attach", "plan", "record")
+
+    def __init__(self, plan: Plan, attach: Sequence[int], record: Record | None = None) -> None:
+        self.plan = plan
+        self.attach = tuple(attach)
+        self.record = record
+
+
+# --- the passes
 
 
 def attach_values(roots: Sequence[Node]) -> list[Node]:
-    """The roots with every node whose value is stored replaced by the BUFFER that has it."""
+    """Nodes whose value is stored become the BUFFER that has it; a STOP, which no gradient meets any more, its source."""
     done: dict[int, Node] = {}
     keep: list[Node] = []
     stack = list(reversed(roots))
@@ -47,8 +100,285 @@ def attach_values(roots: Sequence[Node]) -> list[Node]:
         stack.pop()
         src = tuple([done[id(source)] for source in node.src])
         new = node
-        if any([a is not b for a, b in zip(src, node.src, strict=True)]):
+        if node.op is Op.STOP:
+            new = src[0]
+        elif any(a is not b for a, b in zip(src, node.src, strict=True)):
             new = node.like(src)
             keep.append(new)
         done[id(node)] = new
     return [done[id(root)] for root in roots]
+
+
+def simplify(roots: Sequence[Node]) -> list[Node]:
+    try:
+        from lazygrad.schedule.simplify import simplify
+    except ModuleNotFoundError:
+        from lazygrad.ir.rewrite import share as simplify
+
+    return simplify(roots)
+
+
+GraphPass = Callable[[Sequence[Node]], list[Node]]
+KernelPass = Callable[[Node, Any], Node]
+
+EXPANSION: tuple[tuple[str, GraphPass], ...] = (
+    ("expand", expand),
+    ("attach", attach_values),
+    ("inline", inline),
+)
+"""What every device needs: afterwards there is no GRAD, STOP or CALL."""
+GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (("simplify", simplify),)
+"""What devices with kernels run before placement."""
+
+
+def optimise(kernel: Node, target: Any) -> Node:
+    """The transforms that the cost model chooses, functions as polynomials, index arithmetic simplified."""
+    from lazygrad.codegen.choose import optimise
+
+    return optimise(kernel, target)
+
+
+KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
+"""What is done to each kernel between lowering and rendering."""
+
+
+def compile_normal(normal: Normal, record: Record | None = None) -> CompiledPlan:
+    """A plan that computes the roots of `normal`, and what it keeps for gradients."""
+    record = record or Record()
+    made = normal.graph()
+    wanted = list(dict.fromkeys(normal.roots))
+    if normal.history:
+        wanted += kept_for_gradients(made, wanted, [*normal.history, *normal.interior])
+    roots = [made[number] for number in wanted]
+    place = normal.nodes[wanted[0]].place
+    record.device = place
+    for name, function in EXPANSION:
+        roots = graph_pass(name, function, roots, record)
+    device = devices.get(place)
+    plan = (
+        compile_graph(device, roots, record) if is_kernel_device(device) else device.compile(roots)
+    )
+    if not record.graph:
+        record.graph = roots
+        dump.graph(roots)
+    record.plan = plan
+    return CompiledPlan(plan, wanted, record)
+
+
+def expanded(normal: Normal, wanted: Sequence[int]) -> list[Node]:
+    """Some nodes of a key as the interpreter runs them, without a trace of the passes."""
+    made = normal.graph()
+    roots = [made[number] for number in wanted]
+    for _, function in EXPANSION:
+        roots = function(roots)
+    return roots
+
+
+def is_kernel_device(device: Device) -> bool:
+    """Whether a device runs kernels; the interpreter runs graphs."""
+    return hasattr(device, "build")
+
+
+def graph_pass(name: str, function: GraphPass, roots: Sequence[Node], record: Record) -> list[Node]:
+    """Run one pass over a graph: timed, verified, shown."""
+    start = perf_counter()
+    result = function(roots)
+    _count(
+        name,
+        perf_counter() - start,
+        any(a is not b for a, b in zip(roots, result, strict=True)),
+        record,
+    )
+    if config.current.verify:
+        verify(result)
+    dump.after_pass(name, "graph", list(roots), result)
+    return result
+
+
+def kernel_pass(name: str, function: KernelPass, kernel: Node, target: Any, record: Record) -> Node:
+    """Run one pass over a kernel: timed, verified, shown."""
+    start = perf_counter()
+    result = function(kernel, target)
+    _count(name, perf_counter() - start, result is not kernel, record)
+    if config.current.verify:
+        verify([result])
+    dump.after_pass(name, "kernel", [kernel], [result])
+    return result
+
+
+def verify(roots: Sequence[Node]) -> None:
+    """Check the grammar of what a pass made."""
+    try:
+        from lazygrad.ir.verify import verify
+    except ModuleNotFoundError:
+        return
+
+    verify(roots)
+
+
+def _count(name: str, seconds: float, changed: bool, record: Record) -> None:
+    record.seconds[name] = record.seconds.get(name, 0.0) + seconds
+    total = PASS_TIMES.setdefault(name, PassTime())
+    total.runs += 1
+    total.changes += changed
+    total.seconds += seconds
+
+
+# --- kernels
+
+
+class KernelCache:
+    """Compiled kernels by device and text, the least recently used dropped first."""
+
+    def __init__(self, limit: int = KERNEL_LIMIT) -> None:
+        self.limit = limit
+        self.hits = 0
+        self.built = 0
+        self._kernels: OrderedDict[tuple[str, str], Executable] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, device: Any, kernel: Node) -> Executable:
+        from lazygrad.ir.text import show
+
+        key = (device.name, show(kernel, sites=False))
+        with self._lock:
+            found = self._kernels.get(key)
+            if found is not None:
+                self.hits += 1
+                self._kernels.move_to_end(key)
+                return found
+            executable: Executable = device.build(kernel)
+            self.built += 1
+            self._kernels[key] = executable
+            while len(self._kernels) > self.limit:
+                self._kernels.popitem(last=False)
+            return executable
+
+
+KERNELS = KernelCache()
+"""The compiled kernels of this process."""
+
+
+def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = None) -> Plan:
+    """A plan of kernels for a graph without GRAD, STOP and CALL."""
+    from lazygrad.codegen.lower import lower
+    from lazygrad.schedule.place import place
+
+    record = record or Record()
+    roots = list(roots)
+    for name, function in GRAPH_PASSES:
+        roots = graph_pass(name, function, roots, record)
+    record.graph = roots
+    dump.graph(roots)
+    start = perf_counter()
+    schedule = place(roots)
+    _count("place", perf_counter() - start, True, record)
+    record.schedule = schedule.kernels
+    dump.schedule(schedule.kernels)
+    executables: list[Executable] = []
+    for kernel_graph in schedule.kernels:
+        start = perf_counter()
+        kernel = lower(kernel_graph)
+        _count("lower", perf_counter() - start, True, record)
+        if config.current.verify:
+            verify([kernel])
+        dump.after_pass("lower", "kernel", [], [kernel])
+        for name, kernel_function in KERNEL_PASSES:
+            kernel = kernel_pass(name, kernel_function, kernel, device.target, record)
+        start = perf_counter()
+        executables.append(KERNELS.get(device, kernel))
+        _count("build", perf_counter() - start, True, record)
+        record.kernels.append(kernel)
+        dump.kernel(device, kernel)
+    return _table(device, roots, schedule, executables, record)
+
+
+def _table(
+    device: Device,
+    roots: Sequence[Node],
+    schedule: Schedule,
+    executables: Sequence[Executable],
+    record: Record,
+) -> Plan:
+    """The launches of a schedule: where each param's value comes from, and where results go."""
+    outputs: list[Output] = []
+    where: dict[int, Value] = {}
+    made: list[Size] = []
+    for node in schedule.values:
+        if node.op is Op.BUFFER:
+            assert isinstance(node.arg, Slot)
+            outputs.append(Output("input", node.arg.index))
+            continue
+        if id(node) not in where:
+            where[id(node)] = Value("output", len(made))
+            made.append(_bytes(node))
+        outputs.append(Output("new", where[id(node)].index))
+    blocks = _temporaries(schedule.kernels, where)
+    dims = tuple(sorted({variable.name for size in _sizes(roots) for variable in size.variables}))
+    table: list[Launch] = []
+    number_types: dict[int, Any] = {}
+    for kernel_graph, executable in zip(schedule.kernels, executables, strict=True):
+        values: list[Value] = []
+        for node in kernel_graph.inputs:
+            values.append(_slot("input", node) if node.op is Op.BUFFER else where[id(node)])
+        for node in kernel_graph.numbers:
+            values.append(_slot("number", node))
+            number_types[values[-1].index] = node.dtype
+        values += [Value("dim", dims.index(name)) for name in kernel_graph.dims]
+        values += [where[id(node)] for node in kernel_graph.results]
+        table.append(Launch(executable, tuple(values)))
+    plan = KernelPlan(device, table, outputs, made, blocks, number_types, dims)
+    if config.current.verify:
+        from .oracle import CheckedPlan
+
+        return CheckedPlan(plan, schedule.kernels, record.kernels)
+    return plan
+
+
+def _slot(kind: Any, node: Node) -> Value:
+    assert isinstance(node.arg, Slot)
+    return Value(kind, node.arg.index)
+
+
+def _bytes(node: Node) -> Size:
+    return product(node.shape) * node.dtype.itemsize
+
+
+def _sizes(roots: Sequence[Node]) -> list[Dim]:
+    return [size for node in postorder(roots) for size in node.shape if isinstance(size, Dim)]
+
+
+def _temporaries(kernels: Sequence[KernelGraph], where: dict[int, Value]) -> list[Size]:
+    """Give every result that is no output a block of the arena; blocks whose last reader has run are used again.
+
+    Returns the size of each block in bytes. A block serves a later result that is not larger, and at least half as large.
+    """
+    last: dict[int, int] = {}
+    for position, kernel in enumerate(kernels):
+        for node in (*kernel.inputs, *kernel.results):
+            last[id(node)] = position
+    blocks: list[Size] = []
+    free: list[int] = []
+    ending: dict[int, list[int]] = {}
+    for position, kernel in enumerate(kernels):
+        for node in kernel.results:
+            if id(node) in where:
+                continue
+            size = _bytes(node)
+            fitting = [b for b in free if _serves(blocks[b], size)]
+            if fitting:
+                block = fitting[0]
+                free.remove(block)
+            else:
+                block = len(blocks)
+                blocks.append(size)
+            where[id(node)] = Value("temporary", block)
+            ending.setdefault(last[id(node)], []).append(block)
+        free.extend(ending.pop(position, ()))
+    return blocks
+
+
+def _serves(block: Size, size: Size) -> bool:
+    if isinstance(block, int) and isinstance(size, int):
+        return size <= block <= 2 * size
+    return block == size

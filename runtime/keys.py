@@ -44,7 +44,16 @@ def _kind(op: Op) -> int:
     """How `normalise` treats an operation: by the number of its sources, 0 for any number of them."""
     if op in BINARY:
         return 2
-    if op in UNARY or op in (Op.REDUCE, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.PAD, Op.FLIP, Op.ELEMENT):
+    if op in UNARY or op in (
+        Op.REDUCE,
+        Op.RESHAPE,
+        Op.PERMUTE,
+        Op.EXPAND,
+        Op.SHRINK,
+        Op.PAD,
+        Op.FLIP,
+        Op.ELEMENT,
+    ):
         return 1
     return 0
 
@@ -56,7 +65,17 @@ KINDS = {op: _kind(op) for op in Op}
 class Normal:
     """A normalised graph. Node i of `nodes` has entry i of `key`, which names its sources by their numbers."""
 
-    __slots__ = ("buffers", "copies", "history", "interior", "key", "nodes", "numbers", "roots", "stored")
+    __slots__ = (
+        "buffers",
+        "copies",
+        "history",
+        "interior",
+        "key",
+        "nodes",
+        "numbers",
+        "roots",
+        "stored",
+    )
 
     def __init__(
         self,

@@ -10,16 +10,17 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lazygrad.ir.args import Message, Scalar
+from lazygrad.ir.dim import Dim, Size
 from lazygrad.ir.dtype import DType
 from lazygrad.ir.node import Shape
 
 from .device import Device, Executable
-from .memory import Buffer
+from .memory import ALIGNMENT, Buffer
 
 ERRORS: dict[str, type[Exception]] = {
     "IndexError": IndexError,
@@ -49,8 +50,7 @@ class Plan(ABC):
 class Value:
     """Where the value of one kernel param comes from.
 
-    `input`, `number` and `dim` are those of the run, by index; `output` is a new buffer; `temporary` is an offset in the run's
-    arena, in bytes.
+    `input`, `number` and `dim` are those of the run, by index; `output` is a new buffer; `temporary` is a block of the run's arena.
     """
 
     kind: Literal["input", "output", "temporary", "number", "dim"]
@@ -62,11 +62,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One launch: the kernel, the value of each of its params, and the trips of its outermost parallel loop."""
+    """One launch: the kernel, and the value of each of its params."""
 
     executable: Executable
     values: tuple[Value, ...]
-    trips: Callable[[Sequence[int]], int] | int = 1
 
     def __str__(self) -> str:
         return f"{self.executable.name}({', '.join(map(str, self.values))})"
@@ -74,107 +73,149 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A root of the plan: a buffer of the run made here (`bytes` of it), or the input that it is equal to."""
+    """A root of the plan: a new buffer, or the input that it is equal to."""
 
     kind: Literal["new", "input"]
     index: int
-    nbytes: Callable[[Sequence[int]], int] | int = 0
 
 
 class KernelPlan(Plan):
-    """Launches of compiled kernels on one device."""
+    """Launches of compiled kernels on one device.
+
+    `made` has the bytes of each new buffer, `blocks` those of each block of the arena, `dims` the names of the sizes of a run.
+    """
 
     def __init__(
         self,
         device: Device,
         table: Sequence[Launch],
         outputs: Sequence[Output],
-        number_types: Sequence[DType | None],
-        arena_bytes: Callable[[Sequence[int]], int] | int = 0,
+        made: Sequence[Size],
+        blocks: Sequence[Size],
+        number_types: Mapping[int, DType],
+        dims: Sequence[str] = (),
     ) -> None:
         self.device = device
         self.table = tuple(table)
         self.outputs = tuple(outputs)
-        self.arena_bytes = arena_bytes
+        self.made = tuple(made)
+        self.blocks = tuple(blocks)
+        self.dims = tuple(dims)
         self.launches = len(self.table)
-        self._pack = tuple(_packer(dtype) for dtype in number_types)
-        self._template = array("q")
-        self._starts: list[int] = []
-        self._patches: dict[str, list[tuple[int, int]]] = {
+        self._symbolic = any(isinstance(size, Dim) for size in (*self.made, *self.blocks))
+        self._offsets: list[int] = []
+        self._arena_bytes = 0
+        if not self._symbolic:
+            self._offsets, self._arena_bytes = _layout(self.blocks)
+        self._pack = {index: packer(dtype) for index, dtype in number_types.items()}
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """The flat table: for each launch its params and the address of its error word; then the error words."""
+        template = array("q")
+        patches: dict[str, list[tuple[int, int]]] = {
             "input": [], "output": [], "temporary": [], "number": [], "dim": [],
         }  # fmt: skip
+        starts: list[int] = []
         self._errors: list[int] = []
         for launch in self.table:
-            self._starts.append(len(self._template))
+            starts.append(len(template) * 8)
             for value in launch.values:
-                self._patches[value.kind].append((len(self._template), value.index))
-                self._template.append(0)
-            self._errors.append(len(self._template))
-            self._template.append(0)
-        self._words = len(self._template)
-        self._template.extend([0] * len(self.table))
-        self._checked = tuple(
-            (self._words + number, launch.executable)
+                patches[value.kind].append((len(template), value.index))
+                template.append(0)
+            self._errors.append(len(template))
+            template.append(0)
+        self.error_words = len(template)
+        template.extend([0] * len(self.table))
+        self._template = template
+        self._inputs, self._results = patches["input"], patches["output"]
+        self._temporaries, self._dims = patches["temporary"], patches["dim"]
+        self._numbers = [(p, index, self._pack[index]) for p, index in patches["number"]]
+        self._checked = [
+            (self.error_words + number, launch.executable.checks)
             for number, launch in enumerate(self.table)
             if launch.executable.checks
-        )
-        self._runs = tuple(
-            (launch.executable.run, start * 8, launch.trips)
-            for launch, start in zip(self.table, self._starts, strict=True)
-        )
+        ]
+        self._runs = [
+            (v.executable.run, start) for v, start in zip(self.table, starts, strict=True)
+        ]
 
     def run(
         self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
     ) -> list[Buffer]:
+        slots, made, _arena = self.bind(buffers, numbers, dims)
+        address = slots.buffer_info()[0]
+        for run, start in self._runs:
+            run(address + start, 0, -1)
+        for position, checks in self._checked:
+            if slots[position]:
+                raise failure(checks[slots[position] - 1])
+        return self.results(buffers, made)
+
+    def bind(
+        self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
+    ) -> tuple[array[int], list[Buffer], Buffer | None]:
+        """The filled table, the new buffers, and the arena."""
         slots = self._template[:]
-        address, _ = slots.buffer_info()
-        patches = self._patches
-        for position, index in patches["input"]:
+        for position, index in self._inputs:
             slots[position] = buffers[index].address
-        device = self.device
-        results: list[Buffer] = []
-        new: list[int] = []
-        for output in self.outputs:
-            if output.kind == "input":
-                results.append(_unshared(device, buffers[output.index]))
-                continue
-            nbytes = output.nbytes
-            buffer = device.allocate(nbytes if isinstance(nbytes, int) else nbytes(dims))
-            results.append(buffer)
-            new.append(buffer.address)
-        for position, index in patches["output"]:
-            slots[position] = new[index]
-        if patches["temporary"]:
-            total = self.arena_bytes
-            arena = device.allocate(total if isinstance(total, int) else total(dims))
+        allocate = self.device.allocate
+        sizes: Sequence[Size] = self.made
+        offsets, total = self._offsets, self._arena_bytes
+        if self._symbolic:
+            values = dict(zip(self.dims, dims, strict=True))
+            sizes = [_evaluate(size, values) for size in self.made]
+            offsets, total = _layout([_evaluate(size, values) for size in self.blocks])
+        made = [allocate(nbytes) for nbytes in sizes]  # type: ignore[arg-type]
+        for position, index in self._results:
+            slots[position] = made[index].address
+        arena = None
+        if self._temporaries:
+            arena = allocate(total)
             base = arena.address
-            for position, offset in patches["temporary"]:
-                slots[position] = base + offset
-        for position, index in patches["number"]:
-            slots[position] = self._pack[index](numbers[index])
-        for position, index in patches["dim"]:
+            for position, index in self._temporaries:
+                slots[position] = base + offsets[index]
+        for position, index, pack in self._numbers:
+            slots[position] = pack(numbers[index])
+        for position, index in self._dims:
             slots[position] = dims[index]
-        word = address + self._words * 8
+        word = slots.buffer_info()[0] + self.error_words * 8
         for position in self._errors:
             slots[position] = word
             word += 8
-        for run, start, trips in self._runs:
-            run(address + start, 0, trips if isinstance(trips, int) else trips(dims))
-        device.launches += len(self._runs)
-        for position, executable in self._checked:
-            if slots[position]:
-                message = executable.checks[slots[position] - 1]
-                raise failure(message)
-        return results
+        return slots, made, arena
+
+    def results(self, buffers: Sequence[Buffer], made: Sequence[Buffer]) -> list[Buffer]:
+        """The buffer of each root."""
+        return [
+            made[output.index]
+            if output.kind == "new"
+            else _unshared(self.device, buffers[output.index])
+            for output in self.outputs
+        ]
 
     def __str__(self) -> str:
-        lines = [f"plan @{self.device.name}: {len(self.table)} launches, {self.arena_bytes} bytes of temporaries"]
-        lines += [f"  {launch}" for launch in self.table]
-        lines += [
-            f"  return {number}: {output.kind} {output.index}"
-            for number, output in enumerate(self.outputs)
+        lines = [
+            f"plan @{self.device.name}: launches {len(self.table)}, temporaries {list(self.blocks)}"
         ]
+        lines += [f"  {launch}" for launch in self.table]
+        lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
         return "\n".join(lines)
+
+
+def _evaluate(size: Size, values: dict[str, int]) -> int:
+    return size if isinstance(size, int) else size.evaluate(values)
+
+
+def _layout(blocks: Sequence[Size]) -> tuple[list[int], int]:
+    """The offset of each block in the arena, and the arena's size."""
+    offsets: list[int] = []
+    total = 0
+    for size in blocks:
+        assert isinstance(size, int)
+        offsets.append(total)
+        total += (size + ALIGNMENT - 1) & -ALIGNMENT
+    return offsets, total
 
 
 def failure(message: Message) -> Exception:
@@ -192,10 +233,8 @@ def _unshared(device: Device, buffer: Buffer) -> Buffer:
     return device.from_host(device.to_host(buffer, uint8, shape))
 
 
-def _packer(dtype: DType | None) -> Callable[[Any], int]:
+def packer(dtype: DType) -> Callable[[Any], int]:
     """How a number becomes the 8 bytes of a slot."""
-    if dtype is None:
-        return lambda value: 0
     if dtype.kind != "float":
         limit = 1 << 64
         return lambda value: (int(value) + (limit >> 1)) % limit - (limit >> 1)

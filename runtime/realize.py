@@ -10,16 +10,26 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from lazygrad import config
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
+from . import device as devices
+from . import dump
+from .compile import CompiledPlan, compile_normal, expanded
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
-from .plan import Plan
+
+if TYPE_CHECKING:
+    from lazygrad.config import Settings
 
 PLAN_LIMIT = 1024
 """How many plans are kept."""
+
+
+Variant = tuple[object, ...]
 
 
 class PlanCache:
@@ -29,23 +39,23 @@ class PlanCache:
         self.limit = limit
         self.compiled = 0
         """How many plans have been compiled so far."""
-        self._plans: OrderedDict[Entry, CompiledPlan] = OrderedDict()
+        self._plans: OrderedDict[object, CompiledPlan] = OrderedDict()
         self._lock = threading.RLock()
-        self._pending: dict[Entry, threading.Event] = {}
+        self._pending: dict[object, threading.Event] = {}
 
-    def get(self, normal: Normal) -> CompiledPlan:
-        key = normal.key
-        try:
-            found = self._plans[key]
-            self._plans.move_to_end(key)
-            return found
-        except KeyError:
-            return self._compile(normal)
+    def find(self, key: Entry) -> CompiledPlan | None:
+        """The plan of a key, if there is one."""
+        found = self._plans.get(key)
+        if found is not None:
+            try:
+                self._plans.move_to_end(key)
+            except KeyError:
+                pass  # another thread has just dropped it
+        return found
 
-    def _compile(self, normal: Normal) -> CompiledPlan:
-        from .compile import compile_normal
-
-        key = normal.key
+    def get(self, normal: Normal, variant: Variant | None = None) -> CompiledPlan:
+        """The plan of a key, compiled if need be; `variant` tells plans apart that are compiled under observation."""
+        key = normal.key if variant is None else (normal.key, variant)
         while True:
             with self._lock:
                 found = self._plans.get(key)
@@ -57,6 +67,8 @@ class PlanCache:
                     break
             pending.wait()
         try:
+            if "recompile" in config.current.explain:
+                dump.explain_compile(normal, [k for k in list(self._plans) if _plain(k)])
             plan = compile_normal(normal)
             with self._lock:
                 self.compiled += 1
@@ -75,14 +87,8 @@ class PlanCache:
             self._plans.clear()
 
 
-class CompiledPlan:
-    """A plan, and which nodes of the normalised graph its outputs are values of."""
-
-    __slots__ = ("attach", "plan")
-
-    def __init__(self, plan: Plan, attach: Sequence[int]) -> None:
-        self.plan = plan
-        self.attach = tuple(attach)
+def _plain(key: Any) -> bool:
+    return len(key) == 4
 
 
 PLANS = PlanCache()
@@ -92,11 +98,11 @@ _graph_lock = threading.RLock()
 """Held while nodes are walked and while values are attached: a node that gets its value may lose its sources."""
 
 
-def realize(nodes: Sequence[Node], history: Sequence[Node] = ()) -> None:
+def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") -> None:
     """Give every node its value.
 
     `history`: differentiable leaves. When given, what a later gradient of the nodes with respect to them will read, and what is
-    expensive to compute again (contractions, reductions), gets its value too, in the same plan.
+    expensive to compute again (contractions, reductions), gets its value too, in the same plan. `why` is for explanations.
 
     Raises:
         IndexError, RuntimeError, ZeroDivisionError: a check failed; no node has changed.
@@ -106,9 +112,36 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = ()) -> None:
         if not roots:
             return
         normal = normalise(roots, history)
-    found = PLANS.get(normal)
+    settings = config.active()
+    if settings.explain and "realize" in settings.explain:
+        dump.explain_run(roots, why)
+    if settings.verify or settings.dump or settings.dump_passes:
+        found = PLANS.get(normal, _observed(settings))
+    else:
+        known = PLANS.find(normal.key)
+        found = known if known is not None else PLANS.get(normal)
     results = found.plan.run(normal.buffers, normal.numbers)
+    if settings.debug_nans:
+        _find_nans(normal, found, results)
     attach(normal, found, results)
+
+
+def _observed(settings: Settings) -> Variant:
+    """The settings that a compilation shows itself to: a plan that was compiled under others is compiled again."""
+    return (
+        settings.verify, settings.dump, settings.dump_passes, settings.dump_filter, settings.dump_to, settings.dump_diff,
+    )  # fmt: skip
+
+
+def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:
+    """LAZYGRAD_DEBUG_NANS: where a result holds a NaN, name the operation that made the first one."""
+    from .oracle import explain_nan, has_nan
+
+    device = devices.get(normal.nodes[found.attach[0]].place)
+    for number, buffer in zip(found.attach, results, strict=True):
+        if has_nan(device, normal.nodes[number], buffer):
+            roots = expanded(normal, found.attach)
+            explain_nan(roots, device, normal.buffers, normal.numbers)
 
 
 def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:

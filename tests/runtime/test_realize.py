@@ -16,6 +16,13 @@ from lazygrad.runtime.realize import PLANS, realize
 PLACE = "interpret"
 
 
+@pytest.fixture(params=["interpret", "cpu"], autouse=True)
+def place(request, monkeypatch):
+    """Each test on each device."""
+    monkeypatch.setitem(globals(), "PLACE", request.param)
+    return request.param
+
+
 def leaf(array: np.ndarray, dtype=float32) -> Node:
     node = Node(Op.BUFFER, (), dtype, array.shape, None, place=PLACE)
     node.value = device.get(PLACE).from_host(array)
@@ -109,7 +116,9 @@ def by_hand(w1, w2, x, y):
 
 @pytest.mark.parametrize("read_first", [False, True])
 def test_gradients_with_and_without_a_read_of_the_loss(read_first: bool):
-    w1, w2, x, y = (leaf(random(*s, seed=i)) for i, s in enumerate([(5, 4), (4, 3), (6, 5), (6, 3)]))
+    w1, w2, x, y = (
+        leaf(random(*s, seed=i)) for i, s in enumerate([(5, 4), (4, 3), (6, 5), (6, 3)])
+    )
     loss = two_layers(w1, w2, x, y)
     if read_first:
         realize([loss], [w1, w2])

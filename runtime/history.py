@@ -1,0 +1,71 @@
+"""What a later gradient will read: results worth keeping when a value with a differentiable history is read.
+
+In: the numbered graph of one key and the leaves that a gradient may be asked for. Out: the numbers of nodes to store too. A
+gradient of the roots is expanded for this question alone, and followed from its results down to the forward graph: a node that
+is expensive to compute again is kept, and below it nothing is needed; a cheap one is computed again from what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lazygrad.gradient.expand import expand
+from lazygrad.ir import build
+from lazygrad.ir.args import Slot
+from lazygrad.ir.composite import expand_call
+from lazygrad.ir.dim import product
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+COSTLY = frozenset((Op.SCAN, Op.FOLD, Op.SCATTER, Op.EXTERN))
+"""Operations that are never computed again; beside them, a REDUCE of more than one element for each result."""
+
+
+def kept_for_gradients(
+    made: Sequence[Node], roots: Sequence[int], leaves: Sequence[int]
+) -> list[int]:
+    """The numbers of the nodes that gradients of `roots` with respect to `leaves` read and that are expensive."""
+    outputs = [made[number] for number in roots if made[number].dtype.is_floating_point]
+    targets = [made[number] for number in leaves if made[number].dtype.is_floating_point]
+    if not outputs or not targets:
+        return []
+    cotangents = [
+        Node(Op.BUFFER, (), node.dtype, node.shape, Slot(-1), node.place) for node in outputs
+    ]
+    number_of = {id(node): number for number, node in enumerate(made)}
+    found = set(roots)
+    kept: list[int] = []
+    seen: set[int] = set()
+    stack = expand(build.grad(outputs, cotangents, targets))
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or node.value is not None:
+            continue
+        seen.add(id(node))
+        number = number_of.get(id(node))
+        if number is not None and (number in found or expensive(node)):
+            if number not in found:
+                found.add(number)
+                kept.append(number)
+            continue
+        stack.extend(node.src)
+    return sorted(kept)
+
+
+def expensive(node: Node) -> bool:
+    """Whether to keep the value of a node rather than compute it again."""
+    if node.op is Op.CALL:
+        ends = {id(source) for source in node.src}
+        stack = [expand_call(node)]
+        while stack:
+            part = stack.pop()
+            if id(part) in ends:
+                continue
+            ends.add(id(part))
+            if expensive(part):
+                return True
+            stack.extend(part.src)
+        return False
+    if node.op is Op.REDUCE:
+        return product(node.src[0].shape) != product(node.shape)
+    return node.op in COSTLY
