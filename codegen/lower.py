@@ -50,7 +50,9 @@ class _Scope:
     """One loop while its body is written; the root scope is the kernel itself. Lines are only ever added at the end, or just before
     the loop at the end."""
 
-    def __init__(self, variable: Variable | None, parent: _Scope | None, parallel: bool = False) -> None:
+    def __init__(
+        self, variable: Variable | None, parent: _Scope | None, parallel: bool = False
+    ) -> None:
         self.variable = variable
         self.parent = parent
         self.parallel = parallel
@@ -110,7 +112,9 @@ class _Lowering:
             self.waiting.setdefault(path, []).append(stage)
         self._stages_here(self.root)
         scope = self._descend(self.root, self.loops)
-        results = [_run(self.value(node, self.position, frozenset(), scope)) for node in self.graph.outputs]
+        results = [
+            _run(self.value(node, self.position, frozenset(), scope)) for node in self.graph.outputs
+        ]
         for node, value in zip(self.graph.outputs, results, strict=True):
             offset = self._offset(flatten(self.position, node.shape), scope)
             scope.lines.append(loops.store(self.params[id(node)], offset, value))
@@ -489,7 +493,9 @@ def identity(kind: ReduceKind, dtype: DType) -> Node:
 
 def combine(kind: str, left: Node, right: Node) -> Node:
     """One step of a reduction."""
-    op = {"add": Op.ADD, "mul": Op.MUL, "max": Op.MAX, "min": Op.MIN, "and": Op.AND, "or": Op.OR}[kind]
+    op = {"add": Op.ADD, "mul": Op.MUL, "max": Op.MAX, "min": Op.MIN, "and": Op.AND, "or": Op.OR}[
+        kind
+    ]
     return Node(op, (left, right), left.dtype, left.shape)
 
 

@@ -1,1 +1,1 @@
-"""Transforms of a kernel, one file each: check, build, replace."""
+"""Transforms of loop trees, one file each: each checks, builds, and replaces, or raises `ScheduleError` with a sentence."""

@@ -210,9 +210,7 @@ class _Placement:
 
     # --- stages
 
-    def _stage(
-        self, node: Node, kernel: _Growing, positions: Reads, stored: bool = False
-    ) -> bool:
+    def _stage(self, node: Node, kernel: _Growing, positions: Reads, stored: bool = False) -> bool:
         """Compute `node` at a loop of `kernel`, if there is a loop where it is computed once and what it holds fits."""
         graph = kernel.graph
         paths = [path for found in positions.values() for path in found]
@@ -344,9 +342,7 @@ class _Placement:
         iterations = 1
         for variable in prefix:
             iterations *= example(variable.extent)
-        return (
-            cost.count(source.shape) * source.dtype.itemsize <= cost.ROW_BYTES * iterations
-        )
+        return cost.count(source.shape) * source.dtype.itemsize <= cost.ROW_BYTES * iterations
 
     # --- growing a kernel
 
@@ -366,7 +362,8 @@ class _Placement:
                     variable = kernel.variable(size)
                     path.append(variable)
                     outer.append(of(variable))
-            self._add_stage(node, kernel, tuple(path), tuple(outer), stored=True)
+            graph.loops = tuple(path)
+            self._add_stage(node, kernel, graph.loops, tuple(outer), stored=True)
             return
         self.writer[id(node)] = kernel
         loops = tuple(kernel.variable(n) for n in node.shape)
@@ -500,9 +497,7 @@ def _common_prefix(paths: Sequence[Path]) -> Path:
     return first[:length]
 
 
-def _shortened(
-    fixed: Sequence[Index | None], common: Path
-) -> tuple[Path, list[Index | None]]:
+def _shortened(fixed: Sequence[Index | None], common: Path) -> tuple[Path, list[Index | None]]:
     """Give up fixing the axes that need more than the loops at the front; those are then computed whole."""
     needed = _used(fixed)
     length = 0

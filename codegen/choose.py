@@ -1,0 +1,232 @@
+"""Which transforms for this kernel on this target: an analytical model that picks at once.
+
+In: a scalar loop tree. Out: a schedule, a list of named transforms (data: printable, storable, editable), and `apply` to run it.
+The model counts memory accesses: vectorizing a loop makes an access that moves by one a `1 / lanes`-th as dear, leaves one that does not move for
+free, and turns any other into a gather that gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.args import Accumulate, Loop
+from ..ir.node import Node
+from ..ir.op import ELEMENTWISE, Op
+from .target import Target
+from .transform.accumulate import accumulate
+from .transform.access import Stride, body, extent, loop_name
+from .transform.jam import jam
+from .transform.vectorize import vectorize
+
+TYPICAL_EXTENT = 64
+"""What a loop of unknown extent is taken for."""
+JAMMED_VECTORS = 16
+"""Accumulators that a jammed loop may keep in registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One step of a schedule: the name of a transform, the loop it is for, and its factor."""
+
+    name: str
+    loop: str = ""
+    factor: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.loop}, {self.factor})" if self.loop else f"{self.name}()"
+
+
+def choose(kernel: Node, target: Target) -> list[Transform]:
+    """The transforms for a scalar loop tree, in the order to apply them."""
+    steps: list[Transform] = []
+    for line in body(kernel):
+        if line.op is Op.LOOP:
+            _, chosen = _best(line, target, ())
+            steps.extend(chosen)
+    steps.append(Transform("accumulate"))
+    return steps
+
+
+def optimise(kernel: Node, target: Target) -> Node:
+    """The chosen schedule applied, then functions expanded into polynomials and arithmetic tidied: ready to render."""
+    from .math import expand
+
+    return expand(apply(kernel, choose(kernel, target)))
+
+
+def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
+    """Run a schedule.
+
+    Raises:
+        ScheduleError: a step cannot be applied to what the steps before it left.
+    """
+    for step in steps:
+        match step.name:
+            case "vectorize":
+                kernel = vectorize(kernel, step.loop, step.factor)
+            case "jam":
+                kernel = jam(kernel, step.loop, step.factor)
+            case "accumulate":
+                kernel = accumulate(kernel)
+            case _:
+                raise ValueError(f"unknown transform {step.name!r}")
+    return kernel
+
+
+def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, list[Transform]]:
+    """The cheapest way to run `loop`: its cost, and the steps. Recursion is over the depth of the loop nest only."""
+    trips = extent(loop) or TYPICAL_EXTENT
+    cost = 0.0
+    steps: list[Transform] = []
+    for line in body(loop):
+        if line.op is Op.LOOP:
+            inner, chosen = _best(line, target, (*around, loop))
+            cost += inner
+            steps.extend(chosen)
+    own = sum(_line_work(line) for line in body(loop))
+    scalar = (cost + own) * trips
+    found = _vectorized(loop, target)
+    if found is not None and found[0] < scalar:
+        lanes = found[1]
+        chosen = [Transform("vectorize", loop_name(loop), lanes)]
+        jammed = _jam(loop, around, lanes, target)
+        return found[0], [*jammed, *chosen]
+    return scalar, steps
+
+
+def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
+    """The cost of the loop when it is vectorized, and with how many lanes; None where it cannot be."""
+    lanes = _lanes(loop, target)
+    trips = extent(loop) or TYPICAL_EXTENT
+    assert isinstance(loop.arg, Loop)
+    stride = Stride(loop.src[0])
+    private: set[int] = set()
+    reductions = 0
+    cost = 0.0
+    stack: list[tuple[Node, float]] = [(line, 1.0) for line in reversed(body(loop))]
+    while stack:
+        line, times = stack.pop()
+        if line.op is Op.LOOP:
+            if stride(line.src[1]) != 0:
+                return None
+            inner = times * (extent(line) or TYPICAL_EXTENT)
+            stack.extend((each, inner) for each in reversed(body(line)))
+            continue
+        if line.op is Op.LOCAL:
+            private.add(id(line))
+            continue
+        if line.op is Op.CHECK:
+            cost += times
+            continue
+        offset = line.src[1]
+        moves = stride(offset)
+        inside = id(line.src[0]) in private
+        if line.op is Op.LOAD:
+            uniform = moves == 0 and not inside and (len(line.src) < 3 or stride(line.src[2]) == 0)
+            stride.mark(line, 0 if uniform else None)
+            if line.src[0].op is Op.LOCAL and not inside and not _read_only(loop, line.src[0]):
+                return None
+        elif not inside and moves == 0:
+            if line.op is Op.STORE:
+                return None
+            reductions += 1
+        elif not inside and line.op is Op.ACCUMULATE:
+            return None
+        gathers = not inside and moves not in (0, 1)
+        cost += times * (lanes * 1.5 if gathers else 1.0)
+        if line.op is not Op.LOAD:
+            cost += times * _operations(line)
+    vectors = -(-trips // lanes)
+    return cost * vectors + reductions * 8.0, lanes
+
+
+def _read_only(loop: Node, buffer: Node) -> bool:
+    """Whether nothing in the loop writes the outer local `buffer` but in order with its reads of other elements."""
+    stack = list(body(loop))
+    while stack:
+        line = stack.pop()
+        if line.op is Op.LOOP:
+            stack.extend(body(line))
+        elif line.op in (Op.STORE, Op.ACCUMULATE) and line.src[0] is buffer:
+            return False
+    return True
+
+
+def _lanes(loop: Node, target: Target) -> int:
+    """Lanes of the widest type that the loop computes with; more at once in a small reduction or contraction."""
+    widest = 1
+    lines: list[Node] = []
+    stack = list(body(loop))
+    while stack:
+        line = stack.pop()
+        if line.op is Op.LOOP:
+            stack.extend(body(line))
+        else:
+            lines.append(line)
+    for line in lines:
+        if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
+            widest = max(widest, line.src[0].dtype.itemsize)
+    lanes = max(target.vector_bytes // max(widest, 2), 1)
+    trips = extent(loop) or TYPICAL_EXTENT
+    reduces = any(line.op is Op.ACCUMULATE for line in lines)
+    work = sum(_operations(line) for line in lines if line.op is not Op.LOAD)
+    if reduces and work <= 8:
+        nested = any(line.op is Op.LOOP for line in body(loop))
+        wanted = 2 if nested else 4
+        while wanted > 1 and (trips < lanes * wanted or _waste(trips, lanes * wanted) > 1.3):
+            wanted //= 2
+        lanes *= wanted
+    return lanes
+
+
+def _waste(trips: int, lanes: int) -> float:
+    return -(-trips // lanes) * lanes / trips
+
+
+def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> list[Transform]:
+    """Jam the loop around a vectorized one where a value of the inner loop serves several of its iterations."""
+    if not around:
+        return []
+    outer = around[-1]
+    if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
+        return []
+    nested = [line for line in body(loop) if line.op is Op.LOOP]
+    if len(nested) != 1:
+        return []
+    steps = [line for line in body(nested[0]) if line.op is Op.ACCUMULATE]
+    if len(steps) != 1 or not isinstance(steps[0].arg, Accumulate):
+        return []
+    stride = Stride(outer.src[0])
+    shared = [
+        line for line in body(nested[0]) if line.op is Op.LOAD and stride(line.src[1]) == 0
+    ]
+    if not shared:
+        return []
+    vectors = max(1, lanes * steps[0].src[0].dtype.itemsize // target.vector_bytes)
+    trips = extent(outer) or TYPICAL_EXTENT
+    factor = min(JAMMED_VECTORS // vectors, trips, 8)
+    return [Transform("jam", loop_name(outer), factor)] if factor > 1 else []
+
+
+def _line_work(line: Node) -> float:
+    if line.op is Op.LOOP or line.op is Op.LOCAL:
+        return 0.0
+    return 1.0 + (0 if line.op is Op.LOAD else _operations(line))
+
+
+def _operations(line: Node) -> int:
+    """Elementwise operations behind a line, those behind its loads not counted."""
+    count = 0
+    stack, seen = [s for s in line.src[2:]], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or node.op is Op.LOAD:
+            continue
+        seen.add(id(node))
+        count += node.op in ELEMENTWISE
+        stack.extend(node.src)
+    return count
+
+
+__all__ = ["Transform", "apply", "choose"]

@@ -1,0 +1,129 @@
+"""What transforms ask of a loop tree: which loops there are, what depends on a loop, how an offset moves with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...ir.args import Constant, Kernel, Name
+from ...ir.node import Node, postorder
+from ...ir.op import Op
+
+
+class ScheduleError(ValueError):
+    """A transform that cannot be applied, and why."""
+
+
+def body(node: Node) -> tuple[Node, ...]:
+    """The lines of a KERNEL or LOOP."""
+    if node.op is Op.KERNEL:
+        assert isinstance(node.arg, Kernel)
+        return node.src[node.arg.params :]
+    return node.src[2:]
+
+
+def with_body(node: Node, lines: list[Node] | tuple[Node, ...]) -> Node:
+    """The same KERNEL or LOOP around other lines."""
+    head = node.src[: len(node.src) - len(body(node))]
+    return Node(node.op, (*head, *lines), node.dtype, node.shape, node.arg, node.place, node.site)
+
+
+def all_loops(kernel: Node) -> Iterator[tuple[Node, tuple[Node, ...]]]:
+    """Every LOOP with the loops around it, outermost first."""
+    stack: list[tuple[Node, tuple[Node, ...]]] = [(kernel, ())]
+    while stack:
+        node, around = stack.pop()
+        inner = around if node.op is Op.KERNEL else (*around, node)
+        if node.op is Op.LOOP:
+            yield node, around
+        stack.extend((line, inner) for line in reversed(body(node)) if line.op is Op.LOOP)
+
+
+def loop_named(kernel: Node, name: str) -> Node:
+    """The loop whose variable is `name`.
+
+    Raises:
+        ScheduleError: there is none; the message lists those there are.
+    """
+    names: list[str] = []
+    for loop, _ in all_loops(kernel):
+        found = loop_name(loop)
+        if found == name:
+            return loop
+        names.append(found)
+    raise ScheduleError(f"no loop {name!r}; the loops are {', '.join(names) or 'none'}")
+
+
+def loop_name(loop: Node) -> str:
+    """The name of a loop's variable."""
+    arg = loop.src[0].arg
+    assert isinstance(arg, Name)
+    return arg.name
+
+
+def extent(loop: Node) -> int | None:
+    """The extent of a loop, if it is a constant."""
+    return constant_value(loop.src[1])
+
+
+def constant_value(node: Node) -> int | None:
+    """The value of an integer CONST."""
+    if node.op is Op.CONST and isinstance(node.arg, Constant):
+        return int(node.arg.value)
+    return None
+
+
+def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:
+    """The kernel with `loop` replaced by `lines`; whatever reads values of the loop's body reads them no more."""
+    for candidate, around in all_loops(kernel):
+        if candidate is loop:
+            old, new = loop, lines
+            for outer in (*reversed(around), kernel):
+                inside: list[Node] = []
+                for line in body(outer):
+                    inside.extend(new if line is old else [line])
+                old, new = outer, [with_body(outer, inside)]
+            return new[0]
+    raise ScheduleError(f"loop {loop_name(loop)} is not in the kernel")
+
+
+def strides(index: Node) -> Stride:
+    """How offsets move with a loop's variable."""
+    return Stride(index)
+
+
+class Stride:
+    """The constant by which a value changes when a loop's variable grows by one: 0 if it does not depend on it, None if not constant."""
+
+    def __init__(self, index: Node) -> None:
+        self.index = index
+        self.known: dict[int, int | None] = {id(index): 1}
+        self.keep: list[Node] = [index]
+
+    def __call__(self, node: Node) -> int | None:
+        if id(node) not in self.known:
+            for inner in postorder([node]):
+                if id(inner) not in self.known:
+                    self.known[id(inner)] = self._of(inner)
+                    self.keep.append(inner)
+        return self.known[id(node)]
+
+    def mark(self, node: Node, stride: int | None) -> None:
+        """Say how a value moves that is not computed from the variable by arithmetic alone."""
+        self.known[id(node)] = stride
+        self.keep.append(node)
+
+    def _of(self, node: Node) -> int | None:
+        found = [self.known[id(source)] for source in node.src]
+        if all(stride == 0 for stride in found):
+            return 0
+        if node.op is Op.ADD and None not in found:
+            return sum(stride for stride in found if stride is not None)
+        if node.op is Op.SUB and found[0] is not None and found[1] is not None:
+            return found[0] - found[1]
+        if node.op is Op.MUL and node.dtype.is_integer:
+            for position in (0, 1):
+                factor = constant_value(node.src[1 - position])
+                stride = found[position]
+                if factor is not None and stride is not None:
+                    return stride * factor
+        return None

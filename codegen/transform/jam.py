@@ -1,0 +1,149 @@
+"""jam: run `factor` iterations of a loop together, line by line, inside the loops that its body holds (unroll-and-jam).
+
+What does not depend on the loop is computed once for all of them: a row of one operand of a contraction, loaded once, meets
+`factor` rows of the other while it is in a register.
+"""
+
+from __future__ import annotations
+
+from ...ir import loops
+from ...ir.args import Loop, Name
+from ...ir.dtype import int64
+from ...ir.node import Node, constant
+from ...ir.op import Op
+from .access import ScheduleError, body, constant_value, loop_name, loop_named, replace_loop
+
+
+def jam(kernel: Node, name: str, factor: int) -> Node:
+    """Jam `factor` iterations of the loop over `name`.
+
+    Requires: its step is 1, and iterations meet only in ACCUMULATEs.
+    Guarantees: every iteration runs exactly once; iterations that `factor` does not divide are jammed with each other.
+
+    Raises:
+        ScheduleError: there is no such loop, or a loop inside it depends on it.
+    """
+    loop = loop_named(kernel, name)
+    assert isinstance(loop.arg, Loop)
+    if loop.arg.step != 1:
+        raise ScheduleError(f"loop {name} has step {loop.arg.step}; only a loop with step 1 is jammed")
+    size = constant_value(loop.src[1])
+    index = loop.src[0]
+    lines: list[Node] = []
+    if size is None:
+        rest = loop.src[1] % factor
+        whole = loop.src[1] - rest
+        lines.append(_jammed(loop, index, whole, factor, "", index))
+        tail = loops.index(f"{name}_rest")
+        lines.append(_jammed(loop, tail, rest, 1, "_rest", whole + tail))
+        return replace_loop(kernel, loop, lines)
+    count = size - size % factor
+    if count:
+        lines.append(_jammed(loop, index, constant(count, int64), factor, "", index))
+    if size % factor:
+        copies = _Copies(loop, constant(count, int64), size % factor, "_rest" if count else "")
+        lines.extend(copies.lines(body(loop)))
+    return replace_loop(kernel, loop, lines)
+
+
+def _jammed(
+    loop: Node, index: Node, extent: Node, factor: int, suffix: str, start: Node
+) -> Node:
+    copies = _Copies(loop, start, factor, suffix)
+    assert isinstance(loop.arg, Loop)
+    return loops.loop(index, extent, copies.lines(body(loop)), factor, loop.arg.kind)
+
+
+class _Copies:
+    """The body of a loop with each line that depends on it once for each of `factor` iterations."""
+
+    def __init__(self, loop: Node, start: Node, factor: int, suffix: str) -> None:
+        self.name = loop_name(loop)
+        self.factor = factor
+        self.suffix = suffix
+        self.varying: dict[int, bool] = {id(loop.src[0]): True}
+        self.copies: list[dict[int, Node]] = []
+        for number in range(factor):
+            at = start
+            if number:
+                place = constant_value(start)
+                at = constant(place + number, int64) if place is not None else start + number
+            self.copies.append({id(loop.src[0]): at})
+        self.keep: list[Node] = []
+
+    def lines(self, lines: tuple[Node, ...]) -> list[Node]:
+        """Every line, in order, each followed at once by its copies for the other iterations."""
+        result: list[Node] = []
+        for line in lines:
+            match line.op:
+                case Op.LOCAL:
+                    assert isinstance(line.arg, Name)
+                    self.varying[id(line)] = True
+                    for number, copy in enumerate(self.copies):
+                        name = f"{line.arg.name}{self.suffix}_{number}"
+                        copy[id(line)] = loops.local(name, line.dtype, line.shape)
+                        result.append(copy[id(line)])
+                case Op.LOAD if not self._varies(line):
+                    new = self._value(line, 0)
+                    for copy in self.copies:
+                        copy[id(line)] = new
+                    result.append(new)
+                case Op.LOOP:
+                    result.append(self._loop(line))
+                case _:
+                    for number in range(self.factor):
+                        result.append(self._value(line, number))
+        return result
+
+    def _loop(self, line: Node) -> Node:
+        if self._varies(line.src[1]):
+            raise ScheduleError(f"the extent of loop {loop_name(line)} depends on loop {self.name}")
+        assert isinstance(line.arg, Loop)
+        index = line.src[0]
+        self.varying[id(index)] = False
+        if self.suffix:
+            index = loops.index(loop_name(line) + self.suffix)
+        for copy in self.copies:
+            copy[id(line.src[0])] = index
+        extent = self._value(line.src[1], 0)
+        return loops.loop(index, extent, self.lines(body(line)), line.arg.step, line.arg.kind)
+
+    def _varies(self, node: Node) -> bool:
+        stack = [node]
+        while stack:
+            current = stack[-1]
+            if id(current) in self.varying:
+                stack.pop()
+                continue
+            pending = [s for s in current.src if id(s) not in self.varying]
+            if pending:
+                stack.extend(pending)
+                continue
+            self.varying[id(current)] = any(self.varying[id(s)] for s in current.src)
+            self.keep.append(current)
+            stack.pop()
+        return self.varying[id(node)]
+
+    def _value(self, node: Node, number: int) -> Node:
+        """A node in iteration `number`; what does not vary is one node for all."""
+        done = self.copies[number]
+        stack = [node]
+        while stack:
+            current = stack[-1]
+            if id(current) in done:
+                stack.pop()
+                continue
+            pending = [s for s in current.src if id(s) not in done]
+            if pending:
+                stack.extend(pending)
+                continue
+            if number and not self._varies(current) and id(current) in self.copies[0]:
+                new = self.copies[0][id(current)]
+            else:
+                src = tuple(done[id(s)] for s in current.src)
+                unchanged = all(a is b for a, b in zip(src, current.src, strict=True))
+                new = current if unchanged else current.like(src)
+            done[id(current)] = new
+            self.keep.append(current)
+            stack.pop()
+        return done[id(node)]
