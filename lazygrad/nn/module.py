@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from ..autograd.grad_mode import no_grad
+from ..history import RemovableHandle
 from ..tensor import Tensor
-from .hooks import Hooks, RemovableHandle
 from .parameter import Parameter
+
+
+Hooks = dict[int, Callable[..., Any]]
+"""Hooks by the number of their handle, in the order of their calls; each takes keyword arguments too."""
 
 
 class IncompatibleKeys(NamedTuple):
@@ -48,8 +52,8 @@ class Module:
         set_plainly("_buffers", {})
         set_plainly("_modules", {})
         set_plainly("_non_persistent", set())
-        set_plainly("_forward_pre_hooks", Hooks())
-        set_plainly("_forward_hooks", Hooks())
+        set_plainly("_forward_pre_hooks", {})
+        set_plainly("_forward_hooks", {})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""
@@ -58,18 +62,13 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for hook, with_kwargs in self._forward_pre_hooks:
-            if with_kwargs:
-                changed = hook(self, args, kwargs)
-                if changed is not None:
-                    args, kwargs = changed
-            else:
-                changed = hook(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
+        for hook in tuple(self._forward_pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
         output = self.forward(*args, **kwargs)
-        for hook, with_kwargs in self._forward_hooks:
-            changed = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
+        for hook in tuple(self._forward_hooks.values()):
+            changed = hook(self, args, kwargs, output)
             if changed is not None:
                 output = changed
         return output
@@ -517,14 +516,31 @@ class Module:
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """Call hook(module, args) before each forward; what it returns, if not None, replaces the arguments."""
-        return self._forward_pre_hooks.add(hook, with_kwargs, prepend)
+        """Call hook(module, args) before each forward; what it returns, if not None, replaces the arguments.
+
+        With `with_kwargs` it is hook(module, args, kwargs), which returns both or None.
+        """
+
+        def positional(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            changed = hook(module, args)
+            if changed is None:
+                return None
+            return (changed if isinstance(changed, tuple) else (changed,)), kwargs
+
+        return _register(self._forward_pre_hooks, hook if with_kwargs else positional, prepend)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """Call hook(module, args, output) after each forward; what it returns, if not None, replaces the output."""
-        return self._forward_hooks.add(hook, with_kwargs, prepend)
+        """Call hook(module, args, output) after each forward; what it returns, if not None, replaces the output.
+
+        With `with_kwargs` it is hook(module, args, kwargs, output).
+        """
+
+        def positional(module: Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+            return hook(module, args, output)
+
+        return _register(self._forward_hooks, hook if with_kwargs else positional, prepend)
 
     # --- repr
 
@@ -554,6 +570,16 @@ def _forget(name: str, tables: dict[str, Any], *others: str) -> None:
     tables.pop(name, None)
     for other in others:
         tables[other].pop(name, None)
+
+
+def _register(hooks: Hooks, hook: Callable[..., Any], first: bool) -> RemovableHandle:
+    """Add a hook, last or `first`."""
+    later = dict(hooks) if first else {}
+    if first:
+        hooks.clear()
+    handle = RemovableHandle(hooks, hook)
+    hooks.update(later)
+    return handle
 
 
 def _quoted(keys: list[str]) -> str:
