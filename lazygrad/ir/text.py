@@ -36,8 +36,13 @@ def show(roots: Node | Sequence[Node], sites: bool = True) -> str:
 
 
 def describe(node: Node) -> str:
-    """One node on one line, its sources by their types: what error messages say."""
-    sources = ", ".join(f"{s.op.name.lower()}:{_type(s.dtype, s.shape)}" for s in node.src[:8])
+    """One node on one line, its sources by their names or types: what error messages say."""
+    sources = ", ".join(
+        f"%{s.arg.name}"
+        if isinstance(s.arg, (Param, Name))
+        else f"{s.op.name.lower()}:{_type(s.dtype, s.shape)}"
+        for s in node.src[:8]
+    )
     more = ", ..." if len(node.src) > 8 else ""
     words = [node.op.name.lower(), sources + more, _arg(node), ":", _type(node.dtype, node.shape)]
     return " ".join(word for word in words if word) + _site(node.site)
