@@ -79,7 +79,7 @@ class Device(ABC):
 class _Exposed:
     """What numpy reads to make an array on a buffer's memory; the array's base, so it keeps the buffer alive."""
 
-    __slots__ = ("__array_interface__", "buffer")
+    __slots__ = ("__array_interface__", "__weakref__", "buffer")
 
     def __init__(self, buffer: Buffer, storage: str, shape: tuple[int, ...]) -> None:
         self.buffer = buffer

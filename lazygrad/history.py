@@ -1,0 +1,207 @@
+"""What a tensor remembers of how it was made: `Record`s, PyTorch's grad_fn objects, and whether they are made at all.
+
+A record names the operation, the records of its operands with the very nodes that were used, the node of its own result, and
+the tensors whose values backward reads, with their versions. It computes nothing: gradients are GRAD nodes between those
+nodes, which `autograd.engine` builds from the records.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .ir.node import Node
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+class _Mode(threading.local):
+    """Whether this thread records what it does."""
+
+    enabled: bool = True
+    inference: bool = False
+
+
+mode = _Mode()
+"""The grad mode of each thread."""
+
+
+class Counter:
+    """Counts the in-place writes that autograd knows of; tensors that alias one another share it, except through `.data`."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, version: int = 0) -> None:
+        self.version = version
+
+
+class Versioned(Protocol):
+    """What has a version: a Counter, or a Storage."""
+
+    version: int
+
+
+Edge = tuple["Record | None", int]
+Hook = Callable[..., Any]
+
+_sequence = itertools.count()
+
+
+class Hooks:
+    """The hooks of a record: on its outputs (by output), before it and after it, and which tensors keep their gradient."""
+
+    __slots__ = ("outputs", "before", "after", "retained", "metadata")
+
+    def __init__(self) -> None:
+        self.outputs: dict[int, dict[int, Hook]] = {}
+        self.before: dict[int, Hook] = {}
+        self.after: dict[int, Hook] = {}
+        self.retained: dict[int, weakref.ref[Tensor]] = {}
+        self.metadata: dict[Any, Any] = {}
+
+
+class Record:
+    """One recorded operation. Subclasses made by `record_class` carry PyTorch's names."""
+
+    __slots__ = (
+        "edges", "operands", "nodes", "saved", "counters", "versions", "sequence", "hooks", "released", "eager",
+        "__weakref__",
+    )  # fmt: skip
+
+    special = False
+    """Whether its gradient is something else than that of its nodes."""
+
+    def __init__(
+        self,
+        nodes: tuple[Node, ...],
+        edges: tuple[Edge, ...],
+        operands: tuple[Node | None, ...],
+    ) -> None:
+        self.nodes = nodes
+        """The node of each output; none once released."""
+        self.edges = edges
+        self.operands = operands
+        """The node that was used, for each edge."""
+        self.saved: tuple[Tensor | str, ...] = ()
+        self.counters: tuple[Versioned, ...] = ()
+        self.versions: tuple[int, ...] = ()
+        self.sequence = next(_sequence)
+        self.hooks: Hooks | None = None
+        self.released = False
+        self.eager = False
+        """Whether an operand is memory that the outside can write: gradients are computed at once."""
+
+    @property
+    def next_functions(self) -> tuple[Edge, ...]:
+        """The record of each operand and which of its outputs it is; (None, 0) for one that needs no gradient."""
+        return self.edges
+
+    def name(self) -> str:
+        """PyTorch's name of the operation's gradient."""
+        return type(self).__name__
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for the user."""
+        return self._hooks().metadata
+
+    def _hooks(self) -> Hooks:
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def register_hook(self, hook: Hook) -> RemovableHandle:
+        """Call hook(grad_inputs, grad_outputs) after this record has run; what it returns replaces grad_inputs."""
+        return RemovableHandle(self._hooks().after, hook)
+
+    def register_prehook(self, hook: Hook) -> RemovableHandle:
+        """Call hook(grad_outputs) before this record runs; what it returns replaces grad_outputs."""
+        return RemovableHandle(self._hooks().before, hook)
+
+    def release(self) -> None:
+        """Let go of the nodes and of what was saved: another backward through here is an error."""
+        self.nodes = ()
+        self.operands = ()
+        self.saved = self.counters = self.versions = ()
+        self.released = True
+
+    def __call__(self, *cotangents: Tensor | None) -> Any:
+        """The gradients of the operands for these gradients of the outputs."""
+        from .autograd.engine import apply
+
+        return apply(self, cotangents)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+    __str__ = __repr__
+
+
+class AccumulateGrad(Record):
+    """Where gradients end: adds to the `.grad` of a leaf."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        super().__init__((), (), ())
+        self.variable = variable
+
+
+_classes: dict[str, type[Record]] = {}
+"""The record class of each name."""
+
+
+def record_class(name: str) -> type[Record]:
+    """The class of records of an operation: "Mul" and "MulBackward0" give MulBackward0; "CopySlices" stays."""
+    found = _classes.get(name)
+    if found is None:
+        full = name if "Backward" in name or name == "CopySlices" else f"{name}Backward0"
+        found = _classes.get(full)
+        if found is None:
+            found = _classes[full] = type(full, (Record,), {"__slots__": (), "__module__": "torch"})
+        _classes[name] = found
+    return found
+
+
+class RemovableHandle:
+    """What registering a hook returns: removes it, also when a `with` block ends."""
+
+    __slots__ = ("id", "_hooks")
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+        self._hooks: dict[int, Hook] | None = hooks
+        self.id = next(RemovableHandle._ids)
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; once more does nothing."""
+        if self._hooks is not None:
+            self._hooks.pop(self.id, None)
+            self._hooks = None
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class Extra:
+    """What few tensors have: a leaf's hooks and its AccumulateGrad."""
+
+    __slots__ = ("hooks", "accumulated", "accumulator", "retains", "indexable")
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, Hook] = {}
+        self.accumulated: dict[int, Hook] = {}
+        """Hooks that run when `.grad` has been written."""
+        self.accumulator: weakref.ref[AccumulateGrad] | None = None
+        self.retains = False
+        self.indexable = False
+        """Whether `[0]` works on this 0-d tensor: the `.data` of one, in PyTorch's old API."""
