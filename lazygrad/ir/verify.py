@@ -192,7 +192,7 @@ KERNEL_GRAMMAR: dict[Op, Entry] = {
     Op.SPLAT: Entry(("any",), "first", False, relation=_check_splat),
     Op.LANES: Entry((), "any", relation=_vector),
     Op.REDUCE: Entry(("any",), "first", False, relation=_check_reduce),
-    Op.KERNEL: Entry((), "any", False, more=True),
+    Op.KERNEL: Entry(("any",), "any", False, more=True),
 }
 """The loop stratum."""
 
