@@ -67,11 +67,10 @@ def test_wrong_assignments_say_what_is_expected() -> None:
         block.register_buffer("forward", lg.ones(1))
     with pytest.raises(KeyError, match="can't contain"):
         block.register_parameter("a.b", None)
+    changed = nn.Parameter(lg.ones(3), requires_grad=False)
+    changed.mul_(block.scale)
     with pytest.raises(ValueError, match="non-leaf"):
-        block.other = nn.Parameter(lg.ones(1)) * 2
-        block.register_parameter(
-            "scaled", type("Odd", (nn.Parameter,), {"grad_fn": "Mul"})(lg.ones(1))
-        )
+        block.register_parameter("result", changed)
     with pytest.raises(AttributeError, match="'Block' object has no attribute 'missing'"):
         block.missing  # noqa: B018
 

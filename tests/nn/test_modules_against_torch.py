@@ -80,7 +80,7 @@ def compare(ours: nn.Module, theirs: Any, *inputs: np.ndarray) -> None:
         np.testing.assert_allclose(parameter.grad.numpy(), named[key].grad.numpy(), 1e-4, 1e-5)
 
 
-@pytest.mark.parametrize(("name", "args", "options"), LAYERS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "args", "options"), LAYERS, ids=str)
 def test_layer(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> None:
     torch.manual_seed(1)
     theirs = getattr(torch.nn, name)(*args, **options)
@@ -109,7 +109,7 @@ LOSSES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "kind"), LOSSES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "options", "kind"), LOSSES, ids=str)
 def test_loss(name: str, options: dict[str, Any], kind: str) -> None:
     draw = np.random.default_rng(3)
     targets: dict[str, np.ndarray] = {

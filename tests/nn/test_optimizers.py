@@ -56,7 +56,7 @@ class Problem:
         return float(loss.item())
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
 def test_curve_is_pytorchs(name: str, options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     ours, theirs = Problem(lg, name, options), Problem(torch, name, options)
@@ -69,7 +69,7 @@ def test_curve_is_pytorchs(name: str, options: dict[str, Any]) -> None:
     assert expected[-1] != pytest.approx(expected[0], rel=0.01), "the problem does not move"
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
 def test_state_round_trip(name: str, options: dict[str, Any]) -> None:
     """A run that stops, saves, and goes on in a new optimizer is the run that never stopped."""
     whole = Problem(lg, name, options)
@@ -152,7 +152,7 @@ def test_errors_are_pytorchs() -> None:
         optim.SGD([weight * 2])
     with pytest.raises(ValueError, match="Invalid learning rate: -1"):
         optim.Adam([weight], lr=-1)
-    with pytest.raises(ValueError, match="Invalid beta parameter at index 1: 1.0"):
+    with pytest.raises(ValueError, match="Invalid beta parameter at index 1"):
         optim.Adam([weight], betas=(0.9, 1.0))
     with pytest.raises(ValueError, match="Nesterov momentum requires"):
         optim.SGD([weight], nesterov=True)
