@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.codegen.target import Target, host
 
+from . import launcher
 from .device import Executable, HostDevice
 from .memory import Buffer
 
@@ -29,9 +30,7 @@ Slots = Any
 class CpuKernel(Executable):
     """The machine code of one kernel."""
 
-    __slots__ = (
-        "_call", "_device", "_keep", "checks", "name", "scratch_bytes",
-    )  # fmt: skip
+    __slots__ = ("_address", "_device", "_keep", "_launch", "checks", "name", "scratch_bytes")
 
     def __init__(
         self, device: CpuDevice, name: str, rendered: Rendered, address: int, keep: Any
@@ -41,23 +40,19 @@ class CpuKernel(Executable):
         self.checks = rendered.checks
         self._device = device
         self._keep = keep  # the code lives as long as this
-        self._call = _SIGNATURE(address)
+        self._address = address
+        self._launch = device.launch
 
     def run(self, slots: Slots, begin: int = 0, end: int = -1) -> None:
         """Launch trips [begin, end) of the outermost parallel loop; a negative `end` means all of them."""
-        if not isinstance(slots, int):
-            keep, slots = slots, _address(slots)  # noqa: F841 (the array lives until the call returns)
-        self._device.launches += 1
+        address = slots if type(slots) is int else _address(slots)
+        device = self._device
+        device.launches += 1
         if self.scratch_bytes:
-            scratch = self._device.scratch(self.scratch_bytes)
-            self._call(slots, begin, end, scratch.address)
+            scratch = device.scratch(self.scratch_bytes)
+            self._launch(self._address, address, begin, end, scratch.address)
         else:
-            self._call(slots, begin, end, 0)
-
-
-_SIGNATURE = ctypes.CFUNCTYPE(
-    None, ctypes.c_size_t, ctypes.c_int64, ctypes.c_int64, ctypes.c_size_t
-)
+            self._launch(self._address, address, begin, end, 0)
 
 
 def _address(slots: Any) -> int:
@@ -83,6 +78,12 @@ class CpuDevice(HostDevice):
     @cached_property
     def _compiler(self) -> Compiler:
         return Compiler(self.target)
+
+    @cached_property
+    def launch(self) -> launcher.Launch:
+        """Calls machine code (launcher.py)."""
+        function, self._launch_code = launcher.build(self._compiler)
+        return function
 
     def scratch(self, nbytes: int) -> Buffer:
         """Memory for the local arrays of one launch in this thread; the next launch has the same."""

@@ -157,7 +157,7 @@ def test_wrapped_memory_is_the_array_itself_and_is_never_pooled() -> None:
 
 def test_an_unknown_device_lists_those_there_are() -> None:
     with pytest.raises(
-        RuntimeError, match="Expected one of cpu, interpret.* device string: toaster"
+        RuntimeError, match=r"Expected one of cpu, interpret.* device string: toaster"
     ):
         device.get("toaster")
     assert device.get("cpu") is device.get("cpu")
