@@ -152,12 +152,30 @@ class Element(Arg):
 Attribute = int | float | bool | str | None | tuple[int, ...] | Constant
 
 
-@dataclass(frozen=True, slots=True)
+def _exact(value: object) -> object:
+    """What tells apart values that == does not: 1, True and 1.0; 0.0 and -0.0."""
+    if isinstance(value, tuple):
+        return tuple(_exact(item) for item in value)
+    return type(value), math.copysign(1, value) if isinstance(value, float) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Call(Arg):
     """CALL, EXTERN: a registered name and its attributes, sorted by name."""
 
     name: str
     attributes: tuple[tuple[str, Attribute], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Call)
+            and self.name == other.name
+            and self.attributes == other.attributes
+            and (_exact(self.attributes) == _exact(other.attributes))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.attributes))
 
     def get(self, name: str) -> Attribute:
         return dict(self.attributes)[name]

@@ -74,16 +74,22 @@ ALL: tuple[DType, ...] = (
 )  # fmt: skip
 BY_NAME: dict[str, DType] = {dtype.name: dtype for dtype in ALL}
 BY_SHORT: dict[str, DType] = {dtype.short: dtype for dtype in ALL}
+_WIDE = (uint32, uint64)
 
 
 def promote(left: DType, right: DType) -> DType:
     """The type of a result of two tensors of these types, as torch.promote_types.
 
     Raises:
-        RuntimeError: a uint32 or uint64 with a signed integer, which PyTorch does not promote either.
+        RuntimeError: a uint32 or uint64 with another integer type or bool, which PyTorch does not promote either.
     """
     if left is right:
         return left
+    if left.category < 2 and right.category < 2 and (left in _WIDE or right in _WIDE):
+        raise RuntimeError(
+            f"Promotion for uint16, uint32, uint64 types is not supported, "
+            f"attempted to promote {left.name} and {right.name}"
+        )
     if left.category != right.category:
         return left if left.category > right.category else right
     if left.kind == "float":
@@ -92,10 +98,5 @@ def promote(left: DType, right: DType) -> DType:
         return left if left.itemsize > right.itemsize else right
     if left.kind == right.kind:
         return left if left.itemsize > right.itemsize else right
-    signed, unsigned = (left, right) if left.kind == "int" else (right, left)
-    if unsigned is not uint8:
-        raise RuntimeError(
-            f"Promotion for uint16, uint32, uint64 types is not supported, "
-            f"attempted to promote {left.name} and {right.name}"
-        )
+    signed = left if left.kind == "int" else right  # the other is uint8
     return int16 if signed is int8 else signed
