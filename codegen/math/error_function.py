@@ -1,0 +1,71 @@
+"""erf, erfc, erfinv.
+
+-log(erfc(x)) / x is smooth where erf is not yet 1, so erf is expm1 of a polynomial, with neither branches nor a division.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from lazygrad.ir.node import Node, where
+from lazygrad.ir.op import Op
+
+from .coefficients import ERF, ERFC_TAIL
+from .exponential import expm1_scaled, exponential_word
+from .floats import (
+    Format,
+    at_most,
+    fast_two_sum,
+    fma,
+    format_of,
+    magnitude,
+    number,
+    polynomial,
+    two_product,
+    with_sign_of,
+)
+from .table import MATH
+
+TWO_OVER_ROOT_PI = Fraction("1.1283791670955125738961589031215451716881012586579977136881714434212849")
+
+
+def error_of_magnitude(size: Node, fmt: Format) -> Node:
+    """-erf(size) for size >= 0. The exponent is a sum of two floats, or small sizes would lose an ulp."""
+    size = at_most(size, fmt.pick(4.0, 6.0))
+    high, low = fmt.split(TWO_OVER_ROOT_PI, 2)
+    linear = size * -high
+    curve = polynomial(size, tuple(-c for c in (low, *ERF[fmt.dtype])))
+    total, error = fast_two_sum(linear, fma(size, curve, fma(size, -high, -linear)))
+    return expm1_scaled(total, fmt, 0, error)
+
+
+@MATH.rule(Op.ERF)
+def error_function(node: Node) -> Node | None:
+    fmt = format_of(node)
+    if fmt is None:
+        return None
+    x = node.src[0]
+    value = magnitude(error_of_magnitude(magnitude(x), fmt))
+    return with_sign_of(value, x, fmt)
+
+
+@MATH.rule(Op.ERFC)
+def complementary_error_function(node: Node) -> Node | None:
+    """Beyond 0.45 exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put back."""
+    fmt = format_of(node)
+    if fmt is None:
+        return None
+    x = node.src[0]
+    size = at_most(magnitude(x), fmt.pick(10.1, 27.3))
+    near = 1.0 - with_sign_of(magnitude(error_of_magnitude(at_most(size, 1.0), fmt)), x, fmt)
+    square, lost = two_product(size, size)
+    value, value_low, scale = exponential_word(-square, fmt, -lost)
+    curve = polynomial((size - 2.0) / (size + 2.0), ERFC_TAIL[fmt.dtype])
+    divisor = fma(size, 2.0, 1.0)
+    tail = curve / divisor
+    tail_low = fma(-tail, divisor, curve) - tail * fma(size, 2.0, 1.0 - divisor)
+    high, low = two_product(value, tail)
+    low = fma(value_low, tail, fma(value, tail_low / divisor, low))
+    far = ((high + low) * scale) * scale
+    far = where(x.lt(0.0), 2.0 - far, far)
+    return where(size.lt(0.45), near, far)

@@ -1,0 +1,217 @@
+"""sin, cos, tan: the argument modulo pi/2, then polynomials on [-pi/4, pi/4].
+
+Up to a bound n pi/2 is subtracted in three parts with FMA (the first difference is exact). Beyond it, x 2/pi is
+computed in integers from the bits of 2/pi that matter for the exponent of x; they are picked by a tree of WHEREs, so that no table
+in memory is needed. Both ways are always computed: a vector has no branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lazygrad.ir.dtype import float64, int64, uint32, uint64
+from lazygrad.ir.node import Node, constant, where
+from lazygrad.ir.op import Op
+
+from .coefficients import COS, SIN, TAN
+from .floats import (
+    DOUBLE,
+    INFINITY,
+    NAN,
+    PI,
+    SINGLE,
+    Format,
+    bits,
+    fast_two_sum,
+    flip_sign,
+    fma,
+    format_of,
+    magnitude,
+    nearest,
+    number,
+    polynomial,
+    two_product,
+    two_sum,
+    word_product,
+)
+from .table import MATH
+
+# The bits of 2/pi after the binary point, in words of 32.
+TWO_OVER_PI = (
+    0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB, 0xDEBBC561,
+    0xB7246E3A, 0x424DD2E0, 0x06492EEA, 0x09D1921C, 0xFE1DEB1C, 0xB129A73E, 0xE88235F5, 0x2EBB4484,
+    0xE99C7026, 0xB45F7E41, 0x3991D639, 0x835339F4, 0x9C845F8B, 0xBDF9283B, 0x1FF897FF, 0xDE05980F,
+    0xEF2F118B, 0x5A0A6D1F, 0x6D367ECF, 0x27CB09B7, 0x4F463F66, 0x9E5FEA2D, 0x7527BAC7, 0xEBE5F17B,
+    0x3D0739F7, 0x8A5292EA, 0x6BFB5FB1, 0x1F8D5D08, 0x56033046, 0xFC7B6BAB, 0xF0CFBC20, 0x9AF4361D,
+)
+
+
+Reduced = tuple[Node, Node, Node]
+"""(n, high, low): x = n pi/2 + high + low, with |high| at most pi/4; n matters modulo 4."""
+
+
+def reduce_small(x: Node, fmt: Format) -> Reduced:
+    """For |x| below the bound."""
+    integer, multiple = nearest(x, 2 / PI, fmt)
+    first, second, third = fmt.split(PI / 2, 3)
+    exact = fma(multiple, -first, x)
+    high = fma(multiple, -third, fma(multiple, -second, exact))
+    product, lost = two_product(multiple, number(-second, x))
+    middle, error = two_sum(exact, product)
+    return integer, high, (middle - high) + fma(multiple, -third, error + lost)
+
+
+def window(position: Node, words: Sequence[int], count: int, levels: int) -> list[Node]:
+    """`count` words of 32 bits from bit `position` on (uint32) of the constant `words`; word of position < 2 ** levels."""
+    need = count + 1
+    sizes = [need]
+    for level in range(levels):
+        sizes.append(sizes[-1] + (1 << level))
+    padded = [*words, *[0] * sizes[-1]]
+    current: list[int | Node] = list(padded[: sizes[levels]])
+    for level in reversed(range(levels)):
+        step = 1 << level
+        chosen = ((position >> 5) & step).ne(0)
+        following: list[int | Node] = []
+        for i in range(sizes[level]):
+            low, high = current[i], current[i + step]
+            left = high if isinstance(high, Node) else constant(high, uint32, position.shape, position.place)
+            following.append(where(chosen, left, low))
+        current = following
+    shift = position & 31
+    nodes = [n for n in current if isinstance(n, Node)]
+    return [
+        (nodes[i] << shift) | ((nodes[i + 1] >> 1) >> (shift ^ 31)) for i in range(count)
+    ]
+
+
+def reduce_huge_single(x: Node) -> Reduced:
+    """For float32 |x| >= 2^16: the product modulo 4 in 64 bits, 62 of them after the point."""
+    pattern = bits(x, SINGLE).bitcast(uint32)
+    exponent = (pattern >> 23) & 0xFF
+    significand = ((pattern & 0x7FFFFF) | 0x800000).cast(uint64)
+    # x = significand 2^(exponent - 150); bits of 2/pi above 2^(151 - exponent) only add multiples of 4
+    leading = 16  # zero bits before the point, so that the position is never negative
+    stream = [
+        ((TWO_OVER_PI[i - 1] << (32 - leading)) | (TWO_OVER_PI[i] >> leading)) & 0xFFFFFFFF if i else TWO_OVER_PI[0] >> leading
+        for i in range(8)
+    ]
+    position = exponent - (152 - leading)
+    first, second, third = (word.cast(uint64) for word in window(position, stream, 3, 2))
+    product = ((significand * first) << 32) + significand * second + ((significand * third) >> 32)
+    signed = product.bitcast(int64)
+    quadrant = (signed + (1 << 61)) >> 62
+    fraction = (signed - (quadrant << 62)).cast(float64)
+    rest = fraction * (float(PI / 2) * 2.0**-62)
+    high = rest.cast(SINGLE.dtype)
+    low = (rest - high.cast(float64)).cast(SINGLE.dtype)
+    sign = bits(x, SINGLE) >> 31
+    integer = (quadrant.cast(SINGLE.integer) ^ sign) - sign
+    return integer, flip_sign(high, x, SINGLE), flip_sign(low, x, SINGLE)
+
+
+def reduce_huge_double(x: Node) -> Reduced:
+    """For float64 |x| >= 2^24: the product modulo 4 in 128 bits, 126 of them after the point."""
+    pattern = bits(x, DOUBLE).bitcast(uint64)
+    exponent = (pattern >> 52) & 0x7FF
+    significand = (pattern & ((1 << 52) - 1)) | (1 << 52)
+    low = significand & 0xFFFFFFFF
+    high = significand >> 32
+    # x = significand 2^(exponent - 1075); the window begins at the bit of weight 2^(1076 - exponent)
+    leading = 32
+    stream = [0, *TWO_OVER_PI]
+    position = (exponent - (1077 - leading)).cast(uint32)
+    words = [word.cast(uint64) for word in window(position, stream, 6, 5)]
+    mask = 0xFFFFFFFF
+    # columns[i] collects what has the weight of word i; column 0 is modulo 2^32
+    columns: list[Node | None] = [None] * 6
+    for index, word in enumerate(words):
+        product = low * word
+        parts = [(index, product & mask), (index - 1, product >> 32)]
+        if index:
+            product = high * word
+            parts += [(index - 1, product & mask), (index - 2, product >> 32)]
+        for column, part in parts:
+            if column >= 0:
+                before = columns[column]
+                columns[column] = part if before is None else before + part
+    carried: list[Node] = []
+    carry: Node | None = None
+    for column_value in reversed(columns):
+        assert column_value is not None
+        total = column_value if carry is None else column_value + carry
+        carried.append(total & mask)
+        carry = total >> 32
+    carried.reverse()
+    top = ((carried[0] << 32) | carried[1]).bitcast(int64)
+    below = (carried[2] << 32) | carried[3]
+    quadrant = (top + (1 << 61)) >> 62
+    top = top - (quadrant << 62)
+    # top 2^64 + below, as a sum of three exact floats
+    first = (top >> 30).cast(float64) * 2.0**30
+    second = (top & ((1 << 30) - 1)).cast(float64)
+    third = (below >> 11).bitcast(int64).cast(float64) * 2.0**-53
+    total, error = two_sum(first, second)
+    total, last = two_sum(total, third)
+    total, error = fast_two_sum(total, error + last)
+    part, rest = (float(v) * 2.0**-62 for v in DOUBLE.split(PI / 2, 2))
+    high, low = word_product((total, error), (number(part, x), number(rest, x)))
+    sign = bits(x, DOUBLE) >> 63
+    return (quadrant ^ sign) - sign, flip_sign(high, x, DOUBLE), flip_sign(low, x, DOUBLE)
+
+
+def reduce(x: Node, fmt: Format) -> Reduced:
+    """The argument modulo pi/2; NaN for an infinite x."""
+    near = reduce_small(x, fmt)
+    far = reduce_huge_single(x) if fmt is SINGLE else reduce_huge_double(x)
+    size = magnitude(x)
+    small = size.lt(fmt.pick(2.0**16, 2.0**24))
+    finite = size.lt(INFINITY)
+    high = where(small, near[1], where(finite, far[1], NAN))
+    return where(small, near[0], far[0]), high, where(small, near[2], far[2])
+
+
+def wave(x: Node, fmt: Format, shift: int) -> Node:
+    """sin(x + shift pi/2)."""
+    integer, rest, _ = reduce(x, fmt)
+    square = rest * rest
+    sine = fma(rest * square, polynomial(square, SIN[fmt.dtype]), rest)
+    cosine = polynomial(square, (1.0, -0.5, *COS[fmt.dtype]))
+    quadrant = integer + shift if shift else integer
+    value = where((quadrant & 1).eq(0), sine, cosine)
+    flip = quadrant << (fmt.dtype.bits - 2)  # bit 1 of the quadrant, in the sign
+    value = flip_sign(value, flip.bitcast(fmt.dtype), fmt)
+    return value
+
+
+@MATH.rule(Op.SIN)
+def sine(node: Node) -> Node | None:
+    """The reduction of -0 gives +0, so a tiny x is returned as it is."""
+    fmt = format_of(node)
+    if fmt is None:
+        return None
+    x = node.src[0]
+    tiny = magnitude(x).lt(2.0 ** -(fmt.mantissa // 2 + 2))
+    return where(tiny, x, wave(x, fmt, 0))
+
+
+@MATH.rule(Op.COS)
+def cosine(node: Node) -> Node | None:
+    fmt = format_of(node)
+    return None if fmt is None else wave(node.src[0], fmt, 1)
+
+
+@MATH.rule(Op.TAN)
+def tangent(node: Node) -> Node | None:
+    fmt = format_of(node)
+    if fmt is None:
+        return None
+    x = node.src[0]
+    integer, rest, low = reduce(x, fmt)
+    square = rest * rest
+    curve = fma(rest * square, polynomial(square, TAN[fmt.dtype]), fma(low, square, low))
+    value, error = fast_two_sum(rest, curve)
+    inverse = -1.0 / value
+    inverse = fma(inverse, fma(inverse, error, fma(inverse, value, 1.0)), inverse)
+    value = where((integer & 1).eq(0), value, inverse)
+    return where(magnitude(x).lt(2.0 ** -(fmt.mantissa // 2 + 2)), x, value)
