@@ -1,0 +1,224 @@
+"""Placement: how many kernels a program becomes, where its nodes are computed, and that the result is the interpreter's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lazygrad.codegen.lower import lower
+from lazygrad.ir import build
+from lazygrad.ir.args import Slot
+from lazygrad.ir.dtype import DType, float32, int64
+from lazygrad.ir.interpret import evaluate
+from lazygrad.ir.node import Node, unary, where
+from lazygrad.ir.op import Op
+from lazygrad.ir.text import show
+from lazygrad.schedule import cost
+from lazygrad.schedule.place import contraction, place
+
+
+def buffer(number: int, *shape: int, dtype: DType = float32) -> Node:
+    return Node(Op.BUFFER, (), dtype, shape, Slot(number), "cpu")
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def softmax(x: Node, axis: int) -> Node:
+    top = x.reduce("max", (axis,)).expand(x.shape)
+    powers = unary(Op.EXP, x - top)
+    return powers / powers.sum((axis,)).expand(x.shape)
+
+
+def layer_norm(x: Node) -> Node:
+    size = x.shape[-1]
+    assert isinstance(size, int)
+    centred = x - (x.sum((1,)) * (1 / size)).expand(x.shape)
+    variance = (centred * centred).sum((1,)) * (1 / size)
+    return centred * unary(Op.RSQRT, variance + 1e-5).expand(x.shape)
+
+
+def cross_entropy(x: Node, target: Node) -> Node:
+    rows = x.shape[0]
+    assert isinstance(rows, int)
+    top = x.reduce("max", (1,))
+    total = unary(Op.EXP, x - top.expand(x.shape)).sum((1,))
+    chosen = build.gather(x, target.reshape((rows, 1)), 1)
+    return ((unary(Op.LOG, total) + top) - chosen).sum((0,)) * (1 / rows)
+
+
+def matmul(left: Node, right: Node) -> Node:
+    (rows, inner), columns = left.shape, right.shape[1]
+    full = (rows, inner, columns)
+    product = left.reshape((rows, inner, 1)).expand(full) * right.reshape(
+        (1, inner, columns)
+    ).expand(full)
+    return product.sum((1,)).reshape((rows, columns))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_softmax_is_one_kernel(compiled: Callable, golden: Callable, axis: int) -> None:
+    x = buffer(0, 64, 1000)
+    program = compiled([softmax(x, axis)])
+    assert len(program.names) == 1
+    golden(program.record.kernels[0])
+    (got,) = program.run([draw(64, 1000)])
+    (expected,) = evaluate([softmax(x, axis)], [draw(64, 1000)])
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_layer_norm_is_one_kernel(compiled: Callable, golden: Callable) -> None:
+    x = buffer(0, 32, 768)
+    program = compiled([layer_norm(x)])
+    assert len(program.names) == 1
+    golden(program.record.kernels[0])
+    (got,) = program.run([draw(32, 768)])
+    (expected,) = evaluate([layer_norm(x)], [draw(32, 768)])
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cross_entropy_is_one_kernel(compiled: Callable) -> None:
+    x, target = buffer(0, 16, 10), buffer(1, 16, dtype=int64)
+    arrays = [draw(16, 10), np.arange(16) % 10]
+    program = compiled([cross_entropy(x, target)])
+    assert len(program.names) == 1
+    (got,) = program.run(arrays)
+    (expected,) = evaluate([cross_entropy(x, target)], arrays)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_row_larger_than_the_cache_is_split(compiled: Callable) -> None:
+    x = buffer(0, 2, 400_000)
+    program = compiled([softmax(x, 1)])
+    assert len(program.names) > 1
+    (got,) = program.run([draw(2, 400_000)])
+    np.testing.assert_allclose(got.sum(axis=1), [1, 1], rtol=1e-4)
+
+
+UNARY = [
+    lambda x: x * x,
+    lambda x: unary(Op.TANH, x),
+    lambda x: x * 0.5 + 1.0,
+    lambda x: unary(Op.ABS, x),
+    lambda x: unary(Op.SIN, x),
+]
+BINARY: list[Callable[[Node, Node], Node]] = [
+    lambda x, r: x - r,
+    lambda x, r: x * r,
+    lambda x, r: x.maximum(r),
+    lambda x, r: where(x.gt(r), x, r),
+]
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_drawn_reduce_broadcast_reduce_programs_are_one_kernel(
+    compiled: Callable, data: st.DataObject
+) -> None:
+    rows = data.draw(st.integers(2, 20))
+    columns = data.draw(st.integers(2, 300))
+    axis = data.draw(st.sampled_from([0, 1]))
+    steps = data.draw(st.integers(2, 4))
+    x = value = buffer(0, rows, columns)
+    for _ in range(steps):
+        value = data.draw(st.sampled_from(UNARY))(value)
+        kind = data.draw(st.sampled_from(["add", "max", "min"]))
+        reduced = value.reduce(kind, (axis,))
+        reduced = data.draw(st.sampled_from(UNARY))(reduced) * 0.1
+        value = data.draw(st.sampled_from(BINARY))(value, reduced.expand(x.shape))
+    root = value.reduce("add", (axis,)) if data.draw(st.booleans()) else value
+    program = compiled([root])
+    assert len(program.names) == 1, program.names
+    array = draw(rows, columns)
+    (got,) = program.run([array])
+    (expected,) = evaluate([root], [array])
+    np.testing.assert_allclose(got, expected, rtol=2e-3, atol=1e-3)
+
+
+def test_an_epilogue_joins_its_contraction(compiled: Callable, golden: Callable) -> None:
+    x, w, b = buffer(0, 64, 100), buffer(1, 100, 48), buffer(2, 48)
+    root = (matmul(x, w) + b.expand((64, 48))).maximum(0.0)
+    program = compiled([root])
+    assert len(program.names) == 1
+    golden(program.record.kernels[0])
+    arrays = [draw(64, 100), draw(100, 48, seed=1), draw(48, seed=2)]
+    np.testing.assert_allclose(
+        program.run(arrays)[0], evaluate([root], arrays)[0], rtol=1e-4, atol=1e-4
+    )
+
+
+def two_layer_step(x: Node, y: Node, w1: Node, w2: Node) -> list[Node]:
+    hidden = matmul(x, w1)
+    active = hidden.maximum(0.0)
+    error = matmul(active, w2) - y
+    by_output = error * 2.0
+    by_hidden = where(hidden.gt(0.0), matmul(by_output, w2.permute((1, 0))), 0.0)
+    return [
+        (error * error).sum((0, 1)),
+        w1 - matmul(x.permute((1, 0)), by_hidden) * 1e-6,
+        w2 - matmul(active.permute((1, 0)), by_output) * 1e-6,
+    ]
+
+
+def test_a_training_step_has_each_contraction_once(compiled: Callable) -> None:
+    nodes = [buffer(0, 64, 200), buffer(1, 64, 10), buffer(2, 200, 50), buffer(3, 50, 10)]
+    arrays = [draw(*n.shape, seed=i) for i, n in enumerate(nodes)]  # type: ignore[arg-type]
+    program = compiled(two_layer_step(*nodes))
+    found = [s.node for g in program.record.schedule for s in g.stages if contraction(s.node)]
+    assert len(found) == 5
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+CASES: dict[str, Callable[[Node, Node, Node], Sequence[Node]]] = {
+    "gather under a pad": lambda x, i, w: [build.pad(build.gather(x, i, 1), (1, 0), (0, 2))],
+    "scatter": lambda x, i, w: [build.scatter(x, i, build.gather(x, i, 1), 1)],
+    "scan": lambda x, i, w: [build.scan(x, "add", 1), build.scan(x, "max", 0)],
+    "window": lambda x, i, w: [build.window(x, (1,), (3,), (2,), (1,)).reduce("max", (2,))],
+    "fold": lambda x, i, w: [
+        build.fold(build.window(x, (1,), (3,), (2,), (2,)), x.shape, (1,), (3,), (2,), (2,))
+    ],
+    "flip": lambda x, i, w: [x.flip((1,)) + x],
+    "strided shrink": lambda x, i, w: [build.shrink(x, (1, 3), (5, 10), (3, 7))],
+    "pad between": lambda x, i, w: [build.pad(x, (2, 1), (0, 3), (1, 2), 5.0)],
+    "update": lambda x, i, w: [build.update(x, w, (5, 6), (2, 3))],
+    "reshape": lambda x, i, w: [x.reshape((8, 200)).permute((1, 0)).reshape((40, 40)) * 2.0],
+    "several": lambda x, i, w: [x + 1.0, x * 2.0, x.sum((0, 1)), x.sum((0,))],
+    "its own reader": lambda x, i, w: [x * 2.0, unary(Op.EXP, x * 2.0)],
+    "a leaf and its views": lambda x, i, w: [x, x.reshape((1600,)), x.permute((1, 0))],
+    "mean of a product": lambda x, i, w: [(x * x).sum((0, 1)).reshape(()) * (1 / 1600)],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_node_lowers(compiled: Callable, name: str) -> None:
+    x, index, w = buffer(0, 16, 100), buffer(1, 16, 5, dtype=int64), buffer(2, 5, 20)
+    rng = np.random.default_rng(3)
+    arrays = [draw(16, 100), rng.permuted(np.tile(np.arange(5), (16, 1)), axis=1), draw(5, 20)]
+    program = compiled(CASES[name](x, index, w))
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_long_chains_place_without_recursion(compiled: Callable) -> None:
+    """Chunks of one size, so that they compile once, and no work that grows with the square of the length."""
+    value = buffer(0, 100)
+    for _ in range(10_000):
+        value = value * 1.0001 + 0.5
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(200)
+    try:
+        kernels = place([value]).kernels
+        texts = {show(lower(kernel), sites=False) for kernel in kernels}
+    finally:
+        sys.setrecursionlimit(limit)
+    assert len(kernels) >= 20_000 // cost.KERNEL_NODES
+    assert len(texts) <= 2
