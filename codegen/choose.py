@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.args import Accumulate, Loop
-from ..ir.node import Node
-from ..ir.op import ELEMENTWISE, Op
+from lazygrad.ir.args import Accumulate, Loop
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import ELEMENTWISE, Op
+
 from .target import Target
-from .transform.accumulate import accumulate
 from .transform.access import Stride, body, extent, loop_name
+from .transform.accumulate import accumulate
 from .transform.jam import jam
 from .transform.vectorize import vectorize
 
@@ -198,9 +199,7 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
     if len(steps) != 1 or not isinstance(steps[0].arg, Accumulate):
         return []
     stride = Stride(outer.src[0])
-    shared = [
-        line for line in body(nested[0]) if line.op is Op.LOAD and stride(line.src[1]) == 0
-    ]
+    shared = [line for line in body(nested[0]) if line.op is Op.LOAD and stride(line.src[1]) == 0]
     if not shared:
         return []
     vectors = max(1, lanes * steps[0].src[0].dtype.itemsize // target.vector_bytes)
@@ -218,7 +217,7 @@ def _line_work(line: Node) -> float:
 def _operations(line: Node) -> int:
     """Elementwise operations behind a line, those behind its loads not counted."""
     count = 0
-    stack, seen = [s for s in line.src[2:]], set()
+    stack, seen = list(line.src[2:]), set[int]()
     while stack:
         node = stack.pop()
         if id(node) in seen or node.op is Op.LOAD:

@@ -11,14 +11,23 @@ expressions of any depth lower under any recursion limit.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from ..ir import access, loops
-from ..ir.access import Position
-from ..ir.args import Accumulate, Axis, Constant, Padding, ReduceKind, Reduction, Scan, Scatter
-from ..ir.dim import Dim, Size
-from ..ir.dtype import DType, bool_, int64
-from ..ir.index import (
+from lazygrad.ir import access, loops
+from lazygrad.ir.access import Position
+from lazygrad.ir.args import (
+    Accumulate,
+    Axis,
+    Constant,
+    Padding,
+    ReduceKind,
+    Reduction,
+    Scan,
+    Scatter,
+)
+from lazygrad.ir.dim import Dim, Size
+from lazygrad.ir.dtype import DType, bool_, int64
+from lazygrad.ir.index import (
     ZERO,
     Condition,
     Index,
@@ -33,9 +42,9 @@ from ..ir.index import (
     of,
     unflatten,
 )
-from ..ir.kernel_graph import KernelGraph, Path, Stage
-from ..ir.node import Node, constant, where
-from ..ir.op import ELEMENTWISE, MOVEMENT, Op
+from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage
+from lazygrad.ir.node import Node, constant, where
+from lazygrad.ir.op import ELEMENTWISE, MOVEMENT, Op
 
 Conditions = frozenset[Condition]
 Step = Generator["Step", Node, Node]
@@ -145,11 +154,9 @@ class _Lowering:
                 lines.append(line)
                 continue
             assert line.variable is not None
-            kind = "parallel" if line.parallel else "serial"
-            extent = self._size(line.variable.extent)
-            lines.append(
-                loops.loop(self._index(line.variable), extent, self._body(line), 1, kind)  # type: ignore[arg-type]
-            )
+            index, extent = self._index(line.variable), self._size(line.variable.extent)
+            kind: Literal["serial", "parallel"] = "parallel" if line.parallel else "serial"
+            lines.append(loops.loop(index, extent, self._body(line), 1, kind))
         return lines
 
     def _descend(self, scope: _Scope, variables: Sequence[Variable]) -> _Scope:
@@ -223,16 +230,16 @@ class _Lowering:
                 for axis, index in enumerate(stage.position)
             )
         else:
-            from ..schedule.place import window_positions
-
-            at, needed = access.folded(node, stage.position, window_positions(node, stage.inner))
+            at, needed = access.folded(
+                node, stage.position, access.window_positions(node, stage.inner)
+            )
             conditions = frozenset(needed)
         total = loops.local(f"r{self._count('r')}", accumulate)
         scope.lines.append(total)
         scope.lines.append(loops.store(total, 0, identity(kind, accumulate)))
         inner = self._descend(scope, stage.inner)
         value = _run(self.value(source, at, conditions, inner)).cast(accumulate)
-        src = (total, constant(0, int64), value)
+        src: tuple[Node, ...] = (total, constant(0, int64), value)
         mask = _run(self._mask(conditions, inner))
         if mask is not None:
             src = (*src, mask)
@@ -340,7 +347,7 @@ class _Lowering:
         fine = divisor.ne(0)
         mask = yield self._mask(conditions, scope)
         test = fine if mask is None else fine | ~mask
-        scope.lines.append(loops.check(test, "ZeroDivisionError", "ZeroDivisionError"))
+        scope.lines.append(loops.check(test, "RuntimeError", "ZeroDivisionError"))
         return where(fine, divisor, 1)
 
     def _update(self, node: Node, at: Position, conditions: Conditions, scope: _Scope) -> Step:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lazygrad.ir.node import Node, same
@@ -54,3 +55,35 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         )
 
     return compare
+
+
+class Compiled:
+    """A graph compiled for the CPU: `record` has its kernels, `run` computes it from numpy arrays."""
+
+    def __init__(self, roots: Sequence[Node]) -> None:
+        from lazygrad.runtime import device
+        from lazygrad.runtime.compile import Record, compile_graph
+
+        self.roots = list(roots)
+        self.record = Record()
+        self.device = device.get("cpu")
+        self.plan = compile_graph(self.device, roots, self.record)
+
+    @property
+    def names(self) -> list[str]:
+        return [graph.name for graph in self.record.schedule]
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        buffers = [self.device.from_host(np.ascontiguousarray(array)) for array in arrays]
+        made = self.plan.run(buffers, [])
+        results = []
+        for buffer, root in zip(made, self.roots, strict=True):
+            shape = tuple(size for size in root.shape if isinstance(size, int))
+            results.append(self.device.to_host(buffer, root.dtype, shape))
+        return results
+
+
+@pytest.fixture
+def compiled() -> Callable[[Sequence[Node]], Compiled]:
+    """compiled(roots): the kernels of a graph of the CPU, whose BUFFERs are numbered by Slot."""
+    return Compiled

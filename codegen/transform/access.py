@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...ir.args import Constant, Kernel, Name
-from ...ir.node import Node, postorder
-from ...ir.op import Op
+from lazygrad.ir.args import Constant, Kernel, Name
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
 
 
 class ScheduleError(ValueError):

@@ -5,11 +5,12 @@ This is where the freedom of ACCUMULATE is used up: after it, every operation ro
 
 from __future__ import annotations
 
-from ...ir import loops
-from ...ir.args import Accumulate
-from ...ir.node import Node, where
-from ...ir.op import Op
-from ..lower import combine, identity
+from lazygrad.codegen.lower import combine, identity
+from lazygrad.ir import loops
+from lazygrad.ir.args import Accumulate
+from lazygrad.ir.node import Node, where
+from lazygrad.ir.op import Op
+
 from .access import all_loops, body, with_body
 
 
@@ -37,7 +38,12 @@ def _step(line: Node) -> list[Node]:
     assert lanes is None or isinstance(lanes, int)
     before = loops.load(buffer, offset, None, lanes)
     mask = line.src[3] if len(line.src) > 3 else None
-    if line.arg.kind == "add" and value.op is Op.MUL and value.dtype.kind == "float" and mask is None:
+    if (
+        line.arg.kind == "add"
+        and value.op is Op.MUL
+        and value.dtype.kind == "float"
+        and mask is None
+    ):
         after = Node(Op.FMA, (*value.src, before), value.dtype, value.shape)
     else:
         if mask is not None:
@@ -47,4 +53,3 @@ def _step(line: Node) -> list[Node]:
             value = where(mask, value, neutral)
         after = combine(line.arg.kind, before, value)
     return [before, loops.store(buffer, offset, after)]
-

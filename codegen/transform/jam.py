@@ -6,11 +6,12 @@ What does not depend on the loop is computed once for all of them: a row of one 
 
 from __future__ import annotations
 
-from ...ir import loops
-from ...ir.args import Loop, Name
-from ...ir.dtype import int64
-from ...ir.node import Node, constant
-from ...ir.op import Op
+from lazygrad.ir import loops
+from lazygrad.ir.args import Loop, Name
+from lazygrad.ir.dtype import int64
+from lazygrad.ir.node import Node, constant
+from lazygrad.ir.op import Op
+
 from .access import ScheduleError, body, constant_value, loop_name, loop_named, replace_loop
 
 
@@ -26,7 +27,9 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     loop = loop_named(kernel, name)
     assert isinstance(loop.arg, Loop)
     if loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} has step {loop.arg.step}; only a loop with step 1 is jammed")
+        raise ScheduleError(
+            f"loop {name} has step {loop.arg.step}; only a loop with step 1 is jammed"
+        )
     size = constant_value(loop.src[1])
     index = loop.src[0]
     lines: list[Node] = []
@@ -46,9 +49,7 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     return replace_loop(kernel, loop, lines)
 
 
-def _jammed(
-    loop: Node, index: Node, extent: Node, factor: int, suffix: str, start: Node
-) -> Node:
+def _jammed(loop: Node, index: Node, extent: Node, factor: int, suffix: str, start: Node) -> Node:
     copies = _Copies(loop, start, factor, suffix)
     assert isinstance(loop.arg, Loop)
     return loops.loop(index, extent, copies.lines(body(loop)), factor, loop.arg.kind)

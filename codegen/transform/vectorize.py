@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir import loops
-from ...ir.args import Accumulate, Loop, Name, Reduction
-from ...ir.dtype import bool_, int64
-from ...ir.node import Node, constant
-from ...ir.op import Op
-from ..lower import identity
+from lazygrad.codegen.lower import identity
+from lazygrad.ir import loops
+from lazygrad.ir.args import Accumulate, Loop, Name, Reduction
+from lazygrad.ir.dtype import bool_, int64
+from lazygrad.ir.node import Node, constant
+from lazygrad.ir.op import Op
+
 from .access import ScheduleError, Stride, body, constant_value, loop_name, loop_named, replace_loop
 
 
@@ -31,7 +32,9 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
     loop = loop_named(kernel, name)
     assert isinstance(loop.arg, Loop)
     if loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} has step {loop.arg.step}; only a loop with step 1 is vectorized")
+        raise ScheduleError(
+            f"loop {name} has step {loop.arg.step}; only a loop with step 1 is vectorized"
+        )
     size = constant_value(loop.src[1])
     lines: list[Node] = []
     partials = _Partials(lanes)
@@ -92,7 +95,9 @@ class _Partials:
         lines: list[Node] = []
         for vector, target, offset, arg in self.found.values():
             partial = loops.load(vector, 0, lanes=self.lanes)
-            total = Node(Op.REDUCE, (partial,), target.dtype, (), Reduction(arg.kind, (0,), target.dtype))
+            total = Node(
+                Op.REDUCE, (partial,), target.dtype, (), Reduction(arg.kind, (0,), target.dtype)
+            )
             lines += [partial, Node(Op.ACCUMULATE, (target, offset, total), bool_, (), arg)]
         return lines
 
@@ -101,7 +106,13 @@ class _Widen:
     """One copy of the loop's body with each value that depends on the loop as a vector."""
 
     def __init__(
-        self, loop: Node, start: Node, lanes: int, inside: Node | None, partials: _Partials, suffix: str
+        self,
+        loop: Node,
+        start: Node,
+        lanes: int,
+        inside: Node | None,
+        partials: _Partials,
+        suffix: str,
     ) -> None:
         self.index = loop.src[0]
         self.start = start
@@ -123,7 +134,9 @@ class _Widen:
                 case Op.LOCAL:
                     assert isinstance(line.arg, Name)
                     shape = (*line.shape, self.count)
-                    self.private[id(line)] = loops.local(line.arg.name + self.suffix, line.dtype, shape)
+                    self.private[id(line)] = loops.local(
+                        line.arg.name + self.suffix, line.dtype, shape
+                    )
                     result.append(self.private[id(line)])
                 case Op.LOAD:
                     result.append(self._load(line))
@@ -194,7 +207,7 @@ class _Widen:
         moves = self.stride(offset)
         wide = self.vector(value)
         if private is not None:
-            src = (private, self._private_offset(offset, moves), wide)
+            src: tuple[Node, ...] = (private, self._private_offset(offset, moves), wide)
             if mask is not None:
                 src = (*src, self.vector(mask))
         elif moves == 0:
@@ -204,7 +217,9 @@ class _Widen:
             if active is not None:
                 src = (*src, active)
         else:
-            raise ScheduleError(f"iterations of loop {self.name} accumulate into different elements")
+            raise ScheduleError(
+                f"iterations of loop {self.name} accumulate into different elements"
+            )
         return Node(Op.ACCUMULATE, src, bool_, (), line.arg)
 
     def _check(self, line: Node) -> Node:

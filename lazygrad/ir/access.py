@@ -6,11 +6,11 @@ under which there is one (PAD). The one description of movement that placement a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .args import Axes, Axis, Padding, Region, Windows
 from .dim import Size
-from .index import ZERO, Condition, Index, flatten, indirect, of, unflatten
+from .index import ZERO, Condition, Index, Variable, flatten, indirect, of, unflatten
 from .node import Node
 from .op import Op
 
@@ -125,6 +125,13 @@ def folded(
             conditions.append(condition)
         result[axis] = offset // stride
     return (*result, *inside), tuple(conditions)
+
+
+def window_positions(node: Node, inner: Iterable[Variable]) -> list[Index]:
+    """The index inside each window of a FOLD, from its loops."""
+    assert isinstance(node.arg, Windows)
+    rest = iter(inner)
+    return [ZERO if n == 1 else of(next(rest)) for n in node.arg.sizes]
 
 
 def _padded(node: Node, position: Position) -> tuple[Position, tuple[Condition, ...]]:

@@ -115,6 +115,8 @@ class Index:
                 whole.append((atom, quotient))
             else:
                 rest.append((atom, coefficient))
+        outer: Size
+        inner: Size
         if isinstance(self.constant, int) and isinstance(divisor, int):
             outer, inner = self.constant // divisor, self.constant % divisor
         else:

@@ -8,7 +8,7 @@ buffer), or stored by a kernel of its own; `cost.py` has the numbers that decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..ir import access
@@ -57,6 +57,12 @@ class _Growing:
     inputs: set[int] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
     variables: int = 0
+    dims: set[str] = field(default_factory=set)
+
+    def size(self, size: Size) -> None:
+        """Note the dim variables of a size that the kernel may compute with."""
+        if not isinstance(size, int):
+            self.dims.update(variable.name for variable in size.variables)
 
     def variable(self, extent: Size) -> Variable:
         """A new loop variable."""
@@ -281,7 +287,9 @@ class _Placement:
             case Op.SCAN:
                 self._read(source, kernel, position, path)
             case Op.FOLD:
-                inside, _ = access.folded(node, position, window_positions(node, stage.inner))
+                inside, _ = access.folded(
+                    node, position, access.window_positions(node, stage.inner)
+                )
                 self._read(source, kernel, inside, path)
             case Op.SCATTER:
                 assert isinstance(node.arg, Scatter)
@@ -366,6 +374,8 @@ class _Placement:
             self._add_stage(node, kernel, graph.loops, tuple(outer), stored=True)
             return
         self.writer[id(node)] = kernel
+        for size in node.shape:
+            kernel.size(size)
         loops = tuple(kernel.variable(n) for n in node.shape)
         graph.loops = tuple(v for v in loops if v.extent != 1)
         graph.position = tuple(of(v) for v in loops)
@@ -392,6 +402,8 @@ class _Placement:
     def _read(self, node: Node, kernel: _Growing, position: Position, path: Path) -> None:
         reads = self.reads.setdefault(id(node), {}).setdefault(kernel, {})
         reads.setdefault(position, set()).add(path)
+        for size in node.shape:
+            kernel.size(size)
 
     def _input(self, kernel: _Growing, node: Node) -> None:
         if id(node) not in kernel.inputs:
@@ -435,7 +447,7 @@ def contraction(node: Node) -> bool:
     if node.op is not Op.REDUCE or not isinstance(node.arg, Reduction) or node.arg.kind != "add":
         return False
     source = node.src[0]
-    while source.op is Op.CAST or source.op is Op.RESHAPE and source.src[0].op is Op.MUL:
+    while source.op is Op.CAST or (source.op is Op.RESHAPE and source.src[0].op is Op.MUL):
         source = source.src[0]
     if source.op is not Op.MUL:
         return False
@@ -465,13 +477,6 @@ def _inner_sizes(node: Node) -> list[Size]:
     if node.op is Op.SCATTER:
         return [n for n in node.src[1].shape if n != 1]
     return []
-
-
-def window_positions(node: Node, inner: Iterable[Variable]) -> list[Index]:
-    """The index inside each window of a FOLD, from its loops."""
-    assert isinstance(node.arg, Windows)
-    rest = iter(inner)
-    return [ZERO if n == 1 else of(next(rest)) for n in node.arg.sizes]
 
 
 def _zip_inner(shape: Sequence[Size], inner: Sequence[Index]) -> list[tuple[Size, Index]]:
@@ -571,17 +576,9 @@ def _finish(kernel: _Growing) -> None:
     names = [name for name in reversed(kernel.names) if name not in ("cast", "where")]
     short = names if len(names) <= 4 else [*names[:2], *names[-2:]]
     graph.name = "_".join(short) or graph.results[0].op.name.lower()
-    found: dict[str, None] = {}
-    sizes: list[Size] = [v.extent for v in graph.loops]
-    for stage in graph.stages:
-        sizes.extend(v.extent for v in stage.loops)
-    for node in postorder(graph.results):
-        sizes.extend(node.shape)
-    for size in sizes:
-        if not isinstance(size, int):
-            for variable in size.variables:
-                found[variable.name] = None
-    graph.dims = sorted(found)
+    for extent in [v.extent for stage in graph.stages for v in stage.loops]:
+        kernel.size(extent)
+    graph.dims = sorted(kernel.dims)
 
 
 def _ordered(kernels: list[KernelGraph]) -> list[KernelGraph]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,10 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.text import show
 from lazygrad.schedule import cost
 from lazygrad.schedule.place import contraction, place
+
+
+Compile = Callable[[Sequence[Node]], Any]
+Golden = Callable[..., None]
 
 
 def buffer(number: int, *shape: int, dtype: DType = float32) -> Node:
@@ -63,7 +68,7 @@ def matmul(left: Node, right: Node) -> Node:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_softmax_is_one_kernel(compiled: Callable, golden: Callable, axis: int) -> None:
+def test_softmax_is_one_kernel(compiled: Compile, golden: Golden, axis: int) -> None:
     x = buffer(0, 64, 1000)
     program = compiled([softmax(x, axis)])
     assert len(program.names) == 1
@@ -73,7 +78,7 @@ def test_softmax_is_one_kernel(compiled: Callable, golden: Callable, axis: int) 
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_layer_norm_is_one_kernel(compiled: Callable, golden: Callable) -> None:
+def test_layer_norm_is_one_kernel(compiled: Compile, golden: Golden) -> None:
     x = buffer(0, 32, 768)
     program = compiled([layer_norm(x)])
     assert len(program.names) == 1
@@ -83,7 +88,7 @@ def test_layer_norm_is_one_kernel(compiled: Callable, golden: Callable) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_cross_entropy_is_one_kernel(compiled: Callable) -> None:
+def test_cross_entropy_is_one_kernel(compiled: Compile) -> None:
     x, target = buffer(0, 16, 10), buffer(1, 16, dtype=int64)
     arrays = [draw(16, 10), np.arange(16) % 10]
     program = compiled([cross_entropy(x, target)])
@@ -93,7 +98,7 @@ def test_cross_entropy_is_one_kernel(compiled: Callable) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_a_row_larger_than_the_cache_is_split(compiled: Callable) -> None:
+def test_a_row_larger_than_the_cache_is_split(compiled: Compile) -> None:
     x = buffer(0, 2, 400_000)
     program = compiled([softmax(x, 1)])
     assert len(program.names) > 1
@@ -121,7 +126,7 @@ BINARY: list[Callable[[Node, Node], Node]] = [
 )
 @given(st.data())
 def test_drawn_reduce_broadcast_reduce_programs_are_one_kernel(
-    compiled: Callable, data: st.DataObject
+    compiled: Compile, data: st.DataObject
 ) -> None:
     rows = data.draw(st.integers(2, 20))
     columns = data.draw(st.integers(2, 300))
@@ -143,7 +148,7 @@ def test_drawn_reduce_broadcast_reduce_programs_are_one_kernel(
     np.testing.assert_allclose(got, expected, rtol=2e-3, atol=1e-3)
 
 
-def test_an_epilogue_joins_its_contraction(compiled: Callable, golden: Callable) -> None:
+def test_an_epilogue_joins_its_contraction(compiled: Compile, golden: Golden) -> None:
     x, w, b = buffer(0, 64, 100), buffer(1, 100, 48), buffer(2, 48)
     root = (matmul(x, w) + b.expand((64, 48))).maximum(0.0)
     program = compiled([root])
@@ -168,7 +173,7 @@ def two_layer_step(x: Node, y: Node, w1: Node, w2: Node) -> list[Node]:
     ]
 
 
-def test_a_training_step_has_each_contraction_once(compiled: Callable) -> None:
+def test_a_training_step_has_each_contraction_once(compiled: Compile) -> None:
     nodes = [buffer(0, 64, 200), buffer(1, 64, 10), buffer(2, 200, 50), buffer(3, 50, 10)]
     arrays = [draw(*n.shape, seed=i) for i, n in enumerate(nodes)]  # type: ignore[arg-type]
     program = compiled(two_layer_step(*nodes))
@@ -199,7 +204,7 @@ CASES: dict[str, Callable[[Node, Node, Node], Sequence[Node]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_kind_of_node_lowers(compiled: Callable, name: str) -> None:
+def test_every_kind_of_node_lowers(compiled: Compile, name: str) -> None:
     x, index, w = buffer(0, 16, 100), buffer(1, 16, 5, dtype=int64), buffer(2, 5, 20)
     rng = np.random.default_rng(3)
     arrays = [draw(16, 100), rng.permuted(np.tile(np.arange(5), (16, 1)), axis=1), draw(5, 20)]
@@ -208,7 +213,7 @@ def test_every_kind_of_node_lowers(compiled: Callable, name: str) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_long_chains_place_without_recursion(compiled: Callable) -> None:
+def test_long_chains_place_without_recursion(compiled: Compile) -> None:
     """Chunks of one size, so that they compile once, and no work that grows with the square of the length."""
     value = buffer(0, 100)
     for _ in range(10_000):
