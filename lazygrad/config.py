@@ -168,7 +168,13 @@ class _Current:
 
 def _reader(name: str) -> property:
     get = attrgetter(name)
-    return property(lambda self: get(active()), doc=f"config.override({name}=...) changes it.")
+
+    def refuse(self: _Current, value: object) -> None:
+        raise AttributeError(f"settings are changed by config.override({name}=...)")
+
+    return property(
+        lambda self: get(active()), refuse, doc=f"config.override({name}=...) changes it."
+    )
 
 
 for _field in fields(Settings):
