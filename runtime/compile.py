@@ -68,12 +68,11 @@ PASS_TIMES: dict[str, PassTime] = {}
 class CompiledPlan:
     """A plan, and which nodes of the normalised graph its outputs are values of."""
 
-    __slots__ = ("attach", "plan", "record")
+    __slots__ = ("attach", "plan")
 
-    def __init__(self, plan: Plan, attach: Sequence[int], record: Record | None = None) -> None:
+    def __init__(self, plan: Plan, attach: Sequence[int]) -> None:
         self.plan = plan
         self.attach = tuple(attach)
-        self.record = record
 
 
 # --- the passes
@@ -110,10 +109,8 @@ def attach_values(roots: Sequence[Node]) -> list[Node]:
 
 
 def simplify(roots: Sequence[Node]) -> list[Node]:
-    try:
-        from lazygrad.schedule.simplify import simplify
-    except ModuleNotFoundError:
-        from lazygrad.ir.rewrite import share as simplify
+    """Algebra, constants, movement merged, equal nodes shared."""
+    from lazygrad.schedule.simplify import simplify
 
     return simplify(roots)
 
@@ -131,14 +128,24 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (("simplify", simplify),)
 """What devices with kernels run before placement."""
 
 
-def optimise(kernel: Node, target: Any) -> Node:
-    """The transforms that the cost model chooses, functions as polynomials, index arithmetic simplified."""
+def transform(kernel: Node, target: Any) -> Node:
+    """The transforms that the cost model chooses: vectors, unrolled loops, several accumulators."""
     from lazygrad.codegen.choose import optimise
 
     return optimise(kernel, target)
 
 
-KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
+def functions(kernel: Node, target: Any) -> Node:
+    """exp, log, sin, ... as arithmetic."""
+    from lazygrad.codegen.math import expand
+
+    return expand(kernel)
+
+
+KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (
+    ("transform", transform),
+    ("math", functions),
+)
 """What is done to each kernel between lowering and rendering."""
 
 
@@ -146,7 +153,7 @@ def compile_normal(normal: Normal, record: Record | None = None) -> CompiledPlan
     """A plan that computes the roots of `normal`, and what it keeps for gradients."""
     record = record or Record()
     made = normal.graph()
-    wanted = list(dict.fromkeys(normal.roots))
+    wanted = list(dict.fromkeys((*normal.roots, *normal.extra)))
     if normal.history:
         wanted += kept_for_gradients(made, wanted, [*normal.history, *normal.interior])
     roots = [made[number] for number in wanted]
@@ -162,7 +169,7 @@ def compile_normal(normal: Normal, record: Record | None = None) -> CompiledPlan
         record.graph = roots
         dump.graph(roots)
     record.plan = plan
-    return CompiledPlan(plan, wanted, record)
+    return CompiledPlan(plan, wanted)
 
 
 def expanded(normal: Normal, wanted: Sequence[int]) -> list[Node]:
@@ -208,12 +215,12 @@ def kernel_pass(name: str, function: KernelPass, kernel: Node, target: Any, reco
 
 def verify(roots: Sequence[Node]) -> None:
     """Check the grammar of what a pass made."""
-    try:
-        from lazygrad.ir.verify import verify
-    except ModuleNotFoundError:
-        return
+    from lazygrad.ir.verify import verify_graph, verify_kernel
 
-    verify(roots)
+    if len(roots) == 1 and roots[0].op is Op.KERNEL:
+        verify_kernel(roots[0])
+    else:
+        verify_graph(roots)
 
 
 def _count(name: str, seconds: float, changed: bool, record: Record) -> None:

@@ -66,16 +66,8 @@ class Normal:
     """A normalised graph. Node i of `nodes` has entry i of `key`, which names its sources by their numbers."""
 
     __slots__ = (
-        "buffers",
-        "copies",
-        "history",
-        "interior",
-        "key",
-        "nodes",
-        "numbers",
-        "roots",
-        "stored",
-    )
+        "buffers", "copies", "extra", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -88,6 +80,7 @@ class Normal:
         numbers: list[Scalar],
         interior: list[int],
         copies: bool,
+        gradients: bool,
     ) -> None:
         self.key = key
         self.nodes = nodes
@@ -101,6 +94,15 @@ class Normal:
         """Leaves that have sources: values that a gradient goes on below."""
         self.copies = copies
         """Whether values move between devices."""
+        self.gradients = gradients
+        """Whether there is a GRAD."""
+        self.extra: tuple[int, ...] = ()
+        """Nodes that are to be kept beside the roots."""
+
+    def keep(self, extra: tuple[int, ...]) -> None:
+        """Ask for more nodes of the graph."""
+        self.extra = extra
+        self.key = (*self.key, extra)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -147,7 +149,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
     numbers: list[Scalar] = []
     stored: list[tuple[int, int]] = []
     interior: list[int] = []
-    copies = False
+    copies = gradients = False
     buffer_slots: dict[int, int] = {}
     number_slots: dict[int, int] = {}
     # The numbers of nodes: `outside` above GRADs, `inside` below them, one dict until a leaf with sources is met outside.
@@ -264,6 +266,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                         continue
                     turns.append((len(stack), through))
                     through = op is Op.GRAD
+                    gradients = gradients or through
                     known = inside if through else outside
                     get = known.get
             waiting = len(stack)
@@ -310,5 +313,5 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
         leaves = tuple([outside[leaf] for leaf in history if leaf in outside])
     key = (tuple(entries), root_numbers, leaves, tuple(stored))
     return Normal(
-        key, nodes, root_numbers, leaves, stored, buffers, numbers, interior, copies
+        key, nodes, root_numbers, leaves, stored, buffers, numbers, interior, copies, gradients
     )  # fmt: skip

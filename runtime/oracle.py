@@ -178,7 +178,7 @@ def compare(
 def _excess(dtype: DType, found: Array, wanted: Array, scale: float, terms: int) -> Array:
     """How far each element is beyond what rounding explains; positive means wrong."""
     if not dtype.is_floating_point:
-        return (found != wanted).astype(np.float64)
+        return np.asarray(found != wanted, np.float64)
     with np.errstate(all="ignore"):
         left, right = found.astype(np.float64), wanted.astype(np.float64)
         finite = np.isfinite(left) & np.isfinite(right)

@@ -21,9 +21,22 @@ from . import dump
 from .compile import CompiledPlan, compile_normal, expanded
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
+from .plan import ERRORS
+from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, kept_again
 
 if TYPE_CHECKING:
     from lazygrad.config import Settings
+
+__all__ = [
+    "DEPTH_BUDGET",
+    "PLANS",
+    "after_backward",
+    "before_write",
+    "deep",
+    "realize",
+    "release",
+    "submit",
+]
 
 PLAN_LIMIT = 1024
 """How many plans are kept."""
@@ -88,7 +101,7 @@ class PlanCache:
 
 
 def _plain(key: Any) -> bool:
-    return len(key) == 4
+    return len(key) > 2
 
 
 PLANS = PlanCache()
@@ -108,13 +121,33 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
         IndexError, RuntimeError, ZeroDivisionError: a check failed; no node has changed.
     """
     with _graph_lock:
-        roots = [node for node in nodes if node.value is None]
-        if not roots:
+        asked = [node for node in nodes if node.value is None]
+        if not asked:
             return
-        normal = normalise(roots, history)
+        waiting = STEADY.nodes()
+    if waiting:
+        try:
+            _run(asked, waiting, history, why)
+        except tuple(ERRORS.values()):
+            pass  # it may be the fault of a value that nobody has asked for
+        else:
+            STEADY.done()
+            return
+        STEADY.done()
+    _run(asked, (), history, why)
+
+
+def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node], why: str) -> None:
+    """Compute what is asked for and what waits, and keep what will be read again."""
+    with _graph_lock:
+        normal = normalise((*asked, *waiting), history)
+        if asked and (normal.gradients or any([n.depth < 0 for n in normal.nodes])):  # noqa: C419
+            extra = kept_again(normal, len(asked))
+            if extra:
+                normal.keep(extra)
     settings = config.active()
     if settings.explain and "realize" in settings.explain:
-        dump.explain_run(roots, why)
+        dump.explain_run(asked or waiting, why)
     if settings.verify or settings.dump or settings.dump_passes:
         found = PLANS.get(normal, _observed(settings))
     else:
@@ -124,6 +157,42 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)
+
+
+# --- what the tensor layer reports
+
+
+def before_write(storage: Written) -> None:
+    """A storage is about to be written in place: run what is pending first, where a loop comes round."""
+    if STEADY.writes(storage):
+        submit("a loop came round")
+        STEADY.wrote_after_submit(storage)
+
+
+def after_backward() -> None:
+    """A backward pass has been built: storages written before it belong to an earlier step."""
+    STEADY.backwards += 1
+
+
+def deep(node: Node) -> None:
+    """A value is more than `DEPTH_BUDGET` operations deep: compute it, at a place where its loop comes round."""
+    if STEADY.cut(node.depth):
+        with _graph_lock:
+            asked = [node] if node.value is None else []
+        if asked:
+            _run((), asked, (), "a chain of operations grew long")
+
+
+def submit(why: str = "") -> None:
+    """Compute every pending write.
+
+    Raises:
+        IndexError, RuntimeError, ZeroDivisionError: a check failed; nothing has changed, and nothing is pending any more.
+    """
+    waiting = STEADY.nodes()
+    STEADY.done()
+    if waiting:
+        _run((), waiting, (), why)
 
 
 def _observed(settings: Settings) -> Variant:
@@ -145,7 +214,7 @@ def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -
 
 
 def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:
-    """Hang the results on their nodes."""
+    """Hang the results on their nodes; mark what was computed and not kept."""
     nodes = normal.nodes
     with _graph_lock:
         for number, buffer in zip(found.attach, results, strict=True):
@@ -155,6 +224,9 @@ def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> No
                 node.depth = 0
                 if node.op is Op.STOP:
                     release(node)
+        for node in nodes:
+            if node.value is None:
+                node.depth = COMPUTED
 
 
 def release(node: Node) -> None:

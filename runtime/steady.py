@@ -1,0 +1,166 @@
+"""When to run what nobody reads, and what to run along with what somebody reads, so that loops have steady keys.
+
+In: the storages that are written (`writes`), backward passes, values on deep chains (`cut`). Out: the decision to
+submit now, always at the same place of a loop, so that every turn of it is one key.
+
+- A training step: a storage with a pending write is written again, and there was a backward pass since that write. Everything
+  pending is submitted: once a step, after the first, always at the same write.
+- A loop of in-place writes without backward: the first storage and line written since the last submit is the anchor; when it
+  has been written `REPEATS` times, or its value is `DEEP_WRITE` operations deep, everything pending is submitted. The cut
+  lies where the sequence of operations repeats, whether or not a budget divides the step.
+- A loop that binds new values (`x = x * 0.99 + 1`) has no write to count. A value `DEPTH_BUDGET` operations deep is computed at a
+  line that was a cut before; a chain that comes by no such line is cut at twice that depth, and its line remembered.
+- What is read takes pending writes along: a later step would compute them, and what they share with it, a second time.
+- What is computed a second time is kept (`kept_again`), so a loop that reads a function of a growing chain has a steady key too; and
+  gradients that are read are kept, since the update that follows reads them again.
+
+State is per thread: a loop runs in one.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Protocol
+
+from lazygrad.ir.op import MOVEMENT, Op
+
+from .keys import LEAVES, Normal
+
+if TYPE_CHECKING:
+    from lazygrad.ir.node import Node, Site
+
+REPEATS = 16
+"""How often the anchor is written before what is pending is submitted."""
+DEEP_WRITE = 256
+"""How deep the anchor's value may be before that."""
+DEPTH_BUDGET = 1024
+"""How deep a value may be before it is computed though nobody reads it."""
+SITE_LIMIT = 256
+"""How many lines where chains were cut are remembered."""
+
+
+class Written(Protocol):
+    """What this module needs of a Storage."""
+
+    node: Node
+
+
+class Steady(threading.local):
+    """The pending writes of one thread."""
+
+    def __init__(self) -> None:
+        self.pending: dict[int, tuple[weakref.ref[Written], int]] = {}
+        """By storage: a reference, and the number of backward passes before its first pending write."""
+        self.backwards = 0
+        self.anchor: weakref.ref[Written] | None = None
+        self.anchor_site: Site | None = None
+        self.repeats = 0
+        self.cuts: OrderedDict[Site | None, None] = OrderedDict()
+
+    def writes(self, storage: Written) -> bool:
+        """Note that `storage` is about to be written; whether to submit what is pending before that."""
+        found = self.pending.get(id(storage))
+        submit = False
+        if found is not None and found[0]() is storage and storage.node.value is None:
+            submit = found[1] != self.backwards
+        else:
+            found = None
+        anchor = self.anchor
+        if anchor is None or anchor() is None:
+            self._drop_anchor(storage)
+        elif anchor() is storage and not submit:
+            site = _here()
+            if self.anchor_site is None:
+                self.anchor_site = site
+            if site == self.anchor_site:
+                self.repeats += 1
+                submit = self.repeats > REPEATS or (
+                    self.repeats > 1 and storage.node.depth > DEEP_WRITE
+                )
+        if submit:
+            return True
+        if found is None:
+            if len(self.pending) > 64:
+                self._forget_dead()
+            self.pending[id(storage)] = (weakref.ref(storage), self.backwards)
+        return False
+
+    def wrote_after_submit(self, storage: Written) -> None:
+        """The write that caused a submit comes after it: it is the first of the next turn."""
+        self._drop_anchor(storage)
+        self.pending[id(storage)] = (weakref.ref(storage), self.backwards)
+
+    def _drop_anchor(self, storage: Written) -> None:
+        self.anchor = weakref.ref(storage)
+        self.anchor_site = _here()
+        self.repeats = 1
+
+    def _forget_dead(self) -> None:
+        self.pending = {key: item for key, item in self.pending.items() if item[0]() is not None}
+
+    def nodes(self) -> list[Node]:
+        """The values that pending writes made and that are not computed yet, in the order of the first writes."""
+        found: list[Node] = []
+        for reference, _ in self.pending.values():
+            storage = reference()
+            if storage is not None and storage.node.value is None:
+                found.append(storage.node)
+        return found
+
+    def done(self) -> None:
+        """Nothing is pending any more."""
+        self.pending.clear()
+
+    def cut(self, depth: int) -> bool:
+        """Whether to compute a value that is `depth` operations deep, at the line that runs now."""
+        site = _here()
+        if site in self.cuts:
+            self.cuts.move_to_end(site)
+            return True
+        if depth <= 2 * DEPTH_BUDGET:
+            return False
+        self.cuts[site] = None
+        while len(self.cuts) > SITE_LIMIT:
+            self.cuts.popitem(last=False)
+        return True
+
+
+STEADY = Steady()
+"""The pending writes, by thread."""
+
+
+def _here() -> Site | None:
+    from lazygrad.site import here
+
+    return here()
+
+
+COMPUTED = -1
+"""The `depth` of a node that a plan has computed without keeping it."""
+
+
+def kept_again(normal: Normal, asked: int) -> tuple[int, ...]:
+    """What to keep beside the roots: values that the first `asked` roots read and that were computed before, and gradients.
+
+    It looks from those roots down to leaves, other roots, and what it keeps; what is below a GRAD is computed for it alone.
+    """
+    nodes, entries = normal.nodes, normal.entries
+    ends = set(normal.roots)
+    stack = [source for root in normal.roots[:asked] for source in normal.sources(root)]
+    kept: list[int] = []
+    while stack:
+        number = stack.pop()
+        if number in ends:
+            continue
+        ends.add(number)
+        op = entries[number][0]
+        if op is Op.GRAD:
+            continue
+        again = nodes[number].depth == COMPUTED and op not in MOVEMENT and op not in LEAVES
+        if again or op is Op.ELEMENT:
+            kept.append(number)
+        else:
+            stack.extend(normal.sources(number))
+    return tuple(sorted(kept))
