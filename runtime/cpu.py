@@ -1,7 +1,7 @@
 """The CPU device: kernels become machine code in this process, through LLVM.
 
-In: KERNEL nodes. Out: `CpuKernel`s. Our kernels are vectors and written-out loops already, so three of LLVM's passes do;
-its loop vectoriser and unroller, the larger part of the time of a usual compile, never run. llvmlite is imported when the
+In: KERNEL nodes. Out: `CpuKernel`s. Our kernels are vectors and written-out loops already, so two of LLVM's passes do
+(locals to registers, fewer blocks); its loop vectoriser and unroller, the larger part of the time of a usual compile, never run. llvmlite is imported when the
 first kernel is compiled.
 """
 
@@ -33,7 +33,7 @@ class CpuKernel(Executable):
     __slots__ = ("_address", "_device", "_keep", "_launch", "checks", "name", "scratch_bytes")
 
     def __init__(
-        self, device: CpuDevice, name: str, rendered: Rendered, address: int, keep: Any
+        self, device: CpuDevice, name: str, rendered: Rendered, address: int, keep: Code
     ) -> None:
         self.name = name
         self.scratch_bytes = rendered.scratch_bytes
@@ -82,8 +82,7 @@ class CpuDevice(HostDevice):
     @cached_property
     def launch(self) -> launcher.Launch:
         """Calls machine code (launcher.py)."""
-        function, self._launch_code = launcher.build(self._compiler)
-        return function
+        return launcher.build(self._compiler)
 
     def scratch(self, nbytes: int) -> Buffer:
         """Memory for the local arrays of one launch in this thread; the next launch has the same."""
@@ -113,6 +112,19 @@ class CpuDevice(HostDevice):
         return self._compiler.assembly(self.source(kernel))
 
 
+class Code:
+    """Machine code in memory. It is unloaded, before the linker that placed it goes, when nothing refers to this any more."""
+
+    __slots__ = ("_linker", "_tracker")
+
+    def __init__(self, linker: Any, tracker: Any) -> None:
+        self._linker = linker
+        self._tracker = tracker
+
+    def __del__(self) -> None:
+        del self._tracker
+
+
 class Compiler:
     """LLVM, set up for one target."""
 
@@ -136,7 +148,6 @@ class Compiler:
         self._builder = llvm.create_pass_builder(self._machine, options)
         self._passes = llvm.create_new_module_pass_manager()
         self._passes.add_sroa_pass()
-        self._passes.add_instruction_combine_pass()
         self._passes.add_simplify_cfg_pass()
         self._jit = llvm.create_lljit_compiler(self._machine)
         self._lock = threading.Lock()
@@ -166,10 +177,10 @@ class Compiler:
             code: str = self._machine.emit_assembly(self._module(text))
             return code
 
-    def load(self, code: bytes, symbol: str) -> tuple[int, Any]:
+    def load(self, code: bytes, symbol: str) -> tuple[int, Code]:
         """The address of `symbol` in an object file that is now linked in, and what keeps it there."""
         with self._lock:
             library = self._llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
             self._loaded += 1
             tracker = library.export_symbol(symbol).link(self._jit, f"{symbol}.{self._loaded}")
-        return int(tracker[symbol]), tracker
+        return int(tracker[symbol]), Code(self._jit, tracker)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .cpu import Compiler
@@ -66,10 +66,11 @@ bad:
 """
 
 
-def build(compiler: Compiler) -> tuple[Launch, Any]:
-    """The function, and what keeps its code in memory."""
-    address, keep = compiler.load(compiler.compile(TEXT), "method")
+def build(compiler: Compiler) -> Launch:
+    """The function. Its code is its `self`, so that Python drops the one after the other."""
+    address, code = compiler.load(compiler.compile(TEXT), "method")
     make = ctypes.pythonapi.PyCFunction_NewEx
-    make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     make.restype = ctypes.py_object
-    return make(address, None, None), keep
+    function: Launch = make(address, code, None)
+    return function

@@ -189,16 +189,20 @@ def shift(emit: Emitter, node: Node, left: str, right: str) -> str:
 
 @VALUES.rule(Op.MAX, Op.MIN)
 def extremum(emit: Emitter, node: Node, left: str, right: str) -> str:
-    """NaN if either is NaN; of two zeros the right one, which is what one x86 instruction gives."""
+    """NaN if either is NaN; of two zeros the left one.
+
+    The comparison gives the left one where either is NaN, so only the right one is looked at: a reduction's new value, which
+    does not wait for the step before.
+    """
     kind, lanes = type_of(node), lanes_of(node)
     largest = node.op is Op.MAX
     if node.dtype.kind == "bool":
         return emit.value(f"{'or' if largest else 'and'} {kind} {left}, {right}", _hint(node))
     if node.dtype.kind == "float":
-        better = emit.value(f"fcmp {'ogt' if largest else 'olt'} {kind} {left}, {right}", "better")
-        chosen = select(emit, lanes, better, kind, left, right)
-        nan = emit.value(f"fcmp uno {kind} {left}, {left}", "nan")
-        return select(emit, lanes, nan, kind, left, chosen)
+        better = emit.value(f"fcmp {'ogt' if largest else 'olt'} {kind} {right}, {left}", "better")
+        chosen = select(emit, lanes, better, kind, right, left)
+        nan = emit.value(f"fcmp uno {kind} {right}, {right}", "nan")
+        return select(emit, lanes, nan, kind, right, chosen)
     name = f"{'s' if node.dtype.is_signed else 'u'}{_hint(node)}"
     operands = ((kind, left), (kind, right))
     return emit.value(
@@ -357,6 +361,19 @@ def lanes(emit: Emitter, node: Node) -> str:
     return "<" + ", ".join(f"i64 {lane}" for lane in range(count)) + ">"
 
 
+def _reduce_extremum(emit: Emitter, node: Node, source: str) -> str:
+    """The largest or smallest lane, or NaN: whether there is one is asked apart, so that the tree is one instruction a level."""
+    assert isinstance(node.arg, Reduction)
+    lanes, vector, kind = lanes_of(node.src[0]), type_of(node.src[0]), register_type(node.dtype)
+    flags = with_lanes("i1", lanes)
+    unordered = emit.value(f"fcmp uno {vector} {source}, {source}", "unordered")
+    name = f"llvm.vector.reduce.or.{suffix('i1', lanes)}"
+    nan = emit.value(emit.call(name, "i1", ((flags, unordered),)), "nan")
+    name = f"llvm.vector.reduce.f{node.arg.kind}.{suffix(kind, lanes)}"
+    best = emit.value(emit.call(name, kind, ((vector, source),), "nnan "), node.arg.kind)
+    return select(emit, None, nan, kind, float_text(float("nan"), node.dtype), best)
+
+
 @VALUES.rule(Op.REDUCE)
 def reduce(emit: Emitter, node: Node, source: str) -> str | None:
     """All lanes of a vector as one scalar; a sum or product in the order that is quickest."""
@@ -366,8 +383,7 @@ def reduce(emit: Emitter, node: Node, source: str) -> str | None:
     operands: tuple[tuple[str, str], ...] = ((vector, source),)
     if node.dtype.kind == "float":
         if which in ("max", "min"):
-            name = f"llvm.vector.reduce.f{which}imum.{width}"
-            return emit.value(emit.call(name, kind, operands), which)
+            return _reduce_extremum(emit, node, source)
         if which not in ("add", "mul"):
             return None
         start = float_text(-0.0 if which == "add" else 1.0, node.dtype)
