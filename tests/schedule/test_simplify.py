@@ -100,7 +100,7 @@ CASES: dict[str, Callable[[], Node | Sequence[Node]]] = {
     "subtract_from_zero": lambda: [-0.0 - x(), 0.0 - x(), 0 - i()],
     "subtract_negative": lambda: x() - -y(),
     "integer_difference": lambda: [binary(Op.XOR, i(), i()), i() - i(), x() - x()],
-    "negate_negative": lambda: -(-x()),
+    "negate_negative": lambda: again(lambda n: unary(Op.NEG, n), x()),
     "negate_product": lambda: [-(x() * 3.0), -(x() / 3.0)],
     "multiply_by_one": lambda: [x() * 1.0, x() / 1.0, i() // 1],
     "multiply_by_minus_one": lambda: [x() * -1.0, x() / -1.0],
@@ -384,7 +384,7 @@ def step_reduce(draw: st.DrawFn, node: Node, pool: list[Node]) -> Node:
 
 def step_update(draw: st.DrawFn, node: Node, pool: list[Node]) -> Node:
     part = step_shrink(draw, node, pool)
-    if part.op is not Op.SHRINK:
+    if part is node:
         return node
     value = draw(st.sampled_from([part, -part, number(2.0, part)]))
     return Node(Op.UPDATE, (node, value), node.dtype, node.shape, part.arg)
