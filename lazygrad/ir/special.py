@@ -32,7 +32,28 @@ def _log_gamma(x: float) -> float:
 
 erf = _each(math.erf)
 erfc = _each(math.erfc)
-log_gamma = _each(_log_gamma)
+_log_gamma_each = _each(_log_gamma)
+
+_ZETA_LESS_1 = (
+    0.6449340668482264, 0.2020569031595943, 0.08232323371113819, 0.03692775514336993, 0.01734306198444914,
+    0.008349277381922827, 0.00407735619794434, 0.0020083928260822143, 0.0009945751278180853,
+    0.0004941886041194645, 0.0002460865533080483, 0.00012271334757848915, 6.124813505870483e-05,
+    3.058823630702049e-05, 1.528225940865187e-05, 7.637197637899763e-06, 3.81729326499984e-06,
+)  # fmt: skip
+"""zeta(k) - 1 for k = 2, 3, ..."""
+
+
+def log_gamma(value: Array) -> Array:
+    """The logarithm of |gamma|. Near its zeros 1 and 2 the standard library's loses its digits: there, the series in x - 2."""
+    result = _log_gamma_each(value)
+    near_1 = np.abs(value - 1) < 0.125
+    near_2 = np.abs(value - 2) < 0.125
+    t = np.where(near_1, value - 1, np.where(near_2, value - 2, 0.0))
+    series = np.zeros_like(t)
+    for order, zeta in reversed(list(enumerate(_ZETA_LESS_1, 2))):
+        series = t * (series + (zeta if order % 2 == 0 else -zeta) / order)
+    after_2 = t * (1 - 0.5772156649015329 + series)
+    return np.where(near_1, after_2 - np.log1p(t), np.where(near_2, after_2, result))
 
 
 def erfinv(value: Array) -> Array:
