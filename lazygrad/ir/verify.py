@@ -72,7 +72,7 @@ def _check_load(node: Node) -> str | None:
     return (
         _dtype(node, buffer)
         or _buffer(buffer)
-        or _reach(buffer, offset, node)
+        or _reach(buffer, offset, node, masked=len(node.src) > 2)
         or _mask(node.src[2:], node)
     )
 
@@ -89,7 +89,7 @@ def _check_write(node: Node) -> str | None:
     return (
         _dtype(value, buffer)
         or _buffer(buffer)
-        or _reach(buffer, offset, value)
+        or _reach(buffer, offset, value, masked=len(node.src) > 3)
         or _mask(node.src[3:], value)
     )
 
@@ -106,14 +106,14 @@ def _buffer(buffer: Node) -> str | None:
     return None if buffer.op is Op.LOCAL else f"{buffer.op.name.lower()} is no buffer"
 
 
-def _reach(buffer: Node, offset: Node, value: Node) -> str | None:
-    """Whether the offset fits the value's lanes, and a constant one the buffer."""
+def _reach(buffer: Node, offset: Node, value: Node, masked: bool) -> str | None:
+    """Whether the offset fits the value's lanes, and a constant one the buffer, unless a mask may keep it from use."""
     if offset.dtype is not int64:
         return f"the offset is {offset.dtype.name}, not int64"
     if offset.shape not in ((), value.shape):
         return "the offset has neither one lane nor those of the value"
     size = product(buffer.shape)
-    if isinstance(offset.arg, Constant) and isinstance(size, int):
+    if isinstance(offset.arg, Constant) and isinstance(size, int) and not masked:
         lanes = product(value.shape) if not offset.shape else 1
         start = int(offset.arg.value)
         if start < 0 or start + lanes > size:

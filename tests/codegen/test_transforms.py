@@ -1,0 +1,172 @@
+"""Transforms of loop trees: golden text, and equality with the untransformed tree in the simulator, loop by loop, factor by factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazygrad.codegen.choose import Transform, apply
+from lazygrad.codegen.lower import lower
+from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
+from lazygrad.codegen.transform.accumulate import accumulate
+from lazygrad.codegen.transform.jam import jam
+from lazygrad.codegen.transform.vectorize import vectorize
+from lazygrad.ir import build
+from lazygrad.ir.args import Slot
+from lazygrad.ir.dtype import DType, float64, int64
+from lazygrad.ir.interpret import run_kernel
+from lazygrad.ir.node import Node, unary
+from lazygrad.ir.op import Op
+from lazygrad.ir.text import parse
+from lazygrad.ir.verify import verify_kernel
+from lazygrad.schedule.place import place
+
+Golden = Callable[..., None]
+
+COPY = """
+kernel copy(%x: f32[10] in, %y: f32[10] out)
+  for %i in range(0, 10):
+    %v = load %x[%i] : f32
+    %a = mul %v, 2.0 : f32
+    store %y[%i], %a
+"""
+
+ROW_SUM = """
+kernel rows(%x: f32[3, 10] in, %y: f32[3] out)
+  for %i in range(0, 3) parallel:
+    local %r : f32[]
+    store %r[0], 0.0
+    for %k in range(0, 10):
+      %v = load %x[%i*10 + %k] : f32
+      accumulate %r[0], %v {kind=add}
+    %s = load %r[0] : f32
+    store %y[%i], %s
+"""
+
+
+def only(text: str) -> Node:
+    (kernel,) = parse(text)
+    return kernel
+
+
+def test_vectorize_masks_the_rest(golden: Golden) -> None:
+    golden(vectorize(only(COPY), "i", 4))
+
+
+def test_vectorize_a_reduction_has_partial_results(golden: Golden) -> None:
+    golden(vectorize(only(ROW_SUM), "k", 4))
+
+
+def test_vectorize_around_a_reduction_has_one_result_a_lane(golden: Golden) -> None:
+    golden(vectorize(only(ROW_SUM), "i", 2))
+
+
+def test_jam_repeats_lines_inside_the_loops(golden: Golden) -> None:
+    golden(jam(only(ROW_SUM), "i", 2))
+
+
+def test_accumulate_of_a_product_is_one_fma(golden: Golden) -> None:
+    kernel = only(
+        ROW_SUM.replace("accumulate %r[0], %v", "%w = mul %v, %v : f32\n      accumulate %r[0], %w")
+    )
+    golden(accumulate(kernel))
+
+
+def test_an_unknown_loop_is_named_with_those_there_are() -> None:
+    with pytest.raises(ScheduleError, match="no loop 'z'; the loops are i"):
+        vectorize(only(COPY), "z", 4)
+
+
+def test_a_carried_value_refuses_to_vectorize() -> None:
+    kernel = only("""
+kernel running(%x: f32[10] in, %y: f32[10] out)
+  local %r : f32[]
+  store %r[0], 0.0
+  for %i in range(0, 10):
+    %v = load %x[%i] : f32
+    %b = load %r[0] : f32
+    %a = add %b, %v : f32
+    store %r[0], %a
+    store %y[%i], %a
+""")
+    with pytest.raises(ScheduleError, match="write the same element"):
+        vectorize(kernel, "i", 4)
+
+
+def buffer(number: int, *shape: int, dtype: DType = float64) -> Node:
+    return Node(Op.BUFFER, (), dtype, shape, Slot(number), "cpu")
+
+
+def programs(rows: int, columns: int) -> dict[str, list[Node]]:
+    x, y = buffer(0, rows, columns), buffer(1, columns, rows)
+    index = buffer(2, rows, 3, dtype=int64)
+    full = (rows, columns, rows)
+    product = x.reshape((rows, columns, 1)).expand(full) * y.reshape((1, columns, rows)).expand(
+        full
+    )
+    top = x.reduce("max", (1,)).expand(x.shape)
+    powers = unary(Op.EXP, x - top)
+    return {
+        "map": [x * 2.0 + 1.0],
+        "transpose": [x.permute((1, 0)) + y],
+        "matmul": [product.sum((1,))],
+        "softmax": [powers / powers.sum((1,)).expand(x.shape)],
+        "columns": [x.sum((0,)) * 2.0],
+        "all": [x.reduce("min", (0, 1))],
+        "gather": [build.gather(x, index, 1)],
+        "pad": [build.pad(x, (1, 2), (0, 1), (1, 0), 3.0)],
+        "compare": [x.gt(0.5).reduce("and", (1,))],
+    }
+
+
+NAMES = sorted(programs(2, 3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(1, 9)), data.draw(st.integers(3, 21))
+    roots = programs(rows, columns)[data.draw(st.sampled_from(NAMES))]
+    (graph,) = place(roots).kernels
+    kernel = lower(graph)
+    verify_kernel(kernel)
+    rng = np.random.default_rng(rows * 100 + columns)
+    arrays = [
+        rng.standard_normal((rows, columns)),
+        rng.standard_normal((columns, rows)),
+        rng.integers(0, columns, (rows, 3)),
+    ]
+    inputs = [arrays[n.arg.index].ravel() for n in graph.inputs if isinstance(n.arg, Slot)]
+
+    def run(kernel: Node) -> list[np.ndarray]:
+        sizes = [int(np.prod(n.shape)) for n in graph.results]
+        made = [
+            np.zeros(size, n.dtype.storage) for size, n in zip(sizes, graph.results, strict=True)
+        ]
+        run_kernel(kernel, [*inputs, *made])
+        return made
+
+    expected = run(accumulate(kernel))
+    steps: list[Transform] = []
+    changed = kernel
+    for _ in range(data.draw(st.integers(1, 3))):
+        names = [loop_name(loop) for loop, _ in all_loops(changed)]
+        if not names:
+            break
+        step = Transform(
+            data.draw(st.sampled_from(["vectorize", "jam"])),
+            data.draw(st.sampled_from(names)),
+            data.draw(st.sampled_from([2, 3, 4, 8])),
+        )
+        try:
+            changed = apply(changed, [step])
+        except ScheduleError:
+            continue
+        steps.append(step)
+        verify_kernel(changed)
+    for got, want in zip(run(accumulate(changed)), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, err_msg=str(steps))
