@@ -21,7 +21,7 @@ from .ir.op import Op
 from .site import describe, here
 from .size import Size
 from .storage import Storage, wrap
-from .views import Step, Strided, View, contiguous, overlaps, write
+from .views import Step, Strided, View, apply, contiguous, overlaps, write
 
 if TYPE_CHECKING:
     from .history import Versioned
@@ -106,14 +106,9 @@ class Tensor:
             if self._record is not None:
                 self._node = self._raw().stop()
             return
-        if not base.requires_grad or (self._record is None and self._requires):
+        if not base.requires_grad or view.origin == "no_grad":
             self._stamp = self.storage.writes
             return
-        if view.origin and base._record is not None and base._counter.version:
-            if not self._requires and view.origin == "no_grad":
-                raise RuntimeError(_refusal(view.origin, 0, indirect=True))
-        from .views import apply
-
         below = base.node
         made = apply(view.steps, below)
         if made is below:
@@ -128,7 +123,7 @@ class Tensor:
         record = self._record
         if record is not None:
             return record, self._index
-        if not self._requires:
+        if not self._requires or (self._view is not None and self._view.origin == "no_grad"):
             return None, 0
         extra = self._extras()
         found = extra.accumulator() if extra.accumulator is not None else None
@@ -635,7 +630,11 @@ def views(
         each = _make(input.storage, node.dtype, seen, input._counter)
         nodes.append(node)
         made.append(each)
-    if requires:
+    if not mode.enabled:
+        # PyTorch's: such a view says that it requires grad as its base does, but no gradient goes anywhere.
+        for each in made:
+            each._requires = input.requires_grad and each.dtype.kind == "float"
+    elif requires:
         record = _record(name, tuple(nodes), (input,))
         for index, each in enumerate(made):
             if each.dtype.kind == "float":
@@ -791,7 +790,7 @@ def _check_inplace(tensor: Tensor) -> None:
     seen = tensor._view
     if seen is not None and seen.base is not None:
         if seen.origin:
-            raise RuntimeError(_refusal(seen.origin, tensor._index, indirect=False))
+            raise RuntimeError(_refusal(seen.origin, tensor._index))
         if seen.base._record is None and seen.base.requires_grad:
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation."
@@ -808,17 +807,16 @@ def _made_at(tensor: Tensor) -> str:
     return f"\n    made at {place}" if place else ""
 
 
-def _refusal(origin: str, index: int, indirect: bool) -> str:
-    what = "its base or another view of its base has been" if indirect else "is being"
+def _refusal(origin: str, index: int) -> str:
     if origin == "no_grad":
         return (
-            f"A view was created in no_grad mode and {what} modified inplace with grad mode enabled. Given that this use "
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
             "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the "
             "inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside "
             "(if you want the inplace to be tracked)."
         )
     return (
-        f"Output {index} of {origin} is a view and {what} modified inplace. This view is the output of a function that "
+        f"Output {index} of {origin} is a view and is being modified inplace. This view is the output of a function that "
         "returns multiple views. Such functions do not allow the output views to be modified inplace. You should replace the "
         "inplace operation by an out-of-place one."
     )

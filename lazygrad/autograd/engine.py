@@ -1,0 +1,511 @@
+"""backward() and grad(): from records to GRAD nodes.
+
+In: roots and their cotangents. The records that gradients run through are collected (no recursion), checked (released? changed in
+place?), and replaced by one GRAD node between the roots' nodes and those of the leaves; its ELEMENTs, lazy like every node,
+become or are added to `.grad`. Where Python has a say in between (a hook, a kept gradient, an autograd.Function), `regions.py`
+cuts the graph there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from ..history import AccumulateGrad, Record, mode, record_class
+from ..ir import build
+from ..ir.node import Node, constant
+from ..tensor import Tensor, _alias, _attach, _store, from_node
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after "
+    "calling backward."
+)
+
+Target = tuple[Record, int]
+"""A place where a gradient is wanted: an output of a record, or (AccumulateGrad, 0)."""
+
+_order = attrgetter("sequence")
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradients of `tensors` to the `.grad` of the leaves they were made of.
+
+    Args:
+        grad_tensors: the gradient of each tensor; may be left out for tensors of one element.
+        retain_graph: keep what backward reads, for another backward; by default as `create_graph`.
+        create_graph: record the gradients' own history, for gradients of gradients.
+        inputs: the tensors whose `.grad` is wanted; by default all leaves.
+
+    Raises:
+        RuntimeError: nothing requires grad; a gradient is missing or of another shape; the graph was released, or a value that
+            backward reads was changed in place.
+
+    Same as torch.autograd.backward.
+    """
+    roots = _sequence(tensors)
+    cotangents = _cotangents(roots, _sequence(grad_tensors, len(roots)))
+    wanted = None
+    if inputs is not None:
+        wanted = _sequence(inputs)
+        if not wanted:
+            raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
+        _require_differentiated(wanted)
+    keep = create_graph if retain_graph is None else retain_graph
+    run = Run(roots, cotangents, create_graph, wanted, accumulate=True)
+    run.execute()
+    if not keep:
+        run.release()
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`, which may be any tensors that require grad.
+
+    Args:
+        grad_outputs, retain_graph, create_graph: as for `backward`.
+        allow_unused: None for an input that the outputs do not depend on, instead of an error.
+        materialize_grads: zeros for such an input.
+
+    Raises:
+        RuntimeError: as `backward`; an input does not require grad, or was not used.
+
+    Same as torch.autograd.grad.
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched=True is not available")
+    roots = _sequence(outputs)
+    wanted = _sequence(inputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
+    cotangents = _cotangents(roots, _sequence(grad_outputs, len(roots)))
+    _require_differentiated(wanted)
+    keep = create_graph if retain_graph is None else retain_graph
+    run = Run(roots, cotangents, create_graph, wanted, accumulate=False)
+    found = run.execute()
+    results: list[Tensor | None] = []
+    for index, (tensor, gradient) in enumerate(zip(wanted, found)):
+        if gradient is None and materialize_grads:
+            gradient = from_node(constant(0, tensor.dtype, tuple(tensor.shape), tensor.place))
+        elif gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"The differentiated Tensor at index {index} appears to not have been used in the graph. "
+                "Set allow_unused=True if this is the desired behavior."
+            )
+        results.append(gradient)
+    if not keep:
+        run.release()
+    return tuple(results)
+
+
+class Run:
+    """One pass of gradients: what it starts from, the records it runs through, and where gradients are wanted."""
+
+    def __init__(
+        self,
+        roots: Sequence[Tensor],
+        cotangents: Sequence[Tensor],
+        create_graph: bool,
+        wanted: Sequence[Tensor] | None,
+        accumulate: bool,
+    ) -> None:
+        self.create_graph = create_graph
+        self.accumulate = accumulate
+        self.wanted = wanted
+        self.starts = [(_target(root), cotangent) for root, cotangent in zip(roots, cotangents)]
+        self.targets = None if wanted is None else [_target(tensor) for tensor in wanted]
+        self._wanted_records = {id(record) for record, _ in self.targets or ()}
+        self.records = _collect([record for (record, _), _ in self.starts])
+        self.used: set[int] | None = None
+        """Records that lead to a wanted target (ids), where only some targets are wanted."""
+        if self.targets is not None:
+            self.used = _leading_to(self.records, self.targets)
+            self.records = [record for record in self.records if id(record) in self.used]
+            self.starts = [start for start in self.starts if self.arrives(start[0][0])]
+        self.found: dict[tuple[int, int], Tensor] = {}
+        self.eager = any(record.eager for record in self.records)
+
+    def execute(self) -> list[Tensor | None]:
+        """Build the gradients; add them to `.grad`, or give them in the order of `wanted`."""
+        before = mode.enabled
+        mode.enabled = self.create_graph
+        try:
+            if _check(self.records) and self._plain():
+                self._one_segment()
+            else:
+                from .regions import run_regions
+
+                run_regions(self)
+        finally:
+            mode.enabled = before
+        found = [self.found.get((id(r), i)) for r, i in self.targets or ()]
+        if self.accumulate:
+            for tensor, gradient in zip(self.wanted or (), found):
+                if gradient is not None and tensor._record is not None:
+                    accumulate_into(tensor, gradient, self.create_graph)
+        if self.eager:
+            for tensor in self._results(found):
+                tensor.realize()
+        after_backward()
+        return found
+
+    def _results(self, found: Iterable[Tensor | None]) -> Iterable[Tensor]:
+        if not self.accumulate:
+            return [tensor for tensor in found if tensor is not None]
+        variables = [leaf.variable for record in self.records for leaf, _ in record.edges if isinstance(leaf, AccumulateGrad)]
+        return [tensor._grad for tensor in variables if tensor._grad is not None]
+
+    def arrives(self, record: Record) -> bool:
+        """Whether gradients go on into this record, or into the leaf that it stands for."""
+        return self.used is None or id(record) in self.used or id(record) in self._wanted_records
+
+    def is_target(self, record: Record) -> bool:
+        """Whether the gradient of one of its outputs is wanted by itself."""
+        return id(record) in self._wanted_records
+
+    def _plain(self) -> bool:
+        """Whether the nodes between roots and leaves are the whole story: no hooks, every operand its record's own node."""
+        starts_plain = all(not isinstance(record, AccumulateGrad) for (record, _), _ in self.starts)
+        for record in self.records:
+            for (source, index), operand in zip(record.edges, record.operands):
+                if source is None:
+                    continue
+                if isinstance(source, AccumulateGrad):
+                    extra = source.variable._extra
+                    if source.hooks is not None or (extra is not None and (extra.hooks or extra.accumulated)):
+                        return False
+                elif source.nodes and source.nodes[index] is not operand:
+                    return False
+        return starts_plain
+
+    def _one_segment(self) -> None:
+        places: dict[int, Node] = {}
+        ends: dict[int, bool] = {}
+        owners: dict[tuple[int, int], tuple[Record, list[Node]]] = {}
+        for record in self.records:
+            for (source, index), operand in zip(record.edges, record.operands):
+                if isinstance(source, AccumulateGrad) and operand is not None and self.arrives(source):
+                    key = (id(source), index)
+                    if id(operand) not in places:
+                        places[id(operand)] = operand
+                        ends[id(operand)] = True
+                        owners.setdefault(key, (source, []))[1].append(operand)
+        for target, index in self.targets or ():
+            if not isinstance(target, AccumulateGrad) and target.nodes:
+                node = target.nodes[index]
+                if (id(target), index) not in owners and self._reaches(target):
+                    places[id(node)] = node
+                    ends[id(node)] = id(target) not in (self.used or ())
+                    owners[id(target), index] = (target, [node])
+        if not places:
+            return
+        roots = [(record.nodes[index], record, index) for (record, index), _ in self.starts]
+        flags = _depends(self.records, self.starts) if self.create_graph else None
+        made = gradients(
+            roots, [cotangent for _, cotangent in self.starts], list(places.values()), list(ends.values()), flags,
+        )  # fmt: skip
+        by_node = dict(zip(places, made))
+        for (_, index), (record, nodes) in owners.items():
+            total = by_node[id(nodes[0])]
+            for node in nodes[1:]:
+                total = add(total, by_node[id(node)])
+            self.deliver(record, index, total)
+
+    def _reaches(self, target: Record) -> bool:
+        """Whether the roots depend on a target that is not a leaf."""
+        if any(record is target for (record, _), _ in self.starts):
+            return True
+        return any(source is target for record in self.records for source, _ in record.edges)
+
+    def deliver(self, record: Record, index: int, gradient: Tensor) -> None:
+        """Bring a gradient to where it is wanted."""
+        if self.accumulate and isinstance(record, AccumulateGrad):
+            accumulate_into(record.variable, gradient, self.create_graph)
+        else:
+            self.found[id(record), index] = gradient
+
+    def release(self) -> None:
+        """Let go of the records whose backward has saved something, or leads to one that has."""
+        gone: set[int] = set()
+        for record in reversed(self.records):
+            if record.saved or any(id(source) in gone for source, _ in record.edges):
+                gone.add(id(record))
+                record.release()
+
+
+# --- records
+
+
+def _collect(starts: Iterable[Record]) -> list[Record]:
+    """The records below the starts, latest first, without the leaves' own."""
+    seen: set[int] = set()
+    found: list[Record] = []
+    stack = list(starts)
+    while stack:
+        record = stack.pop()
+        if id(record) in seen or isinstance(record, AccumulateGrad):
+            continue
+        seen.add(id(record))
+        found.append(record)
+        for source, _ in record.edges:
+            if source is not None and id(source) not in seen:
+                stack.append(source)
+    found.sort(key=_order, reverse=True)
+    return found
+
+
+def _leading_to(records: Sequence[Record], targets: Sequence[Target]) -> set[int]:
+    """The records from which a gradient goes to a target (ids)."""
+    ends = {id(record) for record, _ in targets}
+    leading: set[int] = set()
+    for record in reversed(records):
+        for source, _ in record.edges:
+            if source is not None and (id(source) in ends or id(source) in leading):
+                leading.add(id(record))
+                break
+    return leading
+
+
+def _check(records: Sequence[Record]) -> bool:
+    """Check that the records can run. Returns whether none of them has hooks or a backward of its own.
+
+    Raises:
+        RuntimeError: one was released, or something that it saved was changed in place.
+    """
+    plain = True
+    for record in records:
+        if record.special or record.hooks is not None:
+            plain = False
+            if record.special:
+                continue
+        if record.released:
+            raise RuntimeError(SECOND_TIME)
+        for counter, version in zip(record.counters, record.versions):
+            if counter.version != version:
+                check_versions(record)
+    return plain
+
+
+def check_versions(record: Record) -> None:
+    """Raises RuntimeError where something that the record saved was changed in place."""
+    for saved, counter, version in zip(record.saved, record.counters, record.versions):
+        if counter.version == version:
+            continue
+        if isinstance(saved, Tensor):
+            shape, dtype, place = saved.shape, saved.dtype, saved.place
+            maker = saved.grad_fn
+            index = saved.output_nr
+        else:
+            node = record.nodes[0]
+            shape, dtype, place = node.shape, node.dtype, node.place  # type: ignore[assignment]
+            maker, index = record, 0
+        origin = f", which is output {index} of {maker.name()}," if maker is not None else ""
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{type_name(dtype.name, place)} [{', '.join(map(str, shape))}]]{origin} is at version {counter.version}; "
+            f"expected version {version} instead. Hint: enable anomaly detection to find the operation that failed to "
+            "compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        )
+
+
+_TYPES = {
+    "float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
+    "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+
+
+def type_name(dtype: str, place: str) -> str:
+    """PyTorch's name of the tensors of a dtype: torch.FloatTensor."""
+    module = "torch.cuda" if place.startswith("cuda") else "torch"
+    return f"{module}.{_TYPES.get(dtype, dtype)}Tensor"
+
+
+def _depends(records: Sequence[Record], starts: Sequence[tuple[Target, Tensor]]) -> dict[int, bool]:
+    """Of each node that a record used or made: whether its gradient depends on values that require grad themselves."""
+    incoming: dict[int, bool] = {}
+    by_node: dict[int, bool] = {}
+    for (record, index), cotangent in starts:
+        incoming[id(record)] = incoming.get(id(record), False) or cotangent.requires_grad
+        by_node[id(record.nodes[index])] = cotangent.requires_grad
+    for record in records:
+        depends = incoming.get(id(record), False) or any(
+            each == "result" if isinstance(each, str) else each.requires_grad for each in record.saved
+        )
+        for (source, _), operand in zip(record.edges, record.operands):
+            if source is not None and operand is not None:
+                incoming[id(source)] = incoming.get(id(source), False) or depends
+                by_node[id(operand)] = by_node.get(id(operand), False) or depends
+    return by_node
+
+
+# --- gradients as tensors
+
+
+def gradients(
+    roots: Sequence[tuple[Node, Record, int]],
+    cotangents: Sequence[Tensor],
+    targets: Sequence[Node],
+    ends: Sequence[bool],
+    depends: dict[int, bool] | None,
+) -> list[Tensor]:
+    """One GRAD: the gradients of the targets.
+
+    `depends` says of which targets the gradient has a history of its own (None: of none).
+    """
+    nodes = [cotangent.node if cotangent.requires_grad else cotangent._constant() for cotangent in cotangents]
+    made = build.grad([node for node, _, _ in roots], nodes, targets, ends)
+    results = [from_node(node) for node in made]
+    if depends is None or not any(depends.get(id(target), False) for target in targets):
+        return results
+    edges = [(record, index) for _, record, index in roots] + [each._edge() for each in cotangents]
+    operands = [node for node, _, _ in roots] + [
+        node if each.requires_grad else None for node, each in zip(nodes, cotangents)
+    ]
+    record = record_class("Grad")(tuple(made), tuple(edges), tuple(operands))
+    record.saved = ("result",)
+    for index, (each, target) in enumerate(zip(results, targets)):
+        if depends.get(id(target), False):
+            _attach(each, record, index)
+            each.storage.tracked = True
+    return results
+
+
+def add(left: Tensor, right: Tensor) -> Tensor:
+    """The sum of two gradients."""
+    from ..tensor import result, tensor_nodes
+
+    a, b = tensor_nodes(left, right)
+    return result("Add", a + b, (left, right))
+
+
+def accumulate_into(variable: Tensor, gradient: Tensor, create_graph: bool) -> None:
+    """Add to `.grad`: the first gradient is assigned, later ones are added, in place where no history is recorded."""
+    before = variable._grad
+    if before is None:
+        variable._grad = gradient
+    elif create_graph:
+        variable._grad = add(before, gradient)
+    else:
+        _store(before, before._raw() + gradient._raw())
+        before._counter.version += 1
+
+
+def apply(record: Record, cotangents: Sequence[Tensor | None]) -> Any:
+    """The gradients of a record's operands; what calling a grad_fn does.
+
+    Raises:
+        RuntimeError: the record was released, or something that it saved was changed in place.
+    """
+    if isinstance(record, AccumulateGrad):
+        if cotangents[0] is not None:
+            accumulate_into(record.variable, copied(cotangents[0]), mode.enabled)
+        return None
+    if record.special:
+        return record.run(cotangents)  # type: ignore[attr-defined]
+    _check([record])
+    given = [(i, each) for i, each in enumerate(cotangents) if each is not None]
+    operands = [operand for operand in record.operands if operand is not None]
+    unique = list({id(operand): operand for operand in operands}.values())
+    start: list[tuple[Target, Tensor]] = [((record, i), each) for i, each in given]
+    depends = _depends([record], start) if mode.enabled else None
+    roots = [(record.nodes[i], record, i) for i, _ in given]
+    made = gradients(roots, [each for _, each in given], unique, [True] * len(unique), depends)
+    by_node = {id(node): each for node, each in zip(unique, made)}
+    # An operand that was used twice has one gradient, the sum: it stands at its first place.
+    results = tuple([None if operand is None else by_node.pop(id(operand), None) for operand in record.operands])
+    return results[0] if len(results) == 1 else results
+
+
+def copied(gradient: Tensor) -> Tensor:
+    """A gradient with a storage of its own."""
+    return from_node(_alias(gradient._raw())) if not gradient.requires_grad else gradient
+
+
+def after_backward() -> None:
+    """Tell the runtime that a backward has been built: it decides whether pending work is submitted."""
+    from ..runtime import realize
+
+    notify = getattr(realize, "after_backward", None)
+    if notify is not None:
+        notify()
+
+
+# --- arguments
+
+
+def _target(tensor: Tensor) -> Target:
+    record, index = tensor._edge()
+    if record is None:
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
+    return record, index
+
+
+def _sequence(value: Any, count: int = 0) -> list[Any]:
+    if value is None:
+        return [None] * count
+    return [value] if isinstance(value, Tensor) else list(value)
+
+
+def _require_differentiated(tensors: Sequence[Tensor]) -> None:
+    for tensor in tensors:
+        if not tensor.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+
+
+def _cotangents(roots: Sequence[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
+    """The gradient that each root starts with, of its shape and dtype.
+
+    Raises:
+        RuntimeError: a root does not require grad, has more than one element and no gradient, or a gradient of another shape.
+    """
+    if len(given) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(given)} gradients")
+    made = []
+    for position, (root, cotangent) in enumerate(zip(roots, given)):
+        shape = tuple(root.shape)
+        if cotangent is None:
+            if root.requires_grad and root.numel() != 1:
+                raise RuntimeError(
+                    "grad can be implicitly created only for scalar outputs" + f"; this one has shape {list(shape)}"
+                )
+        elif tuple(cotangent.shape) != shape and (shape or tuple(cotangent.shape) != (1,)):
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{position}] has a shape of {cotangent.shape} and output[{position}] has a "
+                f"shape of {root.shape}."
+            )
+        if not root.requires_grad or root._edge()[0] is None:
+            raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
+        if cotangent is None:
+            made.append(from_node(constant(1, root.dtype, shape, root.place)))
+        else:
+            made.append(_fitted(cotangent, root))
+    return made
+
+
+def _fitted(cotangent: Tensor, root: Tensor) -> Tensor:
+    """A gradient in the shape and dtype of its root."""
+    if cotangent.dtype is root.dtype and tuple(cotangent.shape) == tuple(root.shape):
+        return cotangent
+    from ..tensor import result, tensor_nodes
+
+    (node,) = tensor_nodes(cotangent)
+    return result("ToCopy", node.cast(root.dtype).reshape(tuple(root.shape)), (cotangent,))
