@@ -1,0 +1,218 @@
+"""lazygrad: PyTorch's names on a lazy compiler. `import lazygrad as torch` runs PyTorch-shaped programs.
+
+The functions come from the table of operators (functional/registry.py). Modules that not every program needs (nn, optim,
+autograd, ...) are imported when they are first named.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import functional as functional
+from . import random as random
+from .autograd.grad_mode import (
+    enable_grad as enable_grad,
+)
+from .autograd.grad_mode import (
+    inference_mode as inference_mode,
+)
+from .autograd.grad_mode import (
+    is_grad_enabled as is_grad_enabled,
+)
+from .autograd.grad_mode import (
+    is_inference_mode_enabled as is_inference_mode_enabled,
+)
+from .autograd.grad_mode import (
+    no_grad as no_grad,
+)
+from .autograd.grad_mode import (
+    set_grad_enabled as set_grad_enabled,
+)
+from .functional.attributes import (
+    layout as layout,
+)
+from .functional.attributes import (
+    strided as strided,
+)
+from .functional.devices import (
+    cuda as cuda,
+)
+from .functional.devices import (
+    device as device,
+)
+from .functional.devices import (
+    get_default_device as get_default_device,
+)
+from .functional.devices import (
+    set_default_device as set_default_device,
+)
+from .functional.legacy import (
+    CLASSES as CLASSES,
+)
+from .functional.numeric_limits import (
+    finfo as finfo,
+)
+from .functional.numeric_limits import (
+    iinfo as iinfo,
+)
+from .functional.registry import (
+    FUNCTIONS as FUNCTIONS,
+)
+from .functional.registry import (
+    install as install,
+)
+from .functional.settings import (
+    get_default_dtype as get_default_dtype,
+)
+from .functional.settings import (
+    set_default_dtype as set_default_dtype,
+)
+from .ir.dtype import (
+    DType as dtype,  # noqa: F401
+)
+from .ir.dtype import (
+    bfloat16 as bfloat16,
+)
+from .ir.dtype import (
+    bool_ as bool_,
+)
+from .ir.dtype import (
+    float16 as float16,
+)
+from .ir.dtype import (
+    float32 as float32,
+)
+from .ir.dtype import (
+    float64 as float64,
+)
+from .ir.dtype import (
+    int8 as int8,
+)
+from .ir.dtype import (
+    int16 as int16,
+)
+from .ir.dtype import (
+    int32 as int32,
+)
+from .ir.dtype import (
+    int64 as int64,
+)
+from .ir.dtype import (
+    uint8 as uint8,
+)
+from .ir.dtype import (
+    uint32 as uint32,
+)
+from .ir.dtype import (
+    uint64 as uint64,
+)
+from .printing import (
+    get_printoptions as get_printoptions,
+)
+from .printing import (
+    set_printoptions as set_printoptions,
+)
+from .random import (
+    Generator as Generator,
+)
+from .random import (
+    default_generator as default_generator,
+)
+from .random import (
+    get_rng_state as get_rng_state,
+)
+from .random import (
+    initial_seed as initial_seed,
+)
+from .random import (
+    manual_seed as manual_seed,
+)
+from .random import (
+    seed as seed,
+)
+from .random import (
+    set_rng_state as set_rng_state,
+)
+from .size import (
+    Size as Size,
+)
+from .tensor import (
+    Tensor as Tensor,
+)
+
+install()
+globals().update(FUNCTIONS)
+globals().update(CLASSES)
+
+bool = bool_
+float = float32
+double = float64
+half = float16
+long = int64
+int = int32
+short = int16
+
+e = math.e
+pi = math.pi
+inf = math.inf
+nan = math.nan
+newaxis = None
+contiguous_format = preserve_format = channels_last = None
+
+__version__ = "0.1.0"
+
+
+def realize(*tensors: Tensor) -> None:
+    """Compute the values of tensors now, together: one plan for all of them."""
+    from .reading import leaves
+    from .runtime import realize as run
+
+    nodes = [tensor.storage.current() for tensor in tensors]
+    history = [
+        leaf for tensor in tensors if tensor.grad_fn is not None for leaf in leaves(tensor.grad_fn)
+    ]
+    run.realize(nodes, history)
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Set the default dtype by one of the old classes, such as DoubleTensor, or its name."""
+    from .functional.legacy import dtype_named
+
+    set_default_dtype(dtype_named(t))
+
+
+_MODULES = (
+    "autograd",
+    "config",
+    "func",
+    "nn",
+    "onnx",
+    "optim",
+    "testing",
+    "utils",
+    "ir",
+    "runtime",
+    "codegen",
+    "schedule",
+)
+_ELSEWHERE = {"lower": "inspection"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _ELSEWHERE:
+        return getattr(import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
+
+
+if TYPE_CHECKING:
+    from . import autograd as autograd
+    from . import nn as nn
+    from . import optim as optim

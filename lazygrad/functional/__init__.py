@@ -1,0 +1,21 @@
+"""The operator library: every operator written once, by family, one file each. Importing this room gives Tensor its methods."""
+
+from __future__ import annotations
+
+from . import activations as activations
+from . import arithmetic as arithmetic
+from . import attributes as attributes
+from . import casting as casting
+from . import comparison as comparison
+from . import contraction as contraction
+from . import creation as creation
+from . import gathering as gathering
+from . import indexing as indexing
+from . import joining as joining
+from . import legacy as legacy
+from . import losses as losses
+from . import mutation as mutation
+from . import normalization as normalization
+from . import reductions as reductions
+from . import shaping as shaping
+from . import unary as unary

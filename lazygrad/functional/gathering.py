@@ -1,0 +1,549 @@
+"""Elements chosen by index or by condition: where, masked_fill, gather, scatter, index_select, take, one_hot, embedding, ..."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from ..ir.build import gather as gather_node
+from ..ir.build import scan, shrink
+from ..ir.build import scatter as scatter_node
+from ..ir.dtype import bool_, int32, int64, uint8
+from ..ir.node import Node, constant, iota
+from ..ir.node import where as where_node
+from ..tensor import Tensor, from_node, result, tensor_nodes
+from . import arguments
+from .arguments import (
+    Operand,
+    as_number,
+    broadcast_shapes,
+    common_place,
+    describe_operands,
+    result_type,
+    sizes_text,
+    type_name,
+)
+from .arithmetic import as_input, operand
+from .indexing import index, true_positions
+from .registry import NN_FUNCTIONS, Outcome, function, method, operator
+
+
+def choose(condition: Node, left: Node, right: Node) -> Node:
+    """WHERE of any dtype."""
+    if left.dtype is bool_:
+        return (condition & left) | (~condition & right)
+    return where_node(condition, left, right)
+
+
+# --- by condition
+
+
+@function("where", method=False)
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where the condition holds, else `other`; with the condition alone the places where it does.
+
+    Args:
+        condition: bool; input, other: tensors or numbers, all of shapes that broadcast.
+
+    Raises:
+        RuntimeError: the condition is not bool; the shapes do not broadcast.
+
+    Same as torch.where.
+    """
+    if input is None and other is None:
+        return tuple(true_positions(condition))
+    return _where(condition, operand(input), operand(other))
+
+
+def _where(condition: Tensor, left: Operand, right: Operand) -> Tensor:
+    if condition.dtype not in (bool_, uint8):
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {type_name(condition.dtype)}"
+            + describe_operands(condition=condition)
+        )
+    dtype = result_type(left, right)
+    tensors = [each for each in (condition, left, right) if isinstance(each, Tensor)]
+    shape = arguments.broadcast_shape_of("where", *tensors)
+    common_place("where", tensors)
+    (flags,) = tensor_nodes(condition.detach())
+    flags = (flags if flags.dtype is bool_ else flags.ne(0)).expand(shape)
+    found = iter(tensor_nodes(*tensors[1:]))
+    nodes = [
+        next(found).cast(dtype).expand(shape)
+        if isinstance(each, Tensor)
+        else constant(each, dtype, shape, condition.place)
+        for each in (left, right)
+    ]
+    return result(
+        "WhereBackward0", choose(flags, *nodes), (as_input(left), as_input(right)), ("condition",)
+    )
+
+
+@method("where")
+def where_method(input: Tensor, condition: Tensor, other: Operand) -> Tensor:
+    """This tensor where the condition holds, else `other`. Same as torch.Tensor.where."""
+    return _where(condition, input, operand(other))
+
+
+@operator("masked_fill", inplace=True)
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Outcome:
+    """`value` where the mask holds, else input.
+
+    Args:
+        mask: bool, broadcasts with input; value: a number or a 0-d tensor.
+
+    Raises:
+        RuntimeError: the mask is not bool; `value` has dimensions.
+
+    Same as torch.masked_fill.
+    """
+    value = operand(value)
+    if mask.dtype is not bool_:
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}"
+            + describe_operands(mask=mask)
+        )
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+        )
+    shape = arguments.broadcast_shape_of("masked_fill", input, mask)
+    (flags,) = tensor_nodes(mask.detach())
+    if isinstance(value, Tensor):
+        node, fill = tensor_nodes(input, value)
+        fill = fill.cast(input.dtype).expand(shape)
+        inputs: tuple[Tensor, ...] = (input, value)
+    else:
+        (node,) = tensor_nodes(input)
+        arguments.check_number("masked_fill", value, input.dtype)
+        if isinstance(value, float) and input.dtype.kind != "float":
+            raise RuntimeError(
+                f"masked_fill: value cannot be converted to type {type_name(input.dtype)} without overflow"
+            )
+        fill, inputs = constant(value, input.dtype, shape, input.place), (input,)
+    name = "MaskedFillBackward0" if len(inputs) == 1 else "MaskedFillBackward1"
+    return Outcome(name, choose(flags.expand(shape), fill, node.expand(shape)), inputs, (mask,))
+
+
+@function("masked_select")
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, as one axis. How many they are is read now. Same as torch.masked_select."""
+    from .shaping import expand
+
+    if mask.dtype is not bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes("masked_select", tuple(input.shape), tuple(mask.shape))
+    if not shape:
+        input, mask, shape = expand(input, (1,)), expand(mask, (1,)), (1,)
+    places = true_positions(expand(mask, shape))
+    picked = index(expand(input, shape), dict(enumerate(places)))
+    return picked
+
+
+@function("nonzero")
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Where elements are not zero, (n, rank), or a tuple of one vector an axis. Same as torch.nonzero."""
+    from .joining import stack
+
+    places = true_positions(input if input.ndim or not as_tuple else input.reshape(1))  # type: ignore[attr-defined]
+    if as_tuple:
+        return tuple(places)
+    if not input.ndim:
+        count = int(bool(input.item()))
+        return from_node(constant(0, int64, (count, 0), input.place))
+    return stack(places, 1)
+
+
+@function("argwhere")
+def argwhere(input: Tensor) -> Tensor:
+    """Where elements are not zero, (n, rank). Same as torch.argwhere."""
+    return cast(Tensor, nonzero(input))
+
+
+# --- by index along one axis
+
+
+def index_node(name: str, index: Tensor, size: int, wrap: bool = False) -> Node:
+    """An index tensor as int64. Negative ones count from the end if `wrap`; otherwise they are out of range.
+
+    Raises:
+        RuntimeError: it is not int32 or int64.
+    """
+    if index.dtype not in (int64, int32):
+        raise RuntimeError(
+            f"{name}(): Expected dtype int32/int64 for index, but got {type_name(index.dtype)}"
+            + describe_operands(index=index)
+        )
+    (node,) = tensor_nodes(index.detach())
+    node = node.cast(int64)
+    return where_node(node.lt(0), node + size, node) if wrap else node
+
+
+def _same_rank(name: str, input: Tensor, index: Tensor, dim: int) -> int:
+    axis = arguments.axis(dim, input.ndim, name)
+    if index.ndim != input.ndim and (index.ndim or 1) != (input.ndim or 1):
+        raise RuntimeError(
+            f"{name}: Index tensor must have the same number of dimensions as input tensor"
+            + describe_operands(input=input, index=index)
+        )
+    return axis
+
+
+def _cut(node: Node, shape: tuple[int, ...], axis: int) -> Node:
+    """The node cut to `shape` on every other axis than `axis`."""
+    wanted = [int(n) if a == axis else shape[a] for a, n in enumerate(node.shape)]  # type: ignore[arg-type]
+    return shrink(node, (0,) * len(wanted), wanted)
+
+
+def _lifted(node: Node) -> Node:
+    return node if node.shape else node.reshape((1,))
+
+
+@operator("gather")
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Outcome:
+    """out[i][j] = input[index[i][j]][j] for dim 0, and so on: one element of an axis for each of `index`.
+
+    Args:
+        index: int64, of input's rank, at most input's size on the other axes.
+
+    Raises:
+        RuntimeError: the ranks differ; an index out of range, at the latest when the result is read.
+
+    Same as torch.gather.
+    """
+    axis = _same_rank("gather", input, index, dim)
+    shape = tuple(index.shape) or (1,)
+    for a, (size, limit) in enumerate(zip(shape, tuple(input.shape) or (1,), strict=True)):
+        if a != axis and size > limit:
+            raise RuntimeError(
+                f"gather: Size does not match at dimension {a} expected index {sizes_text(index.shape)} to be no larger than "
+                f"self {sizes_text(input.shape)} apart from dimension {axis}"
+                + describe_operands(input=input, index=index)
+            )
+    (node,) = tensor_nodes(input)
+    source = _cut(_lifted(node), shape, axis)
+    found = gather_node(source, _lifted(index_node("gather", index, 0)), axis).reshape(
+        tuple(index.shape)
+    )
+    return Outcome("GatherBackward0", found, (input,), (index,))
+
+
+@function("take_along_dim")
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """As `gather`, with shapes that broadcast on the other axes. Same as torch.take_along_dim."""
+    from .shaping import expand, flatten
+
+    if dim is None:
+        return gather(flatten(input), 0, flatten(indices))
+    axis = arguments.axis(dim, input.ndim, "take_along_dim")
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} "
+            f"dimensions for input, and {indices.ndim} dimensions for indices"
+        )
+    others = [
+        tuple(1 if a == axis else n for a, n in enumerate(each.shape)) for each in (input, indices)
+    ]
+    shape = broadcast_shapes("take_along_dim", *others)
+    wide = [
+        expand(each, tuple(each.shape[a] if a == axis else n for a, n in enumerate(shape)))
+        for each in (input, indices)
+    ]
+    return gather(wide[0], axis, wide[1])
+
+
+@operator("index_select")
+def index_select(input: Tensor, dim: int, index: Tensor) -> Outcome:
+    """The slices of an axis that a vector of indices lists.
+
+    Raises:
+        IndexError: `index` has more than one axis; out of range, at the latest when the result is read.
+
+    Same as torch.index_select.
+    """
+    axis = arguments.axis(dim, input.ndim, "index_select")
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    (node,) = tensor_nodes(input)
+    found = _selected(_lifted(node), index_node("index_select", index, 0), axis)
+    return Outcome(
+        "IndexSelectBackward0", found if node.shape else found.reshape(()), (input,), (index,)
+    )
+
+
+def _selected(node: Node, positions: Node, axis: int) -> Node:
+    count = math.prod([int(n) for n in positions.shape])  # type: ignore[arg-type]
+    shape = tuple(count if a == axis else n for a, n in enumerate(node.shape))
+    line = (1,) * axis + (count,) + (1,) * (len(shape) - axis - 1)
+    return gather_node(node, positions.reshape(line).expand(shape), axis)
+
+
+@function("take")
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened tensor, in the shape of `index`; negative indices count from the end. Same as torch.take."""
+    (node,) = tensor_nodes(input)
+    count = input.numel()
+    flat = node.reshape((count,))
+    places = index_node("take", index, count, wrap=True).reshape((index.numel(),))
+    return result(
+        "TakeBackward0",
+        gather_node(flat, places, 0).reshape(tuple(index.shape)),
+        (input,),
+        (index,),
+    )
+
+
+# --- writing by index along one axis
+
+
+def _scattered(
+    name: str, input: Tensor, dim: int, index: Tensor, src: Any, kind: str, grad_name: str
+) -> Outcome:
+    axis = _same_rank(name, input, index, dim)
+    shape = tuple(index.shape) or (1,)
+    places = _lifted(index_node(name, index, 0))
+    if isinstance(src, Tensor):
+        if src.dtype is not input.dtype:
+            raise RuntimeError(
+                f"{name}: scatter(): Expected self.dtype to be equal to src.dtype"
+                + describe_operands(self=input, src=src)
+            )
+        node, values = (_lifted(each) for each in tensor_nodes(input, src))
+        for a, (size, limit) in enumerate(zip(shape, values.shape, strict=True)):
+            if size > int(limit):  # type: ignore[arg-type]
+                raise RuntimeError(
+                    f"{name}: Expected index {sizes_text(shape)} to be no larger than src {sizes_text(src.shape)} at "
+                    f"dimension {a}" + describe_operands(index=index, src=src)
+                )
+        values = shrink(values, (0,) * len(shape), shape)
+        inputs: tuple[Tensor, ...] = (input, src)
+    else:
+        (node,) = tensor_nodes(input)
+        node = _lifted(node)
+        values, inputs = constant(as_number(src), input.dtype, shape, input.place), (input,)
+    for a, (size, limit) in enumerate(zip(shape, node.shape, strict=True)):
+        if a != axis and size > int(limit):  # type: ignore[arg-type]
+            raise RuntimeError(
+                f"{name}: Expected index {sizes_text(index.shape)} to be no larger than self {sizes_text(input.shape)} apart "
+                f"from dimension {axis}" + describe_operands(self=input, index=index)
+            )
+    part = _cut(node, shape, axis)
+    made = scatter_node(part, places, values, axis, kind)
+    if part.shape != node.shape:
+        from ..ir.build import update
+
+        made = update(node, made, (0,) * len(shape))
+    return Outcome(grad_name, made.reshape(tuple(input.shape)), inputs, (index,))
+
+
+@operator("scatter", inplace=True)
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Outcome:
+    """The transpose of gather: input with element index[i][j] along `dim` replaced by src[i][j].
+
+    Args:
+        src: a tensor at least as large as `index`, or a number (`value`); reduce: "add" or "multiply" instead of replacing.
+
+    Raises:
+        RuntimeError: sizes or dtypes do not fit; an index out of range, at the latest when the result is read.
+
+    Same as torch.scatter.
+    """
+    given = value if src is None else src
+    kind = {None: "set", "add": "add", "multiply": "mul"}.get(reduce)
+    if kind is None:
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    name = "ScatterBackward0" if isinstance(given, Tensor) else "ScatterBackward1"
+    return _scattered("scatter", input, dim, index, given, kind, name)
+
+
+@operator("scatter_add", inplace=True)
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Outcome:
+    """Input with src[i][j] added to element index[i][j] along `dim`. Same as torch.scatter_add."""
+    return _scattered("scatter_add", input, dim, index, src, "add", "ScatterAddBackward0")
+
+
+def _lines(name: str, input: Tensor, axis: int, index: Tensor) -> tuple[Node, tuple[int, ...]]:
+    """The index of each element of the slices that a vector of indices lists."""
+    if index.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be 1-dimensional")
+    shape = tuple(index.numel() if a == axis else int(n) for a, n in enumerate(input.shape))
+    line = (1,) * axis + (index.numel(),) + (1,) * (len(shape) - axis - 1)
+    return index_node(name, index, int(input.shape[axis]), wrap=name == "index_fill").reshape(
+        line
+    ).expand(shape), shape
+
+
+@operator("index_add", inplace=True)
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Outcome:
+    """Input with the slices of `source` added to those that a vector of indices lists. Same as torch.index_add."""
+    axis = arguments.axis(dim, input.ndim, "index_add")
+    places, shape = _lines("index_add", input, axis, index)
+    _same_shape("index_add", source, shape, input)
+    node, values = tensor_nodes(input, source)
+    values = values if alpha == 1 else values * as_number(alpha)
+    return Outcome(
+        "IndexAddBackward0",
+        scatter_node(node, places, values, axis, "add"),
+        (input, source),
+        (index,),
+    )
+
+
+@operator("index_copy", inplace=True)
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Outcome:
+    """Input with the slices that a vector of indices lists replaced by those of `source`. Same as torch.index_copy."""
+    axis = arguments.axis(dim, input.ndim, "index_copy")
+    places, shape = _lines("index_copy", input, axis, index)
+    _same_shape("index_copy", source, shape, input)
+    node, values = tensor_nodes(input, source)
+    return Outcome(
+        "IndexCopyBackward0",
+        scatter_node(node, places, values, axis, "set"),
+        (input, source),
+        (index,),
+    )
+
+
+@operator("index_fill", inplace=True)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Outcome:
+    """Input with the slices that a vector of indices lists set to a number. Same as torch.index_fill."""
+    axis = arguments.axis(dim, input.ndim, "index_fill")
+    places, shape = _lines("index_fill", input, axis, index)
+    (node,) = tensor_nodes(input)
+    number = as_number(value.item() if isinstance(value, Tensor) else value)
+    values = constant(number, input.dtype, shape, input.place)
+    return Outcome(
+        "IndexFillBackward0", scatter_node(node, places, values, axis, "set"), (input,), (index,)
+    )
+
+
+def _same_shape(name: str, source: Tensor, shape: tuple[int, ...], input: Tensor) -> None:
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"{name}(): self ({type_name(input.dtype)}) and source ({type_name(source.dtype)}) must have the same scalar type"
+        )
+    if tuple(source.shape) != shape:
+        raise RuntimeError(
+            f"{name}(): Number of indices should be equal to source.size(dim): source {sizes_text(source.shape)} should be "
+            f"{sizes_text(shape)}" + describe_operands(self=input, source=source)
+        )
+
+
+@operator("masked_scatter", inplace=True)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Outcome:
+    """Input with the n-th element where the mask holds replaced by the n-th of `source`. Same as torch.masked_scatter."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError("masked_scatter_: expected self and source to have same dtypes")
+    shape = arguments.broadcast_shape_of("masked_scatter", input, mask)
+    (flags,) = tensor_nodes(mask.detach())
+    flags = flags.expand(shape)
+    count = math.prod(shape)
+    order = scan(flags.reshape((count,)).cast(int64), "add", 0) - 1
+    order = where_node(order.lt(0), 0, order)
+    node, values = tensor_nodes(input, source)
+    # Beyond the first false element nothing is read that is not chosen, so a short source is an error only if it is chosen.
+    order = where_node(flags.reshape((count,)), order, 0)
+    picked = gather_node(values.reshape((source.numel(),)), order, 0).reshape(shape)
+    return Outcome(
+        "MaskedScatterBackward0",
+        choose(flags, picked, node.expand(shape)),
+        (input, source),
+        (mask,),
+    )
+
+
+# --- tables
+
+
+@function("embedding", method=False, nn=False)
+def _module_embedding(
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of `weight` that indices list; torch.embedding's order of arguments."""
+    return embedding(indices, weight)
+
+
+@function("nn.embedding", module=False, method=False)
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
+    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """The rows of a table that indices list, (...) -> (..., width).
+
+    Args:
+        input: int64 or int32; weight: (rows, width); padding_idx: a row that gets no gradient.
+
+    Raises:
+        IndexError: an index out of range, at the latest when the result is read.
+
+    Same as torch.nn.functional.embedding.
+    """
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got {sizes_text(weight.shape)}")
+    if max_norm is not None:
+        raise NotImplementedError("embedding: max_norm is not supported")
+    (table,) = tensor_nodes(weight)
+    positions = index_node("embedding", input, 0)
+    rows = _selected(table, positions.reshape((input.numel(),)), 0)
+    if padding_idx is not None:
+        row = padding_idx + int(weight.shape[0]) if padding_idx < 0 else padding_idx
+        padded = positions.reshape((input.numel(), 1)).expand(rows.shape).eq(row)
+        rows = where_node(padded, rows.stop(), rows)
+    made = rows.reshape((*input.shape, weight.shape[1]))
+    return result("EmbeddingBackward0", made, (weight,), (input,))
+
+
+NN_FUNCTIONS["embedding"] = embedding
+
+
+@function("one_hot", module=False, method=False, nn=True)
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at each class, 0 elsewhere, int64, (...) -> (..., num_classes).
+
+    Args:
+        num_classes: -1 for one more than the largest class, which is then read now.
+
+    Raises:
+        RuntimeError: not int64; a class below 0, or not below num_classes (both are read now).
+
+    Same as torch.nn.functional.one_hot.
+    """
+    from .reductions import aminmax
+
+    if tensor.dtype is not int64:
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, got {type_name(tensor.dtype)}"
+        )
+    if not tensor.numel():
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    else:
+        low, high = (int(each.item()) for each in aminmax(tensor))
+        if low < 0:
+            raise RuntimeError(f"one_hot: Class values must be non-negative, got {low}.")
+        if num_classes == -1:
+            num_classes = high + 1
+        elif high >= num_classes:
+            raise RuntimeError(
+                f"one_hot: Class values must be smaller than num_classes, got {high} >= {num_classes}."
+            )
+    (node,) = tensor_nodes(tensor)
+    shape = (*node.shape, num_classes)
+    classes = (
+        iota(num_classes, int64, node.place)
+        .reshape((1,) * len(node.shape) + (num_classes,))
+        .expand(shape)
+    )
+    return from_node(node.reshape((*node.shape, 1)).expand(shape).eq(classes).cast(int64))

@@ -1,0 +1,648 @@
+"""Tensors put together, taken apart and rearranged: cat, stack, split, unbind, repeat, flip, roll, tril, diag, meshgrid, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import views
+from ..ir.build import pad as pad_node
+from ..ir.build import shrink, update
+from ..ir.dtype import DType, bool_, int64
+from ..ir.node import Node, constant, iota, where
+from ..tensor import Tensor, result, tensor_nodes
+from ..tensor import views as record_views
+from . import arguments
+from .arguments import (
+    Number,
+    as_number,
+    common_place,
+    describe_operands,
+    integer,
+    result_type,
+    sizes,
+    sizes_text,
+)
+from .registry import NN_FUNCTIONS, Outcome, function, method, operator
+from .shaping import expand, permute, reshape, slice_axis, slice_step, unsqueeze, view
+
+# --- together
+
+
+def joined(nodes: Sequence[Node], axis: int) -> Node:
+    """The nodes one after the other along an axis: each written to its region."""
+    if len(nodes) == 1:
+        return nodes[0]
+    first = nodes[0]
+    total = sum([int(node.shape[axis]) for node in nodes])  # type: ignore[arg-type]
+    shape = tuple(total if a == axis else n for a, n in enumerate(first.shape))
+    made = constant(0, first.dtype, shape, first.place)
+    start = 0
+    for node in nodes:
+        size = int(node.shape[axis])  # type: ignore[arg-type]
+        if size:
+            made = update(made, node, tuple(start if a == axis else 0 for a in range(len(shape))))
+        start += size
+    return made
+
+
+def _check_list(name: str, tensors: Any) -> list[Tensor]:
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
+    if not tensors:
+        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+    for position, each in enumerate(tensors):
+        if not isinstance(each, Tensor):
+            raise TypeError(
+                f"{name}(): expected Tensor as element {position} in argument 0, but got {type(each).__name__}"
+            )
+    return list(tensors)
+
+
+@function("cat", "concat", "concatenate", method=False)
+def cat(
+    tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
+) -> Tensor:
+    """The tensors one after the other along `dim`.
+
+    Args:
+        tensors: of one shape but along `dim`; tensors of shape (0,) are left out.
+
+    Raises:
+        RuntimeError: the other sizes differ; the list is empty (ValueError in PyTorch's newest, RuntimeError before).
+
+    Same as torch.cat.
+    """
+    if isinstance(tensors, (tuple, list)) and not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    given = _check_list("cat", tensors)
+    kept = [each for each in given if tuple(each.shape) != (0,)] or given[:1]
+    first = kept[0]
+    along = arguments.axis(dim if axis is None else axis, first.ndim, "cat")
+    if not first.ndim:
+        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
+    for position, each in enumerate(kept):
+        if each.ndim != first.ndim:
+            raise RuntimeError(
+                f"cat: Tensors must have same number of dimensions: got {first.ndim} and {each.ndim}"
+                + describe_operands(tensor=given)
+            )
+        for a, (expected, size) in enumerate(zip(first.shape, each.shape, strict=True)):
+            if a != along and expected != size:
+                raise RuntimeError(
+                    f"cat: Sizes of tensors must match except in dimension {along}. Expected size {expected} but got size "
+                    f"{size} for tensor number {position} in the list."
+                    + describe_operands(tensor=given)
+                )
+    dtype = result_type(*given)
+    common_place("cat", given)
+    nodes = [node.cast(dtype) for node in tensor_nodes(*kept)]
+    made = joined(nodes, along)
+    outcome = Outcome("CatBackward0", made, tuple(given))
+    if out is not None:
+        from .registry import write_out
+
+        return write_out("cat", outcome, out)
+    return result(*outcome)
+
+
+@function("stack", method=False)
+def stack(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis.
+
+    Raises:
+        RuntimeError: the shapes differ; the list is empty.
+
+    Same as torch.stack.
+    """
+    given = _check_list("stack", tensors)
+    first = tuple(given[0].shape)
+    for position, each in enumerate(given):
+        if tuple(each.shape) != first:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {sizes_text(first)} at entry 0 and "
+                f"{sizes_text(each.shape)} at entry {position}" + describe_operands(tensor=given)
+            )
+    axis = arguments.axis(dim, len(first) + 1, "stack")
+    dtype = result_type(*given)
+    common_place("stack", given)
+    shape = (*first[:axis], 1, *first[axis:])
+    made = joined([node.cast(dtype).reshape(shape) for node in tensor_nodes(*given)], axis)
+    return result("StackBackward0", made, tuple(given))
+
+
+@function("hstack", method=False)
+def hstack(tensors: Any) -> Tensor:
+    """Along the second axis, vectors along the first. Same as torch.hstack."""
+    given = [
+        reshape(each, (1,)) if not each.ndim else each for each in _check_list("hstack", tensors)
+    ]
+    return cat(given, 0 if given[0].ndim == 1 else 1)
+
+
+@function("vstack", "row_stack", method=False)
+def vstack(tensors: Any) -> Tensor:
+    """Along the first axis, vectors as rows. Same as torch.vstack."""
+    from .shaping import atleast_2d
+
+    return cat([atleast_2d(each) for each in _check_list("vstack", tensors)], 0)
+
+
+@function("meshgrid", method=False)
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """The coordinates of a grid, one tensor an axis. Same as torch.meshgrid.
+
+    Args:
+        indexing: "ij", or "xy" to swap the first two axes.
+    """
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(
+            f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
+        )
+    given = list(tensors)
+    swap = indexing == "xy" and len(given) >= 2
+    if swap:
+        given[0], given[1] = given[1], given[0]
+    shape = tuple(each.numel() for each in given)
+    rank = len(shape)
+    grids = []
+    for axis, each in enumerate(given):
+        line = tuple(shape[axis] if a == axis else 1 for a in range(rank))
+        grids.append(expand(view(each, line), shape))
+    if swap:
+        grids = [permute(each, (1, 0, *range(2, rank))) for each in grids]
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+# --- apart
+
+
+def views_of(name: str, input: Tensor, steps: Sequence[views.Step]) -> tuple[Tensor, ...]:
+    """Several views of a tensor, as the outputs of one record."""
+    (node,) = tensor_nodes(input)
+    return record_views(name, input, [(step.apply(node), step) for step in steps])
+
+
+def _parts(name: str, input: Tensor, axis: int, lengths: Sequence[int]) -> tuple[Tensor, ...]:
+    """Consecutive parts of an axis, as the outputs of one record."""
+    steps = []
+    start = 0
+    for length in lengths:
+        steps.append(slice_step(tuple(input.shape), axis, start, start + length, 1))
+        start += length
+    return views_of(name, input, steps)
+
+
+@function("split")
+def split(
+    input: Tensor, split_size_or_sections: Any, dim: int = 0, **named: Any
+) -> tuple[Tensor, ...]:
+    """Parts of an axis: of one size, the last perhaps smaller, or of the sizes listed.
+
+    Raises:
+        RuntimeError: the sizes listed do not sum to that of the axis.
+
+    Same as torch.split.
+    """
+    if isinstance(split_size_or_sections, (tuple, list)):
+        return split_with_sizes(input, split_size_or_sections, dim)
+    axis = arguments.axis(dim, input.ndim, "split")
+    if not input.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size, total = integer("split", "split_size", split_size_or_sections), int(input.shape[axis])
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    if size == 0:
+        if total:
+            raise RuntimeError(
+                f"split_size can only be 0 if dimension size is 0, but got dimension size of {total}"
+            )
+        return _parts("SplitBackward0", input, axis, [0])
+    return _parts(
+        "SplitBackward0",
+        input,
+        axis,
+        [min(size, total - at) for at in range(0, total, size)] or [0],
+    )
+
+
+@function("split_with_sizes")
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of an axis of the sizes listed; see `split`. Same as torch.split_with_sizes."""
+    axis = arguments.axis(dim, input.ndim, "split_with_sizes")
+    lengths = list(split_sizes)
+    if any(length < 0 for length in lengths):
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={lengths}"
+        )
+    if sum(lengths) != input.shape[axis]:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {input.shape[axis]} (input tensor's size at dimension "
+            f"{axis}), but got split_sizes={lengths}"
+        )
+    return _parts("SplitWithSizesBackward0", input, axis, lengths)
+
+
+@function("chunk")
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of one size, the last perhaps smaller. Same as torch.chunk."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    axis = arguments.axis(dim, input.ndim, "chunk")
+    total = int(input.shape[axis])
+    if total == 0:
+        return split_with_sizes(input, [0] * chunks, axis)
+    return split(input, -(-total // chunks), axis)
+
+
+@function("tensor_split")
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """As many nearly equal parts as asked, or parts between the indices listed. Same as torch.tensor_split."""
+    axis = arguments.axis(dim, input.ndim, "tensor_split")
+    total = int(input.shape[axis])
+    if isinstance(indices_or_sections, int):
+        if indices_or_sections <= 0:
+            raise RuntimeError(
+                f"number of sections must be larger than 0, got {indices_or_sections}"
+            )
+        size, extra = divmod(total, indices_or_sections)
+        ends = [size * (i + 1) + min(i + 1, extra) for i in range(indices_or_sections - 1)]
+    else:
+        ends = [int(i) for i in indices_or_sections]
+    bounds = [
+        slice(a, b).indices(total)[:2] for a, b in zip([0, *ends], [*ends, total], strict=True)
+    ]
+    return tuple(slice_axis(input, axis, a, max(a, b), 1) for a, b in bounds)
+
+
+@function("hsplit")
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """`tensor_split` along the second axis, of vectors the first. Same as torch.hsplit."""
+    return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else 1)
+
+
+@function("vsplit")
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """`tensor_split` along the first axis. Same as torch.vsplit."""
+    return tensor_split(input, indices_or_sections, 0)
+
+
+@function("unbind")
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices of an axis, without it. Same as torch.unbind."""
+    if not input.ndim:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    axis = arguments.axis(dim, input.ndim, "unbind")
+    return views_of(
+        "UnbindBackward0", input, [views.Select(axis, i) for i in range(int(input.shape[axis]))]
+    )
+
+
+# --- repeated
+
+
+def repeated(node: Node, counts: Sequence[int]) -> Node:
+    """The node `counts` times along each axis; new leading axes come first."""
+    extra = len(counts) - len(node.shape)
+    shape = (1,) * extra + node.shape
+    doubled = [each for pair in zip((1,) * len(shape), shape, strict=True) for each in pair]
+    wide = [each for pair in zip(counts, shape, strict=True) for each in pair]
+    merged = [count * size for count, size in zip(counts, shape, strict=True)]
+    return node.reshape(doubled).expand(wide).reshape(merged)
+
+
+@method("repeat")
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """The tensor copied several times along each axis.
+
+    Raises:
+        RuntimeError: fewer counts than axes; a negative count.
+
+    Same as torch.Tensor.repeat.
+    """
+    counts = sizes("repeat", repeats)
+    if len(counts) < input.ndim:
+        raise RuntimeError(
+            "repeat: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
+    if any(count < 0 for count in counts):
+        raise RuntimeError(
+            f"repeat: Trying to create tensor with negative dimension: {list(counts)}"
+        )
+    (node,) = tensor_nodes(input)
+    return result("RepeatBackward0", repeated(node, counts), (input,))
+
+
+@function("tile")
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """As `repeat`; missing counts are 1. Same as torch.tile."""
+    counts = sizes("tile", dims)
+    return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
+
+
+@function("repeat_interleave")
+def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Each element of an axis, or of the flattened tensor, `repeats` times in a row. Same as torch.repeat_interleave.
+
+    Raises:
+        RuntimeError: a negative count.
+    """
+    from .shaping import clone, flatten
+
+    count = integer("repeat_interleave", "repeats", repeats)
+    if count < 0:
+        raise RuntimeError("repeat_interleave: repeats must be non-negative")
+    if dim is None:
+        input, dim = flatten(input), 0
+    axis = arguments.axis(dim, input.ndim, "repeat_interleave")
+    shape = tuple(input.shape)
+    wide = (*shape[: axis + 1], count, *shape[axis + 1 :])
+    spread = expand(unsqueeze(input, axis + 1), wide)
+    return view(clone(spread), (*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
+
+
+# --- rearranged
+
+
+@function("flip")
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
+    """Axes backwards, as a copy.
+
+    Raises:
+        RuntimeError: an axis twice.
+
+    Same as torch.flip.
+    """
+    wanted = sizes("flip", dims or (named["dims"],))
+    axes = arguments.axes(wanted, input.ndim, "flip") if wanted else ()
+    (node,) = tensor_nodes(input)
+    return result("FlipBackward0", node.flip(axes), (input,))
+
+
+@function("fliplr")
+def fliplr(input: Tensor) -> Tensor:
+    """The second axis backwards. Same as torch.fliplr."""
+    return flip(input, (1,))
+
+
+@function("flipud")
+def flipud(input: Tensor) -> Tensor:
+    """The first axis backwards. Same as torch.flipud."""
+    return flip(input, (0,))
+
+
+@function("roll")
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements moved along axes, those pushed out coming in at the other end; without `dims` in the flattened tensor.
+
+    Raises:
+        RuntimeError: not one shift for each axis.
+
+    Same as torch.roll.
+    """
+    amounts = list(shifts) if isinstance(shifts, (tuple, list)) else [shifts]
+    axes = (
+        []
+        if dims is None or dims == ()
+        else list(dims)
+        if isinstance(dims, (tuple, list))
+        else [dims]
+    )
+    (node,) = tensor_nodes(input)
+    shape = node.shape
+    if not axes:
+        if len(amounts) != 1:
+            raise RuntimeError(
+                f"roll: shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}"
+            )
+        moved = _rolled(node.reshape((input.numel(),)), amounts[0], 0).reshape(shape)
+    else:
+        if len(amounts) != len(axes):
+            raise RuntimeError(
+                f"roll: shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}"
+            )
+        moved = node
+        for amount, dim in zip(amounts, axes, strict=True):
+            moved = _rolled(moved, amount, arguments.axis(dim, input.ndim, "roll"))
+    return result("RollBackward0", moved, (input,))
+
+
+def _rolled(node: Node, amount: int, axis: int) -> Node:
+    size = int(node.shape[axis])  # type: ignore[arg-type]
+    amount = amount % size if size else 0
+    if not amount:
+        return node
+    rank = len(node.shape)
+
+    def part(start: int, length: int) -> Node:
+        shape = tuple(length if a == axis else n for a, n in enumerate(node.shape))
+        return shrink(node, tuple(start if a == axis else 0 for a in range(rank)), shape)
+
+    return joined([part(size - amount, amount), part(0, size - amount)], axis)
+
+
+@function("rot90")
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by k quarter turns in the plane of two axes. Same as torch.rot90."""
+    first, second = (arguments.axis(dim, input.ndim, "rot90") for dim in dims)
+    (node,) = tensor_nodes(input)
+    order = list(range(input.ndim))
+    order[first], order[second] = order[second], order[first]
+    turns = k % 4
+    if turns == 1:
+        moved = node.flip((second,)).permute(order)
+    elif turns == 2:
+        moved = node.flip((first, second))
+    else:
+        moved = node.permute(order).flip((second,)) if turns == 3 else node
+    return result("Rot90Backward0", moved, (input,))
+
+
+# --- triangles and diagonals
+
+
+def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Outcome:
+    if input.ndim < 2:
+        raise RuntimeError(
+            f"{name}: input tensor must have at least 2 dimensions" + describe_operands(input=input)
+        )
+    (node,) = tensor_nodes(input)
+    shape, rank = node.shape, len(node.shape)
+    rows = (
+        iota(shape[-2], int64, node.place).reshape((1,) * (rank - 2) + (shape[-2], 1)).expand(shape)
+    )
+    columns = (
+        iota(shape[-1], int64, node.place).reshape((1,) * (rank - 1) + (shape[-1],)).expand(shape)
+    )
+    distance = columns - rows
+    kept = distance.le(diagonal) if lower else distance.ge(diagonal)
+    node = kept & node if node.dtype is bool_ else where(kept, node, 0)
+    return Outcome(f"{name.capitalize()}Backward0", node, (input,))
+
+
+@operator("tril", inplace=True)
+def tril(input: Tensor, diagonal: int = 0) -> Outcome:
+    """What is on and below a diagonal; 0 elsewhere. Same as torch.tril."""
+    return _triangle("tril", input, diagonal, True)
+
+
+@operator("triu", inplace=True)
+def triu(input: Tensor, diagonal: int = 0) -> Outcome:
+    """What is on and above a diagonal; 0 elsewhere. Same as torch.triu."""
+    return _triangle("triu", input, diagonal, False)
+
+
+def _triangle_indices(
+    row: int, col: int, offset: int, lower: bool, dtype: DType | None, device: Any
+) -> Tensor:
+    from .creation import tensor
+
+    pairs = [
+        (r, c)
+        for r in range(row)
+        for c in range(col)
+        if (c - r <= offset if lower else c - r >= offset)
+    ]
+    return view(
+        tensor([[r for r, _ in pairs], [c for _, c in pairs]], dtype=dtype or int64, device=device),
+        (2, len(pairs)),
+    )
+
+
+@function("tril_indices", method=False)
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None
+) -> Tensor:
+    """Rows and columns of the lower triangle of a matrix, (2, n). Same as torch.tril_indices."""
+    return _triangle_indices(row, col, offset, True, dtype, device)
+
+
+@function("triu_indices", method=False)
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None
+) -> Tensor:
+    """Rows and columns of the upper triangle of a matrix, (2, n). Same as torch.triu_indices."""
+    return _triangle_indices(row, col, offset, False, dtype, device)
+
+
+@operator("diag_embed")
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Outcome:
+    """Matrices with the last axis on a diagonal, zeros elsewhere, in the axes `dim1` and `dim2`. Same as torch.diag_embed."""
+    (node,) = tensor_nodes(input)
+    rank = len(node.shape) + 1
+    first, second = (
+        arguments.axis(dim1, rank, "diag_embed"),
+        arguments.axis(dim2, rank, "diag_embed"),
+    )
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    length = int(node.shape[-1])  # type: ignore[arg-type]
+    size = length + abs(offset)
+    before, after = (offset, 0) if offset >= 0 else (0, -offset)
+    row = pad_node(node, (0,) * (rank - 2) + (before,), (0,) * (rank - 2) + (after,))
+    shape = (*node.shape[:-1], size, size)
+    rows = iota(size, int64, node.place).reshape((1,) * (rank - 2) + (size, 1)).expand(shape)
+    columns = iota(size, int64, node.place).reshape((1,) * (rank - 1) + (size,)).expand(shape)
+    spread = row.reshape((*node.shape[:-1], 1, size)).expand(shape)
+    kept = (columns - rows).eq(offset)
+    made = kept & spread if node.dtype is bool_ else where(kept, spread, 0)
+    rest = iter(range(rank - 2))
+    axes = [
+        rank - 2 if a == first else rank - 1 if a == second else next(rest) for a in range(rank)
+    ]
+    return Outcome("DiagEmbedBackward0", made.permute(axes), (input,))
+
+
+@function("diag")
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix, as a copy; or a matrix with a vector on its diagonal. Same as torch.diag."""
+    from . import shaping
+
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
+    return shaping.clone(shaping.diagonal(input, diagonal))
+
+
+@function("diagflat")
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A matrix with all elements on its diagonal. Same as torch.diagflat."""
+    return diag_embed(reshape(input, (input.numel(),)), offset)
+
+
+@operator("trace")
+def trace(input: Tensor) -> Outcome:
+    """The sum of a matrix's diagonal. Same as torch.trace."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    (node,) = tensor_nodes(input)
+    node = views.Diagonal(0, 0, 1).apply(node)
+    if node.dtype.kind != "float":
+        node = node.cast(int64)
+    return Outcome("TraceBackward0", node.sum((0,)).reshape(()), (input,))
+
+
+@function("diff")
+def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+    """The differences of neighbours along an axis, n times over. Same as torch.diff."""
+    from .arithmetic import sub
+
+    axis = arguments.axis(dim, input.ndim, "diff")
+    for _ in range(n):
+        size = int(input.shape[axis])
+        input = sub(
+            slice_axis(input, axis, min(1, size), size, 1),
+            slice_axis(input, axis, 0, max(size - 1, 0), 1),
+        )
+    return input
+
+
+# --- padding
+
+
+@function("constant_pad_nd", method=False)
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Number = 0) -> Tensor:
+    """Elements of `value` before and after, from the last axis on; negative amounts cut. Same as torch.constant_pad_nd."""
+    rank = input.ndim
+    if len(pad) % 2 or len(pad) // 2 > rank:
+        raise RuntimeError(
+            f"constant_pad_nd: Length of pad must be even and no more than twice the number of dimensions of the input: "
+            f"{list(pad)} for {sizes_text(input.shape)}"
+        )
+    before, after = [0] * rank, [0] * rank
+    for position in range(len(pad) // 2):
+        before[rank - 1 - position], after[rank - 1 - position] = (
+            pad[2 * position],
+            pad[2 * position + 1],
+        )
+    (node,) = tensor_nodes(input)
+    starts = [max(-each, 0) for each in before]
+    shape = [int(n) - s - max(-a, 0) for n, s, a in zip(node.shape, starts, after, strict=True)]  # type: ignore[arg-type]
+    if any(n < 0 for n in shape):
+        raise RuntimeError(
+            f"constant_pad_nd: the padding {list(pad)} gives a negative size for {sizes_text(input.shape)}"
+        )
+    made = shrink(node, starts, shape)
+    made = pad_node(
+        made, [max(b, 0) for b in before], [max(a, 0) for a in after], value=as_number(value)
+    )
+    return result("ConstantPadNdBackward0", made, (input,))
+
+
+@function("nn.pad", module=False, method=False)
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """Elements before and after, from the last axis on. Only mode="constant" yet. Same as torch.nn.functional.pad."""
+    if mode != "constant":
+        raise NotImplementedError(f"pad: mode={mode!r} is not supported, only 'constant'")
+    return constant_pad_nd(input, pad, 0 if value is None else value)
+
+
+NN_FUNCTIONS["pad"] = pad

@@ -1,0 +1,248 @@
+"""The table of operators: each is written once, as a plain typed function, and exposed under every name PyTorch has for it.
+
+In: functions of the files beside this one. Out: `OPERATORS`, which `lazygrad/__init__.py`, `nn.functional`, the Tensor class,
+the tests and the documentation read.
+
+An operator is written in one of two forms. `@operator` takes a function that checks its arguments and returns an `Outcome`:
+the node, and what autograd records. The functional form, the in-place form and `out=` all follow from it. `@function` takes a
+function that returns whatever it likes: views, several results, results that are not differentiable, compositions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from ..ir.node import Node
+from ..tensor import Tensor, grad_enabled, result, result_inplace
+from .arguments import describe_operands, require_castable, sizes_text
+
+P = ParamSpec("P")
+Return = TypeVar("Return")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Outcome(NamedTuple):
+    """What an operator computed: the grad_fn's name, the node, the differentiable inputs, and what backward reads."""
+
+    name: str
+    node: Node
+    inputs: tuple[Tensor | None, ...]
+    saved: tuple[Tensor | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator and its names: `functions` in the module, `methods` of Tensor, `nn` in nn.functional."""
+
+    name: str
+    function: Callable[..., Any]
+    functions: tuple[str, ...]
+    methods: tuple[str, ...]
+    nn: tuple[str, ...]
+    inplace: str | None
+    builder: Callable[..., Outcome] | None
+
+
+OPERATORS: dict[str, Operator] = {}
+"""Every operator by its first name."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of the module, by name."""
+
+METHODS: dict[str, Callable[..., Any]] = {}
+"""The methods of Tensor, by name."""
+
+NN_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of nn.functional, by name."""
+
+
+def operator(
+    name: str,
+    *aliases: str,
+    module: bool = True,
+    method: bool = True,
+    nn: bool = False,
+    inplace: bool = False,
+    dunder: str | None = None,
+) -> Callable[
+    [Callable[Concatenate[Tensor, P], Outcome]], Callable[Concatenate[Tensor, P], Tensor]
+]:
+    """Register a function that returns an `Outcome`, under `name` and `aliases`.
+
+    Args:
+        module: expose it as a function of the package; `method`: of Tensor; `nn`: of nn.functional.
+        inplace: also derive `name_` and `alias_`, which write the result into the first argument.
+        dunder: the stem of the Python operator's method, "add" for `__add__`; with `inplace` also `__iadd__`.
+    """
+
+    def register(
+        build: Callable[Concatenate[Tensor, P], Outcome],
+    ) -> Callable[Concatenate[Tensor, P], Tensor]:
+        def run(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+            if not isinstance(input, Tensor):
+                input = _require_tensor(name, input)
+            outcome = build(input, *args, **kwargs)
+            if out is not None:
+                return write_out(name, outcome, out)
+            return result(*outcome)
+
+        _describe(run, name, build)
+        names = (name, *aliases)
+        _add(name, run, names, module, method, nn, f"{name}_" if inplace else None, build)
+        if dunder is not None:
+            METHODS[f"__{dunder}__"] = _operand_guard(run)
+        if inplace:
+            change = _inplace(name, build)
+            for each in names:
+                METHODS[f"{each}_"] = change
+                if module and not dunder:
+                    FUNCTIONS[f"{each}_"] = change
+                if nn:
+                    NN_FUNCTIONS[f"{each}_"] = change
+            if dunder is not None:
+                METHODS[f"__i{dunder}__"] = _operand_guard(change)
+        return run
+
+    return register
+
+
+def function(
+    name: str,
+    *aliases: str,
+    module: bool = True,
+    method: bool = True,
+    nn: bool = False,
+    dunder: str | None = None,
+) -> Callable[[Callable[P, Return]], Callable[P, Return]]:
+    """Register a function as it is, under `name` and `aliases`."""
+
+    def register(run: Callable[P, Return]) -> Callable[P, Return]:
+        _add(name, run, (name, *aliases), module, method, nn, None, None)
+        if dunder is not None:
+            METHODS[f"__{dunder}__"] = _operand_guard(run)
+        return run
+
+    return register
+
+
+def method(*names: str) -> Callable[[Function], Function]:
+    """Register a function as a method of Tensor only."""
+
+    def register(run: Function) -> Function:
+        for name in names:
+            METHODS[name] = run
+        key = f"Tensor.{names[0]}"
+        OPERATORS[key] = Operator(key, run, (), names, (), None, None)
+        return run
+
+    return register
+
+
+def write_out(name: str, outcome: Outcome, out: Tensor) -> Tensor:
+    """Store an outcome in `out`, as the out= argument of PyTorch's functions does.
+
+    Raises:
+        RuntimeError: an operand requires grad; the result cannot be cast to out's dtype, or does not have its shape.
+    """
+    tracked = any(t is not None and t.requires_grad for t in (*outcome.inputs, out))
+    if tracked and grad_enabled():
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            f"but one of the arguments requires grad."
+        )
+    require_castable(name, outcome.node.dtype, out.dtype)
+    if outcome.node.shape != tuple(out.shape):
+        raise RuntimeError(
+            f"{name}: out= has shape {sizes_text(out.shape)} but the result has shape "
+            f"{sizes_text(outcome.node.shape)}; give an out= of the result's shape"
+        )
+    return result_inplace(outcome.name, out, outcome.node.cast(out.dtype), (), ())
+
+
+def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
+    """Write an outcome into `tensor`, whose shape and dtype stay.
+
+    Raises:
+        RuntimeError: the result cannot be cast to the tensor's dtype; its shape is not the tensor's.
+    """
+    require_castable(name, outcome.node.dtype, tensor.dtype)
+    if outcome.node.shape != tuple(tensor.shape):
+        operands = [t for t in outcome.inputs if t is not None and t is not tensor]
+        raise RuntimeError(
+            f"{name}: output with shape {sizes_text(tensor.shape)} doesn't match the broadcast shape "
+            f"{sizes_text(outcome.node.shape)}" + describe_operands(self=tensor, other=operands)
+        )
+    # PyTorch's in-place operators save a clone of what they overwrite, so it never counts as changed.
+    saved = tuple(s for s in outcome.saved if s is not tensor)
+    node = outcome.node.cast(tensor.dtype)
+    return result_inplace(outcome.name, tensor, node, outcome.inputs, saved)
+
+
+def _inplace(name: str, build: Callable[..., Outcome]) -> Callable[..., Tensor]:
+    def run(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return change(self, f"{name}_", build(self, *args, **kwargs))
+
+    run.__name__ = run.__qualname__ = f"{name}_"
+    run.__doc__ = f"The in-place form of `{name}`: the result replaces the tensor's values."
+    return run
+
+
+def _operand_guard(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a Python operator: NotImplemented for an operand that no tensor works with."""
+
+    def dunder(self: Tensor, other: Any) -> Any:
+        if isinstance(other, (Tensor, int, float)) or _is_number(other):
+            return run(self, other)
+        return NotImplemented
+
+    dunder.__name__ = dunder.__qualname__ = run.__name__
+    return dunder
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0
+
+
+def _require_tensor(name: str, value: object) -> Tensor:
+    raise TypeError(
+        f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}"
+    )
+
+
+def _describe(run: Callable[..., Any], name: str, build: Callable[..., Any]) -> None:
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = build.__doc__
+    run.__module__ = build.__module__
+    run.__dict__["__wrapped__"] = build
+
+
+def _add(
+    name: str,
+    run: Callable[..., Any],
+    names: tuple[str, ...],
+    module: bool,
+    is_method: bool,
+    nn: bool,
+    inplace: str | None,
+    build: Callable[..., Outcome] | None,
+) -> None:
+    if name in OPERATORS:
+        raise ValueError(f"an operator named {name!r} exists")
+    functions = names if module else ()
+    methods = names if is_method else ()
+    in_nn = names if nn else ()
+    OPERATORS[name] = Operator(name, run, functions, methods, in_nn, inplace, build)
+    for each in functions:
+        FUNCTIONS[each] = run
+    for each in methods:
+        METHODS[each] = run
+    for each in in_nn:
+        NN_FUNCTIONS[each] = run
+
+
+def install() -> None:
+    """Give Tensor its methods. Called once, when every family has been imported."""
+    for name, run in METHODS.items():
+        setattr(Tensor, name, run)
