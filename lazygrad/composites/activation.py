@@ -120,9 +120,8 @@ def elu(x: Node, alpha: float = 1.0) -> Node:
 def elu_reverse(node: Node, cotangent: Node) -> Cotangents:
     """exp sees no positive x: it could overflow, and infinity times the 0 of the branch not taken is NaN."""
     x = node.src[0]
-    positive = x.gt(0.0)
-    slope = exp(where(positive, 0.0, x)) * attribute(node, "alpha")
-    return (where(positive, cotangent, cotangent * slope),)
+    slope = exp(where(x.ge(0.0), 0.0, x)) * attribute(node, "alpha")
+    return (where(x.gt(0.0), cotangent, cotangent * slope),)
 
 
 @composite("hardtanh")

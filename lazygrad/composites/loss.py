@@ -64,7 +64,7 @@ def l1_loss(x: Node, target: Node, reduction: str = "mean") -> Node:
 
 LEAST_LOG = -100.0
 """What the logarithm of 0 counts as in binary cross entropy."""
-LEAST_VARIANCE = 1e-12
+LEAST_VARIANCE = 9.999999960041972e-13  # 1e-12 in float32, which PyTorch uses for all types
 
 
 @composite("binary_cross_entropy")
@@ -92,7 +92,7 @@ def binary_cross_entropy_reverse(node: Node, cotangent: Node) -> Cotangents:
     of_weight = (wide(target) - 1.0) * no - wide(target) * yes
     return (
         (weighted * (values - wide(target)) / variance).cast(x.dtype),
-        (weighted * (no - yes)).cast(x.dtype),
+        (weighted * (unary(Op.LOG1P, -values) - log(values))).cast(x.dtype),  # not clipped
         *((scale * of_weight).cast(x.dtype) for _ in weight),
     )
 

@@ -7,6 +7,7 @@ is much simpler than that of its body (softmax, binary cross entropy with logits
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .args import Attribute, Call
 from .node import Node
@@ -16,6 +17,8 @@ from .rewrite import RuleTable, rewrite
 Body = Callable[..., Node]
 COMPOSITES: dict[str, Body] = {}
 """The body of each composite by name: body(*sources, **attributes) -> Node."""
+_DEFAULTS: dict[str, dict[str, Attribute]] = {}
+"""The attributes of each composite that have a default."""
 
 
 def composite(name: str) -> Callable[[Body], Body]:
@@ -25,9 +28,18 @@ def composite(name: str) -> Callable[[Body], Body]:
         if name in COMPOSITES:
             raise ValueError(f"a composite named {name!r} exists")
         COMPOSITES[name] = body
+        _DEFAULTS[name] = _defaults(body)
         return body
 
     return register
+
+
+def _defaults(body: Any) -> dict[str, Attribute]:
+    """The default arguments of a function, without the cost of importing inspect."""
+    values = body.__defaults__ or ()
+    names = body.__code__.co_varnames[: body.__code__.co_argcount]
+    positional = zip(names[len(names) - len(values) :], values, strict=True)
+    return {**dict(positional), **(body.__kwdefaults__ or {})}
 
 
 def expand_call(node: Node) -> Node:
@@ -39,7 +51,12 @@ def expand_call(node: Node) -> Node:
 def call(
     name: str, sources: Sequence[Node], like: Node | None = None, **attributes: Attribute
 ) -> Node:
-    """A CALL of `name`. Its dtype and shape are those of `like`; without it, the body is built once to learn them."""
+    """A CALL of `name`, with all its attributes, those left at their defaults too.
+
+    Its dtype and shape are those of `like`; without it, the body is built once to learn them.
+    """
+    if _DEFAULTS[name]:
+        attributes = {**_DEFAULTS[name], **attributes}
     if like is None:
         like = COMPOSITES[name](*sources, **attributes)
     return Node(
