@@ -162,7 +162,7 @@ def record_class(name: str) -> type[Record]:
         full = name if "Backward" in name or name == "CopySlices" else f"{name}Backward0"
         found = _classes.get(full)
         if found is None:
-            found = _classes[full] = type(full, (Record,), {"__slots__": (), "__module__": "torch"})
+            found = _classes[full] = type(full, (Record,), {"__slots__": (), "__module__": "builtins"})
         _classes[name] = found
     return found
 

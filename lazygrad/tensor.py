@@ -18,6 +18,8 @@ from . import reading
 from .history import AccumulateGrad, Counter, Extra, Hook, Record, RemovableHandle, mode, record_class
 from .ir.node import Node
 from .ir.op import Op
+from .runtime.realize import before_write, deep
+from .runtime.steady import DEPTH_BUDGET
 from .site import describe, here
 from .size import Size
 from .storage import Storage, wrap
@@ -563,6 +565,8 @@ def result(
         made._counter = _NoCounter()
     if pinned:
         reading.realize(made)
+    elif node.depth > DEPTH_BUDGET:
+        deep(storage.node)
     return made
 
 
@@ -778,11 +782,15 @@ def _store(tensor: Tensor, node: Node, tracked: bool = False) -> None:
         )
     storage = tensor.storage
     seen = tensor._view
+    before_write(storage)
     if storage.pinned() is not None:
         reading.write_through(tensor, node)
         storage.writes += 1
         return
-    storage.replace(node if seen is None else write(seen.path, storage.current(), node), tracked)
+    below = storage.current()
+    storage.replace(node if seen is None else write(seen.path, below, node), tracked)
+    if node.depth > DEPTH_BUDGET:
+        deep(storage.node)
 
 
 def _check_inplace(tensor: Tensor) -> None:

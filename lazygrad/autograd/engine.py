@@ -15,6 +15,7 @@ from typing import Any
 from ..history import AccumulateGrad, Record, mode, record_class
 from ..ir import build
 from ..ir.node import Node, constant
+from ..runtime.realize import after_backward
 from ..tensor import Tensor, _alias, _attach, _store, from_node
 
 SECOND_TIME = (
@@ -318,7 +319,8 @@ def check_versions(record: Record) -> None:
             node = record.nodes[0]
             shape, dtype, place = node.shape, node.dtype, node.place  # type: ignore[assignment]
             maker, index = record, 0
-        origin = f", which is output {index} of {maker.name()}," if maker is not None else ""
+        made_by = None if maker is None else maker.name().rstrip("0123456789").removesuffix("Backward")
+        origin = f", which is output {index} of {made_by}," if made_by else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{type_name(dtype.name, place)} [{', '.join(map(str, shape))}]]{origin} is at version {counter.version}; "
@@ -440,13 +442,6 @@ def copied(gradient: Tensor) -> Tensor:
     return from_node(_alias(gradient._raw())) if not gradient.requires_grad else gradient
 
 
-def after_backward() -> None:
-    """Tell the runtime that a backward has been built: it decides whether pending work is submitted."""
-    from ..runtime import realize
-
-    notify = getattr(realize, "after_backward", None)
-    if notify is not None:
-        notify()
 
 
 # --- arguments

@@ -242,6 +242,7 @@ class Function:
                 continue
             if id(each) in dirty:
                 _require_writable(each)
+                each._counter.version += 1
                 each._node = None
             elif id(each) in arguments or each._view is not None:
                 each = _output_view(each, cls.__name__)

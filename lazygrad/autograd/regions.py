@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..history import AccumulateGrad, Hooks, Record
+from ..history import AccumulateGrad, Hook, Hooks, Record
 from ..ir.node import Node
 from ..tensor import Tensor
 from .engine import _depends, accumulate_into, add, copied, gradients
@@ -150,7 +150,7 @@ class Regions:
         extra = variable._extra
         if extra is not None:
             for hook in list(extra.hooks.values()):
-                gradient = _replaced(hook(gradient), gradient)
+                gradient = _call(hook, gradient)
         if leaf.hooks is not None:
             for hook in list(leaf.hooks.before.values()):
                 gradient = _only(hook((gradient,)), gradient)
@@ -177,7 +177,7 @@ class Regions:
             return places
         for index in sorted(places):
             for hook in list(hooks.outputs.get(index, {}).values()):
-                places[index] = _replaced(hook(places[index]), places[index])
+                places[index] = _call(hook, places[index])
             kept = hooks.retained.get(index)
             tensor = None if kept is None else kept()
             if tensor is not None:
@@ -246,20 +246,22 @@ def _isolates(hooks: Hooks | None) -> bool:
     return hooks is not None and bool(hooks.before or hooks.after)
 
 
-def _replaced(returned: object, gradient: Tensor) -> Tensor:
+def _call(hook: Hook, gradient: Tensor) -> Tensor:
     """The gradient after a hook.
 
     Raises:
         TypeError: the hook returned something else than a tensor or None.
         RuntimeError: a tensor of another shape.
     """
+    returned = hook(gradient)
     if returned is None:
         return gradient
     if not isinstance(returned, Tensor):
-        raise TypeError(f"expected Tensor, but hook returned '{type(returned).__name__}'")
+        raise TypeError(f"expected Variable, but hook returned '{type(returned).__name__}'")
     if returned.shape != gradient.shape:
+        name = getattr(hook, "__name__", type(hook).__name__)
         raise RuntimeError(
-            f"hook has changed the size of value: it was {list(gradient.shape)} and is {list(returned.shape)}"
+            f"hook '{name}' has changed the size of value: it was {list(gradient.shape)} and is {list(returned.shape)}"
         )
     return returned
 
