@@ -112,18 +112,32 @@ def solve(fit: Fit, single: bool) -> tuple[list[mpf], mpf]:
     ]
     values = [fit.function(x) for x in grid]
     weights = [abs(fit.weight(x)) for x in grid]
+    plain = [rounded(c, single) for c in exchange(grid, values, weights, 0, degree + 1)[0]]
+    careful = round_in_turn(grid, values, weights, degree, single)
+    return min(
+        (
+            (table, max(abs(v - mp.polyval(table[::-1], x)) * w for x, v, w in zip(grid, values, weights, strict=True)))
+            for table in (plain, careful)
+        ),
+        key=lambda found: found[1],
+    )
+
+
+def round_in_turn(
+    grid: list[mpf], values: list[mpf], weights: list[mpf], degree: int, single: bool
+) -> list[mpf]:
+    """Coefficients rounded one by one, the others fitted again (of float64 the first four: the rest matter less)."""
     fixed: list[mpf] = []
-    worst = mpf(0)
     for power in range(degree + 1):
-        found, worst = exchange(grid, values, weights, power, degree + 1 - power)
+        found, _ = exchange(grid, values, weights, power, degree + 1 - power)
         keep = found[:1] if single or power < 4 else found
         for offset, c in enumerate(keep):
             c = rounded(c, single)
             fixed.append(c)
             values = [v - c * x ** (power + offset) for v, x in zip(values, grid, strict=True)]
-        if len(keep) > 1 or power == degree:
+        if len(keep) > 1:
             break
-    return fixed, max(abs(v * w) for v, w in zip(values, weights, strict=True))
+    return fixed
 
 
 def shown(value: mpf, single: bool) -> str:
@@ -143,6 +157,21 @@ def erfc_tail(t: mpf) -> mpf:
     """exp(x*x) erfc(x), where t = (x - 2) / (x + 2)."""
     x = 2 * (1 + t) / (1 - t)
     return mp.exp(x * x) * mp.erfc(x) * (1 + 2 * x)
+
+
+def erfinv_ratio(w: mpf) -> mpf:
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x
+
+
+def stirling(z: mpf) -> mpf:
+    a = 1 / mp.sqrt(z)
+    return a * (mp.loggamma(a) - (a - mpf(1) / 2) * mp.log(a) + a - mp.log(2 * mp.pi) / 2)
+
+
+def digamma_rest(z: mpf) -> mpf:
+    a = 1 / mp.sqrt(z)
+    return (mp.log(a) - 1 / (2 * a) - mp.digamma(a)) / z
 
 
 LN2 = mp.log(2)
@@ -168,10 +197,21 @@ FITS = [
     Fit("TANH", odd(mp.tanh), odd_weight(mp.tanh), (0, mpf("0.36")), 4, 11, "tanh(r) = r + r z q(z), z = r^2"),
     Fit("ERF", lambda x: (-mp.log(mp.erfc(x)) / x - 2 / mp.sqrt(mp.pi)) / x, lambda x: x**2 * mp.erfc(x) / mp.erf(x), ("1e-20", 4), 9, 25,
         "erf(x) = 1 - exp(-x (2/sqrt(pi) + x q(x)))", ("1e-20", 6)),
-    Fit("ERFC_TAIL", erfc_tail, lambda t: 1 / erfc_tail(t), (mpf("-1.56") / mpf("2.44"), mpf(8.1) / mpf(12.1)), 10, 25,
+    Fit("ERFC_TAIL", erfc_tail, lambda t: 1 / erfc_tail(t), (mpf("-1.56") / mpf("2.44"), mpf(8.1) / mpf(12.1)), 10, 26,
         "erfc(x) = exp(-x^2) q(t) / (1 + 2 x), t = (x - 2) / (x + 2), x >= 0.44", (mpf("-1.56") / mpf("2.44"), mpf(26) / mpf(30))),
     Fit("POW_LOG", lambda z: (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1 - z / 3) / z**2, lambda z: z**2, (0, (3 - 2 * mp.sqrt(2)) ** 2 * mpf("1.001")), 2, 7,
         "atanh(s) = s + s z/3 + s z^2 q(z), z = s^2"),
+    Fit("ERFINV_CENTRE", lambda v: erfinv_ratio(v + mpf("2.5")), lambda v: 1 / erfinv_ratio(v + mpf("2.5")), ("-2.5", "2.5"), 10, 24,
+        "erfinv(x) = x q(w - 2.5), w = -log(1 - x^2)"),
+    Fit("ERFINV_TAIL", lambda v: erfinv_ratio((v + 3) ** 2), lambda v: 1 / erfinv_ratio((v + 3) ** 2), ("-0.78", "1.1"), 10, 20,
+        "erfinv(x) = x q(sqrt(w) - 3), w = -log(1 - x^2)"),
+    Fit("ERFINV_FAR", lambda v: erfinv_ratio((v + 5) ** 2), lambda v: 1 / erfinv_ratio((v + 5) ** 2), ("-1.01", "1.1"), None, 18,
+        "erfinv(x) = x q(sqrt(w) - 5), w = -log(1 - x^2)"),
+    Fit("LOG_GAMMA", lambda t: mp.loggamma(2 + t) / t, lambda t: t / mp.loggamma(2 + t), ("-0.5", "0.5"), None, 19, "log(gamma(2 + t)) = t q(t)"),
+    Fit("STIRLING", stirling, lambda z: mp.sqrt(z), (0, mpf(1) / 64), None, 7,
+        "log(gamma(a)) = (a - 1/2) log(a) - a + log(2 pi)/2 + q(z) / a, z = 1/a^2"),
+    Fit("DIGAMMA", digamma_rest, lambda z: z, (0, mpf(1) / 64), None, 7,
+        "digamma(a) = log(a) - 1/(2 a) - z q(z), z = 1/a^2"),
 ]  # fmt: skip
 
 HEADER = '''"""Polynomial coefficients of the functions, lowest power first; written by benchmarks/fit_polynomials.py.

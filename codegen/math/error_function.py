@@ -10,9 +10,11 @@ from fractions import Fraction
 from lazygrad.ir.node import Node, where
 from lazygrad.ir.op import Op
 
-from .coefficients import ERF, ERFC_TAIL
+from .coefficients import ERF, ERFC_TAIL, ERFINV_CENTRE, ERFINV_FAR, ERFINV_TAIL
 from .exponential import expm1_scaled, exponential_word
 from .floats import (
+    INFINITY,
+    NAN,
     Format,
     at_most,
     fast_two_sum,
@@ -21,9 +23,11 @@ from .floats import (
     magnitude,
     number,
     polynomial,
+    sqrt,
     two_product,
     with_sign_of,
 )
+from .logarithm import log_of_word
 from .table import MATH
 
 TWO_OVER_ROOT_PI = Fraction("1.1283791670955125738961589031215451716881012586579977136881714434212849")
@@ -60,12 +64,41 @@ def complementary_error_function(node: Node) -> Node | None:
     near = 1.0 - with_sign_of(magnitude(error_of_magnitude(at_most(size, 1.0), fmt)), x, fmt)
     square, lost = two_product(size, size)
     value, value_low, scale = exponential_word(-square, fmt, -lost)
-    curve = polynomial((size - 2.0) / (size + 2.0), ERFC_TAIL[fmt.dtype])
+    first, *others = ERFC_TAIL[fmt.dtype]
+    ratio = (size - 2.0) / (size + 2.0)
+    curve, curve_low = fast_two_sum(number(first, x), ratio * polynomial(ratio, others))
     divisor = fma(size, 2.0, 1.0)
     tail = curve / divisor
-    tail_low = fma(-tail, divisor, curve) - tail * fma(size, 2.0, 1.0 - divisor)
+    tail_low = fma(-tail, divisor, curve) + curve_low - tail * fma(size, 2.0, 1.0 - divisor)
     high, low = two_product(value, tail)
     low = fma(value_low, tail, fma(value, tail_low / divisor, low))
     far = ((high + low) * scale) * scale
     far = where(x.lt(0.0), 2.0 - far, far)
     return where(size.lt(0.45), near, far)
+
+
+@MATH.rule(Op.ERFINV)
+def inverse_error_function(node: Node) -> Node | None:
+    """x times a polynomial in w = -log(1 - x^2), from 5 on in its square root; 1 - x^2 = (1 - |x|) (1 + |x|) keeps its last bits."""
+    fmt = format_of(node)
+    if fmt is None:
+        return None
+    x = node.src[0]
+    size = magnitude(x)
+    inside = size.lt(1.0)
+    size = where(inside, size, 0.0)
+    one = number(1.0, x)
+    below, below_low = fast_two_sum(one, -size)
+    above, above_low = fast_two_sum(one, size)
+    high, low = two_product(below, above)
+    low = fma(below, above_low, fma(below_low, above, low))
+    high, low = fast_two_sum(high, low)
+    w = -log_of_word(high, low, fmt)
+    near = polynomial(w - 2.5, ERFINV_CENTRE[fmt.dtype])
+    root = sqrt(magnitude(w))
+    far = polynomial(root - 3.0, ERFINV_TAIL[fmt.dtype])
+    if fmt.dtype in ERFINV_FAR:
+        far = where(root.lt(4.0), far, polynomial(root - 5.0, ERFINV_FAR[fmt.dtype]))
+    result = x * where(w.lt(5.0), near, far)
+    outside = where(magnitude(x).eq(1.0), x * INFINITY, number(NAN, x))
+    return where(inside, result, outside)

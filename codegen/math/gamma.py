@@ -1,1 +1,113 @@
-"""stub"""
+"""log |gamma(x)| and digamma, in float64; float32 goes by way of it, since both have roots at which float32 sums keep no digits."""
+
+from __future__ import annotations
+
+from lazygrad.ir.dtype import float32, float64
+from lazygrad.ir.node import Node, unary, where
+from lazygrad.ir.op import Op
+
+from .coefficients import COS, DIGAMMA, LOG_GAMMA, SIN, STIRLING, TAN
+from .floats import DOUBLE, INFINITY, NAN, PI, fma, magnitude, number, polynomial
+from .logarithm import log_of_parts, reduced
+from .table import MATH
+
+HALF_LOG_TWO_PI = 0.9189385332046727418
+LOG_PI = 1.1447298858494001741
+
+
+@MATH.rule(Op.LGAMMA, Op.DIGAMMA)
+def by_way_of_double(node: Node) -> Node | None:
+    if node.dtype is not float32:
+        return None
+    return unary(node.op, node.src[0].cast(float64)).cast(float32)
+
+
+def log_positive(x: Node) -> Node:
+    """log(x) for positive x; 0 and infinity are the caller's."""
+    return log_of_parts(*reduced(x, DOUBLE), DOUBLE)
+
+
+def fraction_of(x: Node) -> Node:
+    """x minus the nearest integer."""
+    return x - unary(Op.ROUND, x)
+
+
+def sine_of_pi(fraction: Node) -> Node:
+    """|sin(pi r)| for |r| <= 1/2."""
+    size = magnitude(fraction)
+    small = size.lt(0.25)
+    angle = where(small, size, 0.5 - size) * float(PI)
+    square = angle * angle
+    sine = fma(angle * square, polynomial(square, SIN[float64]), angle)
+    return where(small, sine, polynomial(square, (1.0, -0.5, *COS[float64])))
+
+
+@MATH.rule(Op.LGAMMA)
+def log_gamma(node: Node) -> Node | None:
+    """By x gamma(x) = gamma(x + 1) into [1.5, 2.5], from 8 on Stirling's series, below -1/2 the reflection.
+
+    Between the roots on the negative axis the error is relative to the terms, not to their difference.
+    """
+    if node.dtype is not float64:
+        return None
+    x = node.src[0]
+    size = magnitude(x)
+    one = number(1.0, x)
+    reflected = x.lt(-0.5)
+    a = where(reflected, size, x)
+    # log(gamma(a)) = t q(t) + log(product), with 2 + t in [1.5, 2.5], or - log(product) where a is small
+    tiny, small = a.lt(0.5), a.lt(1.5)
+    product, place = one, a
+    for _ in range(6):
+        large = place.gt(2.5)
+        place = where(large, place - 1.0, place)
+        product = where(large, product * place, product)
+    product = where(small, where(tiny, magnitude(a) * (a + 1.0), a), product)
+    t = where(tiny, a, where(small, a - 1.0, place - 2.0))
+    stirling = a.ge(8.0)
+    logarithm = log_positive(where(stirling, a, product))
+    logarithm = where(product.eq(0.0), -INFINITY, logarithm)
+    near = fma(t, polynomial(t, LOG_GAMMA[float64]), where(small, -logarithm, logarithm))
+    inverse = 1.0 / where(stirling, a, 8.0)
+    rest = fma(inverse, polynomial(inverse * inverse, STIRLING[float64]), HALF_LOG_TWO_PI - 0.5)
+    value = where(stirling, fma(a - 0.5, logarithm - 1.0, rest), near)
+    # gamma(x) gamma(-x) = -pi / (x sin(pi x))
+    fraction = fraction_of(where(reflected, x, 0.25))
+    mirror = LOG_PI - log_positive(size * sine_of_pi(fraction)) - value
+    mirror = where(fraction.eq(0.0), INFINITY, mirror)
+    value = where(reflected, mirror, value)
+    value = where(size.lt(INFINITY), value, INFINITY)
+    return where(x.eq(x), value, x)
+
+
+@MATH.rule(Op.DIGAMMA)
+def digamma(node: Node) -> Node | None:
+    """By digamma(x) = digamma(x + 1) - 1/x to 8 and more, then the asymptotic series; below 0 the reflection."""
+    if node.dtype is not float64:
+        return None
+    x = node.src[0]
+    negative = x.lt(0.0)
+    a = where(negative, 1.0 - x, x)
+    # the sum of 1 / (a + k) as one quotient
+    numerator, denominator, place = number(0.0, x), number(1.0, x), a
+    for _ in range(8):
+        small = place.lt(8.0)
+        numerator = where(small, fma(numerator, place, denominator), numerator)
+        denominator = where(small, denominator * place, denominator)
+        place = where(small, place + 1.0, place)
+    inverse = 1.0 / place
+    square = inverse * inverse
+    series = fma(inverse, -0.5, -(square * polynomial(square, DIGAMMA[float64])))
+    value = log_positive(place) + (series - numerator / denominator)
+    value = where(place.lt(INFINITY), value, place)
+    # digamma(x) = digamma(1 - x) - pi / tan(pi x)
+    fraction = fraction_of(x)
+    size = magnitude(fraction)
+    shallow = size.lt(0.25)
+    angle = where(shallow, size, 0.5 - size) * float(PI)
+    tangent = fma(angle * angle * angle, polynomial(angle * angle, TAN[float64]), angle)
+    tangent = where(shallow, float(PI) / tangent, float(PI) * tangent)
+    mirror = value - where(fraction.lt(0.0), -tangent, tangent)
+    mirror = where(fraction.eq(0.0), NAN, mirror)
+    value = where(negative, mirror, value)
+    return where(x.eq(0.0), -1.0 / x, value)
