@@ -21,6 +21,7 @@ from lazygrad.ir import dtype as dtypes
 from lazygrad.ir import elementwise, loops
 from lazygrad.ir.args import Loop, Reduction
 from lazygrad.ir.dtype import DType, bfloat16, bool_, float16, float32, float64, int32, int64
+from lazygrad.ir.interpret_loops import run_kernel
 from lazygrad.ir.node import Node, constant, where
 from lazygrad.ir.op import BINARY, COMPARISON, TERNARY, UNARY, Op
 from lazygrad.ir.parse import parse
@@ -598,6 +599,56 @@ def test_numbers_come_in_the_low_bytes(cpu: CpuDevice) -> None:
     xs, ys = np.arange(16, dtype=np.float32), np.zeros(16, np.float32)
     run(cpu, kernel, [xs, 0.1, ys])
     np.testing.assert_array_equal(ys, xs * np.float32(0.1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_index_arithmetic_and_its_ranges(data: st.DataObject) -> None:
+    """Random integer expressions of the indices of random loops: what is believed to fit or to be positive must be."""
+    draw = data.draw
+    kinds: st.SearchStrategy[Any] = st.sampled_from(["serial", "unroll", "parallel"])
+    rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    i, j = loops.index("i"), loops.index("j")
+    n = loops.parameter("n", int64, (), "dim")
+    lanes = draw(st.sampled_from([None, 4]))
+    leaves: list[Node] = [i, j, n]
+    leaves += [
+        constant(draw(st.sampled_from([0, 1, 2, 3, 4, 7, -1, -2, -5, 1 << 62, -(1 << 63)])), int64)
+        for _ in range(3)
+    ]
+    if lanes:
+        leaves = [loops.splat(leaf, lanes) for leaf in leaves] + [loops.lanes(lanes)]
+    operations = [Op.ADD, Op.SUB, Op.MUL, Op.IDIV, Op.MOD, Op.MAX, Op.MIN, Op.SHR, Op.AND]
+    for _ in range(draw(st.integers(1, 8))):
+        op = draw(st.sampled_from(operations))
+        left, right = draw(st.sampled_from(leaves)), draw(st.sampled_from(leaves))
+        if op in (Op.IDIV, Op.MOD):
+            right = where(right.eq(zero(right)), one(right), right)
+        leaves.append(Node(op, (left, right), int64, left.shape))
+    width = lanes or 1
+    y = loops.parameter("y", int64, (rows, columns, width), "out")
+    store = loops.store(y, (i * columns + j) * width, leaves[-1])
+    inner = loops.loop(j, columns, [store], 1, draw(kinds))
+    kernel = loops.kernel("index", [n, y], [loops.loop(i, rows, [inner], 1, draw(kinds))])
+    size = draw(st.integers(2, 100))
+    expected, got = (np.zeros((rows, columns, width), np.int64) for _ in range(2))
+    run_kernel(kernel, [size, expected])
+    host_device = device.get("cpu")
+    assert isinstance(host_device, CpuDevice)
+    run(host_device, kernel, [size, got])
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("columns", [16, 40])
+def test_a_nest_with_locals_is_what_the_interpreter_makes_of_it(
+    cpu: CpuDevice, columns: int
+) -> None:
+    kernel = kernel_of(SOFTMAX.format(n=columns))
+    x = np.random.default_rng(0).standard_normal((8, columns)).astype(np.float32)
+    expected, got = np.zeros_like(x), np.zeros_like(x)
+    run_kernel(kernel, [x, expected])
+    run(cpu, kernel, [x, got])
+    np.testing.assert_array_equal(got, expected)
 
 
 # --- the shape of the code
