@@ -15,7 +15,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import ELEMENTWISE, Op
 
 from .target import Target
-from .transform.access import Stride, body, extent, loop_name
+from .transform.access import Stride, body, extent, lines_inside, loop_name
 from .transform.accumulate import accumulate
 from .transform.jam import jam
 from .transform.vectorize import vectorize
@@ -144,27 +144,16 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
 
 def _read_only(loop: Node, buffer: Node) -> bool:
     """Whether nothing in the loop writes the outer local `buffer` but in order with its reads of other elements."""
-    stack = list(body(loop))
-    while stack:
-        line = stack.pop()
-        if line.op is Op.LOOP:
-            stack.extend(body(line))
-        elif line.op in (Op.STORE, Op.ACCUMULATE) and line.src[0] is buffer:
-            return False
-    return True
+    return not any(
+        line.op in (Op.STORE, Op.ACCUMULATE) and line.src[0] is buffer
+        for line in lines_inside(loop)
+    )
 
 
 def _lanes(loop: Node, target: Target) -> int:
     """Lanes of the widest type that the loop computes with; more at once in a small reduction or contraction."""
     widest = 1
-    lines: list[Node] = []
-    stack = list(body(loop))
-    while stack:
-        line = stack.pop()
-        if line.op is Op.LOOP:
-            stack.extend(body(line))
-        else:
-            lines.append(line)
+    lines = list(lines_inside(loop))
     for line in lines:
         if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
             widest = max(widest, line.src[0].dtype.itemsize)
@@ -193,6 +182,8 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
     if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
         return []
     nested = [line for line in body(loop) if line.op is Op.LOOP]
+    if not nested:
+        return _jam_reduction(loop, around)
     if len(nested) != 1:
         return []
     steps = [line for line in body(nested[0]) if line.op is Op.ACCUMULATE]
@@ -206,6 +197,27 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
     trips = extent(outer) or TYPICAL_EXTENT
     factor = min(JAMMED_VECTORS // vectors, trips, 8)
     return [Transform("jam", loop_name(outer), factor)] if factor > 1 else []
+
+
+def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
+    """Jam the two loops around a vectorized sum of products, so that each factor loaded serves several results."""
+    steps = [line for line in body(loop) if line.op is Op.ACCUMULATE]
+    loads = [line for line in body(loop) if line.op is Op.LOAD]
+    if len(around) < 2 or len(steps) != 1 or len(loads) < 2:
+        return []
+    outer, inner = around[-2:]
+    if not any(line is steps[0].src[0] for line in body(inner)):
+        return []
+    if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
+        return []
+    result: list[Transform] = []
+    for each in (outer, inner):
+        stride = Stride(each.src[0])
+        trips = extent(each) or TYPICAL_EXTENT
+        factor = next((f for f in (4, 3, 2) if trips % f == 0), 1)
+        if factor > 1 and any(stride(load.src[1]) == 0 for load in loads):
+            result.append(Transform("jam", loop_name(each), factor))
+    return result
 
 
 def _line_work(line: Node) -> float:

@@ -38,6 +38,17 @@ def all_loops(kernel: Node) -> Iterator[tuple[Node, tuple[Node, ...]]]:
         stack.extend((line, inner) for line in reversed(body(node)) if line.op is Op.LOOP)
 
 
+def lines_inside(loop: Node) -> Iterator[Node]:
+    """Every line of a KERNEL or LOOP and of the loops in it, but for the loops themselves."""
+    stack = list(reversed(body(loop)))
+    while stack:
+        line = stack.pop()
+        if line.op is Op.LOOP:
+            stack.extend(reversed(body(line)))
+        else:
+            yield line
+
+
 def loop_named(kernel: Node, name: str) -> Node:
     """The loop whose variable is `name`.
 

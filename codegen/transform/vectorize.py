@@ -17,7 +17,18 @@ from lazygrad.ir.dtype import bool_, int64
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 
-from .access import ScheduleError, Stride, body, constant_value, loop_name, loop_named, replace_loop
+from .access import (
+    ScheduleError,
+    Stride,
+    body,
+    constant_value,
+    lines_inside,
+    loop_name,
+    loop_named,
+    replace_loop,
+)
+
+_VALUES = frozenset((Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.CHECK))
 
 
 def vectorize(kernel: Node, name: str, lanes: int) -> Node:
@@ -35,6 +46,10 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         raise ScheduleError(
             f"loop {name} has step {loop.arg.step}; only a loop with step 1 is vectorized"
         )
+    if any(
+        line.op in _VALUES and line.src[-1].shape + line.shape != () for line in lines_inside(loop)
+    ):
+        raise ScheduleError(f"the body of loop {name} is vectorized already")
     size = constant_value(loop.src[1])
     lines: list[Node] = []
     partials = _Partials(lanes)

@@ -22,7 +22,6 @@ from lazygrad.ir.text import show
 from lazygrad.schedule import cost
 from lazygrad.schedule.place import contraction, place
 
-
 Compile = Callable[[Sequence[Node]], Any]
 Golden = Callable[..., None]
 
