@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..ir.dtype import DType, bool_, int64, promote
+from ..ir.dtype import DType, bool_, float64, int64, promote
 from ..ir.node import Node, constant
 from ..site import describe
 from ..tensor import Tensor, tensor_nodes
@@ -100,6 +100,20 @@ def sizes(name: str, arguments: Sequence[Any]) -> tuple[int, ...]:
     if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)):
         arguments = arguments[0]
     return tuple([a if type(a) is int else integer(name, "size", a) for a in arguments])
+
+
+def as_dtype(value: Any) -> DType:
+    """A dtype argument: also Python's bool, int and float.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(value, DType):
+        return value
+    for kind, dtype in ((bool, bool_), (int, int64), (float, float64)):
+        if value is kind:
+            return dtype
+    raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(value).__name__}")
 
 
 # --- promotion

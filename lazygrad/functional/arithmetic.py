@@ -16,7 +16,7 @@ from .arguments import (
     result_type,
     type_name,
 )
-from .registry import METHODS, Outcome, function, operator
+from .registry import METHODS, REFLECTED, Outcome, function, operator
 
 
 def operand(value: object) -> Operand:
@@ -212,7 +212,9 @@ def floor_divide(input: Tensor, other: Operand) -> Outcome:
     other = operand(other)
     _refuse_zero("floor_divide", input, other)
     return Outcome(
-        "NotImplemented", _floor_divide("floor_divide", input, other), (input, as_input(other))
+        "NotImplemented aten::floor_divide",
+        _floor_divide("floor_divide", input, other),
+        (input, as_input(other)),
     )
 
 
@@ -333,7 +335,9 @@ def rfloordiv(input: Tensor, other: Number) -> Tensor:
 def _scalar_floor_divide(input: Tensor, other: Number) -> Outcome:
     """floor(other / input) for a number and a tensor."""
     return Outcome(
-        "NotImplemented", _floor_divide("floor_divide", as_number(other), input), (input,)
+        "NotImplemented aten::floor_divide",
+        _floor_divide("floor_divide", as_number(other), input),
+        (input,),
     )
 
 
@@ -342,7 +346,7 @@ def rmod(input: Tensor, other: Number) -> Outcome:
     """The remainder of other / input with the sign of input."""
     (right, left), dtype, _ = elementwise_nodes("remainder", input, as_number(other))
     node = float_remainder(left, right) if dtype.kind == "float" else left % right
-    return Outcome("NotImplemented", node, (input,))
+    return Outcome("NotImplemented aten::remainder", node, (input,))
 
 
 def _ordered(name: str, op: str, grad_name: str, input: Tensor, other: Tensor) -> Outcome:
@@ -474,3 +478,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 METHODS["__radd__"] = METHODS["__add__"]
 METHODS["__rmul__"] = METHODS["__mul__"]
+
+# torch.pow(2, x) and the like: a number first.
+REFLECTED.update(
+    add=add, mul=mul, sub=rsub, div=rtruediv, pow=rpow, remainder=rmod, floor_divide=rfloordiv
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from ..ir import dtype as dtypes
 from ..ir.build import copy
 from ..ir.dtype import DType
 from ..tensor import Tensor, result, tensor_nodes
+from .arguments import as_dtype
 from .arguments import can_cast as arguments_can_cast
 from .arguments import result_type as operands_type
 from .registry import METHODS, function, method
@@ -17,6 +19,8 @@ def convert(
     input: Tensor, dtype: DType | None, place: str | None = None, fresh: bool = False
 ) -> Tensor:
     """The tensor with another dtype, on another device, or a copy if `fresh`; itself when nothing changes."""
+    if dtype is not None:
+        dtype = as_dtype(dtype)
     same_dtype = dtype is None or dtype is input.dtype
     same_place = place is None or place == input.node.place
     if same_dtype and same_place:
@@ -49,8 +53,8 @@ def to(
     from .devices import device_of, place_of
 
     for arg in args:
-        if isinstance(arg, DType):
-            dtype = arg
+        if isinstance(arg, (DType, builtins.type)):
+            dtype = as_dtype(arg)
         elif isinstance(arg, Tensor):
             other = arg
         elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking

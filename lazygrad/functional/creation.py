@@ -13,7 +13,16 @@ from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from ..runtime import device as runtime_device
 from ..tensor import Tensor, from_external, from_node
-from .arguments import Number, as_number, check_number, integer, number_dtype, sizes, sizes_text
+from .arguments import (
+    Number,
+    as_dtype,
+    as_number,
+    check_number,
+    integer,
+    number_dtype,
+    sizes,
+    sizes_text,
+)
 from .devices import creation_place
 from .registry import function, method
 from .settings import default_dtype
@@ -43,6 +52,11 @@ def buffer_node(array: Any, dtype: DType, place: str) -> Node:
     node = Node(Op.BUFFER, (), stored, tuple(array.shape), None, place)
     node.value = runtime_device.get(place).from_host(array)
     return node.cast(dtype)
+
+
+def dtype_or_default(dtype: Any) -> DType:
+    """The dtype given, or the default float dtype."""
+    return default_dtype() if dtype is None else as_dtype(dtype)
 
 
 # --- from data
@@ -152,6 +166,7 @@ def _convert_numbers(numbers: list[Number], dtype: DType) -> list[Number]:
 
 def data_node(data: Any, dtype: DType | None, place: str) -> Node:
     """The node of Python data, a numpy array, or a numpy scalar."""
+    dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, np.ndarray):
         node = buffer_node(data, dtype_of_array(data), place)
         return node if dtype is None else node.cast(dtype)
@@ -256,7 +271,7 @@ def _filler(name: str, value: Number, what: str) -> Callable[..., Tensor]:
         shape = _shape(name, size)
         if out is not None:
             return _fill_out(name, out, shape, value)
-        return filled(shape, value, dtype or default_dtype(), creation_place(device), requires_grad)
+        return filled(shape, value, dtype_or_default(dtype), creation_place(device), requires_grad)
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = (
@@ -297,7 +312,7 @@ def full(
 ) -> Tensor:  # fmt: skip
     """A tensor with `fill_value` in every element; its dtype is that of the number unless given. Same as torch.full."""
     value = as_number(fill_value.item() if isinstance(fill_value, Tensor) else fill_value)
-    dtype = dtype or number_dtype(value)
+    dtype = number_dtype(value) if dtype is None else as_dtype(dtype)
     check_number("full", value, dtype)
     return filled(_shape("full", (size,)), value, dtype, creation_place(device), requires_grad)
 
@@ -312,7 +327,13 @@ def _like(name: str, value: Number | None) -> Callable[..., Tensor]:
             given = args[0] if args else named["fill_value"]
             found = as_number(given.item() if isinstance(given, Tensor) else given)
         place = input.node.place if device is None else creation_place(device)
-        return filled(tuple(input.shape), found, dtype or input.dtype, place, requires_grad)
+        return filled(
+            tuple(input.shape),
+            found,
+            input.dtype if dtype is None else as_dtype(dtype),
+            place,
+            requires_grad,
+        )
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = (
@@ -338,7 +359,13 @@ def _new(name: str, value: Number | None) -> None:
                 size, fill_value = size[:-1], size[-1]
             found = as_number(fill_value.item() if isinstance(fill_value, Tensor) else fill_value)
         place = self.node.place if device is None else creation_place(device)
-        return filled(_shape(name, size), found, dtype or self.dtype, place, requires_grad)
+        return filled(
+            _shape(name, size),
+            found,
+            self.dtype if dtype is None else as_dtype(dtype),
+            place,
+            requires_grad,
+        )
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = (
@@ -363,7 +390,12 @@ def new_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor with a copy of `data`, and the dtype and device of this one. Same as torch.Tensor.new_tensor."""
-    return tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+    return tensor(
+        data,
+        dtype=self.dtype if dtype is None else as_dtype(dtype),
+        device=device,
+        requires_grad=requires_grad,
+    )
 
 
 # --- ranges
@@ -371,7 +403,7 @@ def new_tensor(
 
 def _range_dtype(dtype: DType | None, *numbers: Number) -> DType:
     if dtype is not None:
-        return dtype
+        return as_dtype(dtype)
     return default_dtype() if any(isinstance(n, float) for n in numbers) else int64
 
 
@@ -438,7 +470,7 @@ def linspace(
     low, high, count = _plain(start), _plain(end), integer("linspace", "steps", steps)
     if count < 0:
         raise RuntimeError("linspace: number of steps must be non-negative")
-    dtype = dtype or default_dtype()
+    dtype = dtype_or_default(dtype)
     wide = dtype if dtype.kind == "float" and dtype.itemsize > 2 else float32
     place = creation_place(device)
     if count == 1:
@@ -479,4 +511,4 @@ def eye(
     place = creation_place(device)
     rows = iota(n, int64, place).reshape((n, 1)).expand((n, m))
     columns = iota(m, int64, place).reshape((1, m)).expand((n, m))
-    return leaf(rows.eq(columns).cast(dtype or default_dtype()), requires_grad)
+    return leaf(rows.eq(columns).cast(dtype_or_default(dtype)), requires_grad)

@@ -24,7 +24,7 @@ from .arguments import (
     type_name,
 )
 from .arithmetic import as_input, operand
-from .indexing import index, true_positions
+from .indexing import Places, true_positions
 from .registry import NN_FUNCTIONS, Outcome, function, method, operator
 
 
@@ -134,10 +134,11 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes("masked_select", tuple(input.shape), tuple(mask.shape))
     if not shape:
-        input, mask, shape = expand(input, (1,)), expand(mask, (1,)), (1,)
+        shape = (1,)
     places = true_positions(expand(mask, shape))
-    picked = index(expand(input, shape), dict(enumerate(places)))
-    return picked
+    (node,) = tensor_nodes(input)
+    picked = Places(shape, dict(enumerate(places))).take(node.expand(shape))
+    return result("MaskedSelectBackward0", picked, (input,), (mask,))
 
 
 @function("nonzero")

@@ -89,7 +89,7 @@ def _bound(value: Any) -> int | None:
     )
 
 
-def basic(input: Tensor, parts: Sequence[Any]) -> tuple[Tensor, dict[int, Any]]:
+def basic(input: Tensor, parts: Sequence[Any], alone: bool) -> tuple[Tensor, dict[int, Any]]:
     """The view that the integers, slices and None of an index give, and the masks and index tensors left, by its axes.
 
     Raises:
@@ -129,7 +129,7 @@ def basic(input: Tensor, parts: Sequence[Any]) -> tuple[Tensor, dict[int, Any]]:
                 )
             seen = select(seen, axis, part)
         elif isinstance(part, slice):
-            seen = _sliced(seen, axis, part, len(parts) == 1)
+            seen = _sliced(seen, axis, part, alone)
             axis += 1
         else:
             left[axis] = part
@@ -291,7 +291,7 @@ def get_item(input: Tensor, key: Any) -> Tensor:
     parts = [_part(each) for each in _as_tuple(key)]
     if not input.ndim and parts == [0] and input._extra is not None and input._extra.indexable:
         return input.item()  # type: ignore[return-value] # loss.data[0] of the old API
-    seen, left = basic(input, parts)
+    seen, left = basic(input, parts, len(parts) == 1)
     if not left:
         if seen is input:
             return viewed("AliasBackward0", input, views.Reshape(tuple(input.shape)))
@@ -321,14 +321,14 @@ def set_item(input: Tensor, key: Any, value: Any) -> None:
     Same as assignment to an index in PyTorch.
     """
     parts = [_part(each) for each in _as_tuple(key)]
-    seen, left = basic(input, parts)
+    seen, left = basic(input, parts, False)
     if not left:
         if isinstance(value, Tensor):
             _copy_into(seen, value)
         elif isinstance(value, (list, tuple, np.ndarray)):
             _copy_into(seen, tensor(value))
         else:
-            fill_(seen, as_number(value))
+            fill_(seen, tensor(as_number(value), dtype=input.dtype))
         return
     if not isinstance(value, Tensor):
         value = tensor(value, dtype=input.dtype, device=None)

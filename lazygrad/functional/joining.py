@@ -561,13 +561,12 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 @function("diag")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, as a copy; or a matrix with a vector on its diagonal. Same as torch.diag."""
-    from . import shaping
-
     if input.ndim == 1:
         return diag_embed(input, diagonal)
     if input.ndim != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
-    return shaping.clone(shaping.diagonal(input, diagonal))
+    (node,) = tensor_nodes(input)
+    return result("DiagonalBackward0_copy", views.Diagonal(diagonal, 0, 1).apply(node), (input,))
 
 
 @function("diagflat")

@@ -11,7 +11,7 @@ from ..ir import build, composite
 from ..ir.dtype import DType, bool_, int64, uint8
 from ..ir.node import Node, accumulation, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, from_node, result, tensor_nodes
+from ..tensor import Tensor, from_node, result, results, tensor_nodes
 from . import arguments
 from .arguments import (
     Number,
@@ -250,8 +250,14 @@ def min(
 @function("aminmax")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Pair:
     """The smallest and the largest element, over `dim` or of all, as (min, max). Same as torch.aminmax."""
-    dims = () if dim is None else dim
-    pair: Pair = Aminmax(amin(input, dims, keepdim), amax(input, dims, keepdim))
+    axes = arguments.axes(dim, input.ndim, "aminmax")
+    _refuse_empty("aminmax", input, axes, dim is None)
+    (node,) = tensor_nodes(input)
+    both = [
+        drop(composite.call(each, [node], axes=axes) if axes else node, axes, keepdim)
+        for each in ("amin", "amax")
+    ]
+    pair: Pair = Aminmax(*results("AminmaxBackward0", both, (input,), (input,)))
     return pair
 
 
@@ -355,7 +361,7 @@ def var_mean(
 ) -> Pair:  # fmt: skip
     """The variance and the mean over `dim`; see `var`. Same as torch.var_mean."""
     dims, found = _moment_arguments(dim, unbiased, correction)
-    return var(input, dims, keepdim=keepdim, correction=found), mean(input, dims, keepdim)
+    return _with_mean("var_mean", "VarMeanBackward0", input, dims, found, keepdim)
 
 
 @function("std_mean", method=False)
@@ -365,7 +371,18 @@ def std_mean(
 ) -> Pair:  # fmt: skip
     """The standard deviation and the mean over `dim`; see `var`. Same as torch.std_mean."""
     dims, found = _moment_arguments(dim, unbiased, correction)
-    return std(input, dims, keepdim=keepdim, correction=found), mean(input, dims, keepdim)
+    return _with_mean("std_mean", "StdMeanBackward0", input, dims, found, keepdim)
+
+
+def _with_mean(
+    name: str, grad_name: str, input: Tensor, dims: Dims, correction: float, keepdim: bool
+) -> Pair:
+    spread = _variance(name, input, dims, correction, keepdim)
+    spread = _root(spread, input.dtype) if name == "std_mean" else spread.cast(input.dtype)
+    (node,) = tensor_nodes(input)
+    centre = mean_node(node, arguments.axes(dims, input.ndim, name), keepdim)
+    first, second = results(grad_name, (spread, centre), (input,), (input,))
+    return first, second
 
 
 @operator("norm")

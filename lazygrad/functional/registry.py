@@ -58,6 +58,10 @@ NN_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions of nn.functional, by name."""
 
 
+REFLECTED: dict[str, Callable[..., Any]] = {}
+"""What computes f(number, tensor) as g(tensor, number), by the name of f."""
+
+
 def operator(
     name: str,
     *aliases: str,
@@ -82,7 +86,7 @@ def operator(
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
         def run(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
             if not isinstance(input, Tensor):
-                input = _require_tensor(name, input)
+                return _number_first(name, input, args, out)
             outcome = build(input, *args, **kwargs)
             if out is not None:
                 return write_out(name, outcome, out)
@@ -205,10 +209,15 @@ def _is_number(value: object) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0
 
 
-def _require_tensor(name: str, value: object) -> Tensor:
-    raise TypeError(
-        f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}"
-    )
+def _number_first(name: str, input: object, args: tuple[Any, ...], out: Tensor | None) -> Tensor:
+    """f(2, tensor), for the operators that have a reflected form."""
+    reflected = REFLECTED.get(name)
+    if reflected is None or len(args) != 1 or not isinstance(args[0], Tensor) or out is not None:
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
+    made: Tensor = reflected(args[0], input)
+    return made
 
 
 def _describe(run: Callable[..., Any], name: str, build: Callable[..., Any]) -> None:

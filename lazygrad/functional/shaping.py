@@ -344,9 +344,9 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 @function("broadcast_to")
-def broadcast_to(input: Tensor, size: Any) -> Tensor:
+def broadcast_to(input: Tensor, *size: Any) -> Tensor:
     """Expanded to `size`. Same as torch.broadcast_to."""
-    return expand(input, tuple(size))
+    return expand(input, *size)
 
 
 @function("broadcast_tensors", method=False)
@@ -477,6 +477,31 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     if step <= 0:
         raise RuntimeError(f"unfold: step is {step} but must be > 0")
     return viewed("UnfoldBackward0", input, views.Unfold(axis, size, step))
+
+
+@function("as_strided")
+def as_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """The elements of the tensor's storage at any strides.
+
+    Raises:
+        RuntimeError: an element would lie outside of the storage; the tensor is a view that is not all of it.
+
+    Same as torch.as_strided, of tensors that are no views.
+    """
+    offset = input.storage_offset() if storage_offset is None else storage_offset
+    reach = (
+        offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if 0 not in size
+        else 0
+    )
+    if not input.is_contiguous() or input.storage_offset() or reach >= max(input.numel(), 1):
+        raise RuntimeError(
+            f"as_strided: setStorage: sizes {sizes_text(size)}, strides {sizes_text(stride)}, storage offset {offset} are out "
+            f"of bounds for storage of {tensor_text(input)}"
+        )
+    return viewed("AsStridedBackward0", input, views.Strided(tuple(size), tuple(stride), offset))
 
 
 @function("atleast_1d", method=False)
