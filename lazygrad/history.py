@@ -83,6 +83,8 @@ class Record:
     ) -> None:
         self.nodes = nodes
         """The node of each output; none once released."""
+        for node in nodes:
+            node.tracked = True
         self.edges = edges
         self.operands = operands
         """The node that was used, for each edge."""
@@ -151,13 +153,30 @@ class AccumulateGrad(Record):
         self.variable = variable
 
 
+class Undifferentiable(Record):
+    """The record of a floating result that has no gradient: asking for one is an error."""
+
+    __slots__ = ()
+    special = True
+    operation = ""
+
+    def run(self, cotangents: tuple[Tensor | None, ...]) -> Any:
+        raise RuntimeError(f"derivative for {self.operation} is not implemented")
+
+
 _classes: dict[str, type[Record]] = {}
 """The record class of each name."""
 
 
 def record_class(name: str) -> type[Record]:
-    """The class of records of an operation: "Mul" and "MulBackward0" give MulBackward0; "CopySlices" stays."""
+    """The class of records of an operation: "Mul" and "MulBackward0" give MulBackward0; "CopySlices" stays.
+
+    "NotImplemented aten::remainder" gives one called NotImplemented, as PyTorch's is, that has no gradient.
+    """
     found = _classes.get(name)
+    if found is None and name.startswith("NotImplemented"):
+        body = {"__slots__": (), "__module__": "torch", "operation": name.partition(" ")[2]}
+        found = _classes[name] = type("NotImplemented", (Undifferentiable,), body)
     if found is None:
         full = name if "Backward" in name or name == "CopySlices" else f"{name}Backward0"
         found = _classes.get(full)

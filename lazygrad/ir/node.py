@@ -3,7 +3,7 @@
 A node is `(op, src, arg, dtype, shape, place)`. It is never changed, and it is itself: `==` is identity, since two results of
 the same expression are two variables to autograd. Structural equality is `same` (text.py prints and parses it back).
 Beside that it carries, outside of every key, the user's line (`site`), a realised value (`value`), and how many pending
-operations stand below it (`depth`).
+operations stand below it (`depth`), and whether a gradient may look behind it (`tracked`: autograd has a record of it).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Node:
         "shape",
         "site",
         "src",
+        "tracked",
         "value",
     )
 
@@ -61,6 +62,7 @@ class Node:
         self.shape = shape
         self.site = site
         self.value: Any = None
+        self.tracked = False
         depth = 0
         for source in src:
             if source.depth > depth:
