@@ -173,7 +173,7 @@ class Optimizer:
         if not isinstance(value, Tensor):
             return deepcopy(value)
         dtype = parameter.dtype if parameter.is_floating_point() else value.dtype
-        return value.detach().to(device=parameter.device, dtype=dtype).clone()
+        return parameter.new_zeros(value.shape, dtype=dtype).copy_(value.detach())
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

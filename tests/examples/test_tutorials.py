@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+import lazygrad
+
+LIBRARY = str(Path(lazygrad.__file__).parents[1])
+"""Where the package was imported from: the tree, or the environment it is installed in."""
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_tutorial.py")
 TUTORIALS = (
@@ -41,7 +45,7 @@ def execute(
     """Run a tutorial; its report."""
     done = subprocess.run(
         [sys.executable, str(RUNNER), framework, str(ROOT / "examples" / f"{name}.py"), str(permutations)],
-        env={**os.environ, "DEVICE": device}, capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "DEVICE": device, "PYTHONPATH": LIBRARY}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import lazygrad
+
+LIBRARY = str(Path(lazygrad.__file__).parents[1])
+"""Where the package was imported from: the tree, or the environment it is installed in."""
 
 SCRIPT = """
 import sys
@@ -40,10 +43,9 @@ except ModuleNotFoundError as error:
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "lazygrad", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": path},
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": LIBRARY},
     )  # fmt: skip
 
 
