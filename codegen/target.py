@@ -45,6 +45,13 @@ class Target:
         size = 4 if dtype.kind == "float" and dtype.itemsize == 2 else dtype.itemsize
         return self.vector_bytes // size
 
+    @property
+    def converts_halves(self) -> bool:
+        """Whether it has instructions between float16 and float32; every 64-bit ARM has."""
+        return self.name.startswith(("aarch64", "arm64")) or not self.features.isdisjoint(
+            ("f16c", "avx512f")
+        )
+
     def feature_text(self) -> str:
         """LLVM's feature list: every known feature of the architecture, with + or -."""
         known = _host_features()

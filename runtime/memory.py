@@ -8,6 +8,7 @@ pages go back to the system.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -169,10 +170,8 @@ class Pool:
         address = int(owner.__array_interface__["data"][0])
         if huge:
             if hasattr(mmap, "MADV_HUGEPAGE"):
-                try:
+                with contextlib.suppress(OSError):  # a kernel without huge pages: small ones do
                     mapping.madvise(mmap.MADV_HUGEPAGE)
-                except OSError:
-                    pass  # a kernel without huge pages: small ones do
             address = (address + HUGE_PAGE - 1) & -HUGE_PAGE
         return address, owner
 
@@ -185,7 +184,10 @@ def memory_size() -> int:
     """The bytes of memory that this process may use: the machine's, or its control group's limit."""
     global _memory_size
     if _memory_size == 0:
-        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        try:
+            size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError):
+            size = 1 << 40  # a system that does not say; it refuses by itself
         for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
             try:
                 with open(path) as file:

@@ -95,8 +95,7 @@ class _Writer:
         self.kernel = kernel
         self.arg = kernel.arg
         self.target = target
-        features = target.features
-        self.emit = Emitter("f16c" in features or "avx512f" in features or "neon" in features)
+        self.emit = Emitter(target.converts_halves)
         self.outer = parallel_loop(kernel)
         self.operands: dict[int, str] = {}
         self.current = "entry"
