@@ -128,24 +128,14 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (("simplify", simplify),)
 """What devices with kernels run before placement."""
 
 
-def transform(kernel: Node, target: Any) -> Node:
-    """The transforms that the cost model chooses: vectors, unrolled loops, several accumulators."""
+def optimise(kernel: Node, target: Any) -> Node:
+    """The transforms that the cost model chooses, then functions as arithmetic: ready to render."""
     from lazygrad.codegen.choose import optimise
 
     return optimise(kernel, target)
 
 
-def functions(kernel: Node, target: Any) -> Node:
-    """exp, log, sin, ... as arithmetic."""
-    from lazygrad.codegen.math import expand
-
-    return expand(kernel)
-
-
-KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (
-    ("transform", transform),
-    ("math", functions),
-)
+KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
 """What is done to each kernel between lowering and rendering."""
 
 

@@ -66,7 +66,7 @@ class Normal:
     """A normalised graph. Node i of `nodes` has entry i of `key`, which names its sources by their numbers."""
 
     __slots__ = (
-        "buffers", "copies", "extra", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored",
+        "buffers", "copies", "extra", "free", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,8 @@ class Normal:
         """Whether there is a GRAD."""
         self.extra: tuple[int, ...] = ()
         """Nodes that are to be kept beside the roots."""
+        self.free: set[int] = set()
+        """Those of them that no gradient looks behind."""
 
     def keep(self, extra: tuple[int, ...]) -> None:
         """Ask for more nodes of the graph."""

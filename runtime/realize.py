@@ -22,7 +22,7 @@ from .compile import CompiledPlan, compile_normal, expanded
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
-from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, kept_again
+from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values
 
 if TYPE_CHECKING:
     from lazygrad.config import Settings
@@ -142,9 +142,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
         if asked and (normal.gradients or any([n.depth < 0 for n in normal.nodes])):  # noqa: C419
-            extra = kept_again(normal, len(asked))
-            if extra:
-                normal.keep(extra)
+            keep_again(normal, len(asked))
     settings = config.active()
     if settings.explain and "realize" in settings.explain:
         dump.explain_run(asked or waiting, why)
@@ -176,11 +174,12 @@ def after_backward() -> None:
 
 def deep(node: Node) -> None:
     """A value is more than `DEPTH_BUDGET` operations deep: compute it, at a place where its loop comes round."""
-    if STEADY.cut(node.depth):
+    if STEADY.cut(node):
         with _graph_lock:
-            asked = [node] if node.value is None else []
-        if asked:
-            _run((), asked, (), "a chain of operations grew long")
+            order = normalise([node]).nodes if node.value is None else []
+            waiting = [node, *(other for other in live_values(order) if other is not node)]
+        if order:
+            _run((), waiting, (), "a chain of operations grew long")
 
 
 def submit(why: str = "") -> None:
@@ -222,7 +221,7 @@ def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> No
             if node.value is None:
                 node.value = buffer
                 node.depth = 0
-                if node.op is Op.STOP:
+                if node.op is Op.STOP or number in normal.free:
                     release(node)
         for node in nodes:
             if node.value is None:

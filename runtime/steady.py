@@ -8,10 +8,11 @@ submit now, always at the same place of a loop, so that every turn of it is one 
 - A loop of in-place writes without backward: the first storage and line written since the last submit is the anchor; when it
   has been written `REPEATS` times, or its value is `DEEP_WRITE` operations deep, everything pending is submitted. The cut
   lies where the sequence of operations repeats, whether or not a budget divides the step.
-- A loop that binds new values (`x = x * 0.99 + 1`) has no write to count. A value `DEPTH_BUDGET` operations deep is computed at a
-  line that was a cut before; a chain that comes by no such line is cut at twice that depth, and its line remembered.
+- A loop that binds new values (`x = x * 0.99 + 1`) has no write to count. A value `DEPTH_BUDGET` operations deep is computed at
+  a place of the loop where it was cut before; a chain that comes by no such place is cut at twice that depth, and the place
+  remembered. Other values on the chain that a tensor holds are computed with it.
 - What is read takes pending writes along: a later step would compute them, and what they share with it, a second time.
-- What is computed a second time is kept (`kept_again`), so a loop that reads a function of a growing chain has a steady key too; and
+- What is computed a second time is kept (`keep_again`), so a loop that reads a function of a growing chain has a steady key too; and
   gradients that are read are kept, since the update that follows reads them again.
 
 State is per thread: a loop runs in one.
@@ -22,6 +23,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
+from sys import getrefcount
 from typing import TYPE_CHECKING, Protocol
 
 from lazygrad.ir.op import MOVEMENT, Op
@@ -37,8 +40,10 @@ DEEP_WRITE = 256
 """How deep the anchor's value may be before that."""
 DEPTH_BUDGET = 1024
 """How deep a value may be before it is computed though nobody reads it."""
-SITE_LIMIT = 256
-"""How many lines where chains were cut are remembered."""
+CUT_LIMIT = 256
+"""How many places where chains were cut are remembered."""
+WINDOW = 64
+"""How many steps of a chain tell where in its loop it is."""
 
 
 class Written(Protocol):
@@ -57,7 +62,7 @@ class Steady(threading.local):
         self.anchor: weakref.ref[Written] | None = None
         self.anchor_site: Site | None = None
         self.repeats = 0
-        self.cuts: OrderedDict[Site | None, None] = OrderedDict()
+        self.cuts: OrderedDict[int, None] = OrderedDict()
 
     def writes(self, storage: Written) -> bool:
         """Note that `storage` is about to be written; whether to submit what is pending before that."""
@@ -113,16 +118,16 @@ class Steady(threading.local):
         """Nothing is pending any more."""
         self.pending.clear()
 
-    def cut(self, depth: int) -> bool:
-        """Whether to compute a value that is `depth` operations deep, at the line that runs now."""
-        site = _here()
-        if site in self.cuts:
-            self.cuts.move_to_end(site)
+    def cut(self, node: Node) -> bool:
+        """Whether to compute this deep value now: where its chain was cut before, or else for the first time."""
+        turn = signature(node)
+        if turn in self.cuts:
+            self.cuts.move_to_end(turn)
             return True
-        if depth <= 2 * DEPTH_BUDGET:
+        if node.depth <= 2 * DEPTH_BUDGET:
             return False
-        self.cuts[site] = None
-        while len(self.cuts) > SITE_LIMIT:
+        self.cuts[turn] = None
+        while len(self.cuts) > CUT_LIMIT:
             self.cuts.popitem(last=False)
         return True
 
@@ -137,30 +142,86 @@ def _here() -> Site | None:
     return here()
 
 
+def signature(node: Node) -> int:
+    """Which place of a loop a value comes from: the operations and lines of the last `WINDOW` steps of its deepest chain."""
+    steps: list[object] = []
+    for _ in range(WINDOW):
+        steps.append((node.op, node.site))
+        if not node.src:
+            break
+        node = max(node.src, key=_depth)
+    return hash(tuple(steps))
+
+
+def _depth(node: Node) -> int:
+    return node.depth
+
+
+def live_values(nodes: Sequence[Node]) -> list[Node]:
+    """Those of the nodes of a graph that someone outside of it holds, if they are few: the variables of a loop.
+
+    A reference that is not from the graph is from a tensor, or from another graph; a value that many others read is left out
+    with them, as is a graph that autograd holds.
+    """
+    inside: dict[Node, int] = {}
+    for node in nodes:
+        for source in node.src:
+            inside[source] = inside.get(source, 0) + 1
+    # Beside its readers, the list `nodes`, the loop's name and the call itself refer to a node, and `inside` where it is read.
+    found = [
+        node
+        for node in nodes
+        if node.value is None
+        and node.src
+        and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES
+    ]
+    return found if len(found) <= LIVE_LIMIT else []
+
+
+REFERENCES = 3
+"""What refers to a node in `live_values` without holding it."""
+LIVE_LIMIT = 16
+
 COMPUTED = -1
 """The `depth` of a node that a plan has computed without keeping it."""
 
+FREE, TRACKED, GRADIENT = range(3)
 
-def kept_again(normal: Normal, asked: int) -> tuple[int, ...]:
-    """What to keep beside the roots: values that the first `asked` roots read and that were computed before, and gradients.
 
-    It looks from those roots down to leaves, other roots, and what it keeps; what is below a GRAD is computed for it alone.
+def keep_again(normal: Normal, asked: int) -> None:
+    """Ask for more beside the roots: values that the first `asked` roots read and that were computed before, and gradients.
+
+    It looks from those roots down to leaves, other roots, and what it keeps. What only a GRAD reads is computed again: the
+    expensive part of it was kept when it was read (history.py). What no gradient can look behind lets its sources go.
     """
     nodes, entries = normal.nodes, normal.entries
-    ends = set(normal.roots)
-    stack = [source for root in normal.roots[:asked] for source in normal.sources(root)]
-    kept: list[int] = []
+    seen = {(root, way) for root in normal.roots for way in (FREE, TRACKED, GRADIENT)}
+    stack = [
+        (source, TRACKED if nodes[root].tracked else FREE)
+        for root in normal.roots[:asked]
+        for source in normal.sources(root)
+    ]
+    kept: set[int] = set()
+    held: set[int] = set()
     while stack:
-        number = stack.pop()
-        if number in ends:
+        number, way = stack.pop()
+        if (number, way) in seen:
             continue
-        ends.add(number)
-        op = entries[number][0]
-        if op is Op.GRAD:
-            continue
-        again = nodes[number].depth == COMPUTED and op not in MOVEMENT and op not in LEAVES
-        if again or op is Op.ELEMENT:
-            kept.append(number)
-        else:
-            stack.extend(normal.sources(number))
-    return tuple(sorted(kept))
+        seen.add((number, way))
+        op, node = entries[number][0], nodes[number]
+        if op is Op.STOP:
+            way = FREE
+        elif op is Op.GRAD:
+            way = GRADIENT
+        elif way == FREE and node.tracked:
+            way = TRACKED
+        again = node.depth == COMPUTED and op not in MOVEMENT and op not in LEAVES
+        if way != GRADIENT and (again or op is Op.ELEMENT):
+            kept.add(number)
+            if way == TRACKED:
+                held.add(number)
+        if not again or way == GRADIENT:
+            stack.extend([(source, way) for source in normal.sources(number)])
+    if kept:
+        normal.keep(tuple(sorted(kept)))
+        normal.free = kept - held
