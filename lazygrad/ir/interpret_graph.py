@@ -196,7 +196,7 @@ def reduce(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     assert isinstance(arg, Reduction)
     partial = partial_dtype(arg.kind, arg.accumulate)
     result = REDUCERS[arg.kind].reduce(
-        sources[0].astype(partial, copy=False), axis=arg.axes, keepdims=True, dtype=partial,
+        sources[0], axis=arg.axes, keepdims=True, dtype=partial,
         initial=partial.type(identity(arg.kind, arg.accumulate)),
     )  # fmt: skip
     return rounded(result, arg.accumulate, node.dtype)
@@ -207,9 +207,7 @@ def scan(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     arg = node.arg
     assert isinstance(arg, Scan)
     partial = partial_dtype(arg.kind, arg.accumulate)
-    result = REDUCERS[arg.kind].accumulate(
-        sources[0].astype(partial, copy=False), axis=arg.axis, dtype=partial
-    )
+    result = REDUCERS[arg.kind].accumulate(sources[0], axis=arg.axis, dtype=partial)
     return rounded(result, arg.accumulate, node.dtype)
 
 
