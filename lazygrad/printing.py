@@ -97,15 +97,15 @@ class Formatter:
             return
         finite = [value for value in values if value != 0 and math.isfinite(value)]
         if finite:
-            self._choose(finite)
-        if options.sci_mode is not None:
-            self.scientific = options.sci_mode
+            self._choose(finite, options.sci_mode)
 
-    def _choose(self, finite: list[float]) -> None:
+    def _choose(self, finite: list[float], scientific: bool | None) -> None:
         sizes = [abs(value) for value in finite]
         low, high = min(sizes), max(sizes)
         self.whole = all(value == math.trunc(value) for value in finite)
         self.scientific = high / low > 1000.0 or high > 1.0e8 or (not self.whole and low < 1.0e-4)
+        if scientific is not None:
+            self.scientific = scientific
         if self.scientific:
             text = [f"{value:.{self.precision}e}" for value in finite]
         elif self.whole:
