@@ -249,6 +249,5 @@ def cross_entropy_reverse(node: Node, cotangent: Node) -> Cotangents:
     values = wide(x)
     probability = call("softmax", [values], like=values, axis=axis)
     chosen = along(axis, x).eq(_over_classes(target, x, axis))
-    slope = where(chosen, probability - 1.0, probability)
-    result = slope * _over_classes(scale, x, axis)
+    result = (probability - chosen.cast(values.dtype)) * _over_classes(scale, x, axis)
     return result.cast(x.dtype), None, *((None,) * len(weight))
