@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -454,3 +455,17 @@ def test_gradients_must_be_expanded_first() -> None:
     (gradient,) = build.grad([buffer(x)], [buffer(x)], [buffer(x)])
     with pytest.raises(NotImplementedError, match="expanded"):
         evaluate([gradient], [to_array(x)])
+
+
+def test_a_chain_of_20000_does_not_recurse() -> None:
+    x = torch.zeros(3)
+    node = buffer(x)
+    for _ in range(20_000):
+        node = node + 1.0
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(200)
+    try:
+        (value,) = evaluate([node], [to_array(x)])
+    finally:
+        sys.setrecursionlimit(limit)
+    np.testing.assert_array_equal(value, [20_000.0] * 3)
