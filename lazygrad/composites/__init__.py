@@ -2,6 +2,7 @@
 
 A rule is there where PyTorch's gradient differs from the body's (ties, boundaries, infinities), or is much simpler. Bodies take
 nodes of one shape (nothing broadcasts) and keep reduced axes with size 1, as the IR does; the functional layer drops them.
+A composite of floats that a rule's result is built with needs a rule itself: bodies are put in place before rules are applied.
 Half types are computed in float32 and rounded once where PyTorch does so.
 """
 

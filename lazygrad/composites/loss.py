@@ -160,6 +160,28 @@ def _over_classes(node: Node, scores: Node, axis: int) -> Node:
     return node.reshape(wide_shape).expand(scores.shape)
 
 
+def _is_target(scores: Node, target: Node) -> Node:
+    axis = _class_axis(scores)
+    return along(axis, scores).eq(_over_classes(target, scores, axis))
+
+
+@composite("at_target")
+def at_target(scores: Node, target: Node, scale: Node) -> Node:
+    """`scale` at each target's class, 0 at the others, in the shape of `scores`.
+
+    A composite so that log_softmax's rule knows that it has one element a row, and need not sum it.
+    """
+    return where(_is_target(scores, target), _over_classes(scale, scores, _class_axis(scores)), 0.0)
+
+
+@COMPOSITE_REVERSE.rule("at_target")
+def at_target_reverse(node: Node, cotangent: Node) -> Cotangents:
+    scores, target, scale = node.src
+    axis = _class_axis(scores)
+    picked = where(_is_target(scores, target), cotangent, 0.0).sum((axis,))
+    return None, None, picked.reshape(scale.shape)
+
+
 def _weight_of_class(weight: Node, scores: Node, axis: int) -> Node:
     shape = tuple(size if a == axis else 1 for a, size in enumerate(scores.shape))
     return wide(weight).reshape(shape).expand(scores.shape)
@@ -216,11 +238,9 @@ def nll_loss(
 @COMPOSITE_REVERSE.rule("nll_loss")
 def nll_loss_reverse(node: Node, cotangent: Node) -> Cotangents:
     x, weight = node.src[0], node.src[2:]
-    axis = _class_axis(x)
     target, scale = _target_scale(node, cotangent)
-    chosen = along(axis, x).eq(_over_classes(target, x, axis))
-    result = where(chosen, _over_classes(-scale, x, axis), 0.0)
-    return result.cast(x.dtype), None, *((None,) * len(weight))
+    result = call("at_target", [x, target, (-scale).cast(x.dtype)], like=x)
+    return result, None, *((None,) * len(weight))
 
 
 @composite("cross_entropy")
@@ -248,6 +268,6 @@ def cross_entropy_reverse(node: Node, cotangent: Node) -> Cotangents:
     target, scale = _target_scale(node, cotangent)
     values = wide(x)
     probability = call("softmax", [values], like=values, axis=axis)
-    chosen = along(axis, x).eq(_over_classes(target, x, axis))
+    chosen = _is_target(x, target)
     result = (probability - chosen.cast(values.dtype)) * _over_classes(scale, x, axis)
     return result.cast(x.dtype), None, *((None,) * len(weight))

@@ -48,9 +48,23 @@ def log_softmax(x: Node, axis: int) -> Node:
 
 @COMPOSITE_REVERSE.rule("log_softmax")
 def log_softmax_reverse(node: Node, cotangent: Node) -> Cotangents:
-    incoming = wide(cotangent)
-    total = incoming.sum(axis_of(node)).expand(node.shape)
-    return ((incoming - exp(wide(node)) * total).cast(node.dtype),)
+    incoming, axes = wide(cotangent), axis_of(node)
+    total = _only_element(cotangent, axes)
+    total = incoming.sum(axes) if total is None else wide(total)
+    return ((incoming - exp(wide(node)) * total.expand(node.shape)).cast(node.dtype),)
+
+
+def _only_element(cotangent: Node, axes: tuple[int]) -> Node | None:
+    """The sum of a cotangent that is known to have one element a row, as nll_loss gives it.
+
+    (A target that is not a class raises in the forward pass; one that is ignored has an element of 0.)
+    """
+    if not isinstance(cotangent.arg, Call) or cotangent.arg.name != "at_target":
+        return None
+    scores, _, scale = cotangent.src
+    if axes != (min(1, len(scores.shape) - 1),):
+        return None
+    return scale.reshape([1 if a in axes else n for a, n in enumerate(scores.shape)])
 
 
 @composite("logsumexp")

@@ -223,6 +223,21 @@ def test_class_losses(compare: Compare, name: str, reduction: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_class_loss_of_log_softmax(compare: Compare, reduction: str) -> None:
+    """The way the functional layer builds cross entropy: the loss's cotangent has one element a row."""
+    images = np.random.default_rng(0).normal(size=(2, 3, 2, 2))
+    labels = np.array([[[0, 1], [2, 2]], [[1, -100], [0, 2]]])
+    for scores, targets in ((TABLE, TARGET), (images, labels), (TABLE[0], np.array(2))):
+        axis = min(1, scores.ndim - 1)
+        compare(
+            lambda x, t, a=axis: call(
+                "nll_loss", [call("log_softmax", [x], axis=a), t], reduction=reduction
+            ),
+            lambda x, t: F.cross_entropy(x, t, reduction=reduction), scores, targets,
+        )  # fmt: skip
+
+
 def test_everything_ignored_is_nan_as_in_pytorch() -> None:
     x = Node(Op.BUFFER, (), float64, (3, 4), Slot(0), "cpu")
     t = Node(Op.BUFFER, (), int64, (3,), Slot(1), "cpu")
