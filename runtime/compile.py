@@ -18,9 +18,9 @@ from lazygrad import config
 from lazygrad.gradient.expand import expand
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import inline
-from lazygrad.ir.dim import Dim, Size, product
+from lazygrad.ir.dim import Size, product
 from lazygrad.ir.kernel_graph import KernelGraph
-from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from . import device as devices
@@ -28,7 +28,7 @@ from . import dump
 from .device import Device, Executable
 from .history import kept_for_gradients
 from .keys import Normal
-from .plan import KernelPlan, Launch, Output, Plan, Value
+from .plan import KernelPlan, Launch, Output, Plan, Value, dim_names
 
 if TYPE_CHECKING:
     from lazygrad.schedule.place import Schedule
@@ -66,13 +66,14 @@ PASS_TIMES: dict[str, PassTime] = {}
 
 
 class CompiledPlan:
-    """A plan, and which nodes of the normalised graph its outputs are values of."""
+    """A plan, which nodes of the normalised graph its outputs are values of, and the sizes of this key where it has dims."""
 
-    __slots__ = ("attach", "plan")
+    __slots__ = ("attach", "dims", "plan")
 
-    def __init__(self, plan: Plan, attach: Sequence[int]) -> None:
+    def __init__(self, plan: Plan, attach: Sequence[int], dims: Sequence[int] = ()) -> None:
         self.plan = plan
         self.attach = tuple(attach)
+        self.dims = tuple(dims)
 
 
 # --- the passes
@@ -139,27 +140,36 @@ KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
 """What is done to each kernel between lowering and rendering."""
 
 
-def compile_normal(normal: Normal, record: Record | None = None) -> CompiledPlan:
-    """A plan that computes the roots of `normal`, and what it keeps for gradients."""
+def compile_normal(
+    normal: Normal, record: Record | None = None, made: list[Node] | None = None
+) -> CompiledPlan:
+    """A plan that computes the roots of `normal`, and what it keeps for gradients; `made` is its graph, with Dims perhaps."""
     record = record or Record()
-    made = normal.graph()
+    made = made or normal.graph()
     wanted = list(dict.fromkeys((*normal.roots, *normal.extra)))
     if normal.history:
         wanted += kept_for_gradients(made, wanted, [*normal.history, *normal.interior])
     roots = [made[number] for number in wanted]
-    place = normal.nodes[wanted[0]].place
-    record.device = place
     for name, function in EXPANSION:
         roots = graph_pass(name, function, roots, record)
-    device = devices.get(place)
-    plan = (
-        compile_graph(device, roots, record) if is_kernel_device(device) else device.compile(roots)
-    )
-    if not record.graph:
-        record.graph = roots
-        dump.graph(roots)
-    record.plan = plan
-    return CompiledPlan(plan, wanted)
+    if normal.copies:
+        from .stages import staged_plan
+
+        record.plan = staged_plan(roots, len(normal.buffers), record)
+    else:
+        record.plan = compile_on(normal.nodes[wanted[0]].place, roots, record)
+    return CompiledPlan(record.plan, wanted)
+
+
+def compile_on(place: str, roots: Sequence[Node], record: Record) -> Plan:
+    """A plan for a graph of one device."""
+    device = devices.get(place) if place else devices.default()
+    record.device = device.name
+    if is_kernel_device(device):
+        return compile_graph(device, roots, record)
+    record.graph.extend(roots)
+    dump.graph(roots)
+    return device.compile(roots)
 
 
 def expanded(normal: Normal, wanted: Sequence[int]) -> list[Node]:
@@ -265,14 +275,15 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
     roots = list(roots)
     for name, function in GRAPH_PASSES:
         roots = graph_pass(name, function, roots, record)
-    record.graph = roots
+    record.graph.extend(roots)
     dump.graph(roots)
     start = perf_counter()
     schedule = place(roots)
     _count("place", perf_counter() - start, True, record)
-    record.schedule = schedule.kernels
+    record.schedule.extend(schedule.kernels)
     dump.schedule(schedule.kernels)
     executables: list[Executable] = []
+    kernels: list[Node] = []
     for kernel_graph in schedule.kernels:
         start = perf_counter()
         kernel = lower(kernel_graph)
@@ -285,9 +296,10 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
         start = perf_counter()
         executables.append(KERNELS.get(device, kernel))
         _count("build", perf_counter() - start, True, record)
-        record.kernels.append(kernel)
+        kernels.append(kernel)
         dump.kernel(device, kernel)
-    return _table(device, roots, schedule, executables, record)
+    record.kernels.extend(kernels)
+    return _table(device, roots, schedule, executables, kernels)
 
 
 def _table(
@@ -295,7 +307,7 @@ def _table(
     roots: Sequence[Node],
     schedule: Schedule,
     executables: Sequence[Executable],
-    record: Record,
+    kernels: Sequence[Node],
 ) -> Plan:
     """The launches of a schedule: where each param's value comes from, and where results go."""
     outputs: list[Output] = []
@@ -311,7 +323,7 @@ def _table(
             made.append(_bytes(node))
         outputs.append(Output("new", where[id(node)].index))
     blocks = _temporaries(schedule.kernels, where)
-    dims = tuple(sorted({variable.name for size in _sizes(roots) for variable in size.variables}))
+    dims = dim_names(roots)
     table: list[Launch] = []
     number_types: dict[int, Any] = {}
     for kernel_graph, executable in zip(schedule.kernels, executables, strict=True):
@@ -328,7 +340,7 @@ def _table(
     if config.current.verify:
         from .oracle import CheckedPlan
 
-        return CheckedPlan(plan, schedule.kernels, record.kernels)
+        return CheckedPlan(plan, schedule.kernels, kernels)
     return plan
 
 
@@ -339,10 +351,6 @@ def _slot(kind: Any, node: Node) -> Value:
 
 def _bytes(node: Node) -> Size:
     return product(node.shape) * node.dtype.itemsize
-
-
-def _sizes(roots: Sequence[Node]) -> list[Dim]:
-    return [size for node in postorder(roots) for size in node.shape if isinstance(size, Dim)]
 
 
 def _temporaries(kernels: Sequence[KernelGraph], where: dict[int, Value]) -> list[Size]:

@@ -15,7 +15,7 @@ from lazygrad.ir.op import Op
 
 from .device import Array, HostDevice
 from .memory import Buffer
-from .plan import Plan
+from .plan import Plan, concrete, dim_names
 
 
 class InterpretDevice(HostDevice):
@@ -36,6 +36,7 @@ class InterpretPlan(Plan):
     def __init__(self, device: HostDevice, roots: Sequence[Node]) -> None:
         self.device = device
         self.roots = list(roots)
+        self.dims = dim_names(roots)
         self.inputs = [
             (node.arg.index, node)
             for node in postorder(self.roots)
@@ -46,10 +47,11 @@ class InterpretPlan(Plan):
         self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
     ) -> list[Buffer]:
         device = self.device
+        sizes = dict(zip(self.dims, dims, strict=True))
         arrays: list[Array | None] = [None] * len(buffers)
         for index, node in self.inputs:
-            arrays[index] = device.view(buffers[index], node.dtype, node.shape)
-        results = evaluate(self.roots, arrays, numbers)
+            arrays[index] = device.view(buffers[index], node.dtype, concrete(node.shape, sizes))
+        results = evaluate(self.roots, arrays, numbers, sizes)
         device.launches += 1
         return [
             device.from_host(to_storage(result, root.dtype))

@@ -135,12 +135,16 @@ class Normal:
             else:
                 new = node.like(tuple(made[source] for source in self.sources(number)))
             made.append(new)
+        self.attach_stored(made)
+        return made
+
+    def attach_stored(self, made: Sequence[Node]) -> None:
+        """Give the stored ones of the compiler's nodes their BUFFERs."""
         for number, slot in self.stored:
             node = made[number]
             node.value = Node(
                 Op.BUFFER, (), node.dtype, node.shape, Slot(slot), node.place, node.site
             )
-        return made
 
 
 def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:

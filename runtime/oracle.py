@@ -22,7 +22,7 @@ from lazygrad.ir.text import describe, show
 
 from .device import Array, Device
 from .memory import Buffer
-from .plan import KernelPlan, Plan, Value, failure
+from .plan import KernelPlan, Plan, Value, concrete, failure
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """How far a kernel's result may be from the interpreter's, of the result's size."""
@@ -52,6 +52,7 @@ class CheckedPlan(Plan):
     ) -> None:
         self.plan = plan
         self.launches = plan.launches
+        self.dims = plan.dims
         self.references = [
             _reference(graph, kernel) for graph, kernel in zip(graphs, kernels, strict=True)
         ]
@@ -97,10 +98,10 @@ def read(
     device: Device, buffer: Buffer, dtype: DType, shape: Sequence[Size], sizes: Mapping[str, int]
 ) -> Array:
     """The values in a buffer, as the interpreter has them."""
-    concrete = tuple(n if isinstance(n, int) else n.evaluate(dict(sizes)) for n in shape)
-    if 0 in concrete:
-        return from_storage(np.zeros(concrete, dtype.storage), dtype)
-    return from_storage(device.to_host(buffer, dtype, concrete), dtype)
+    numbers = concrete(tuple(shape), sizes)
+    if 0 in numbers:
+        return from_storage(np.zeros(numbers, dtype.storage), dtype)
+    return from_storage(device.to_host(buffer, dtype, numbers), dtype)
 
 
 def _reference(graph: KernelGraph, kernel: Node) -> _Reference:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lazygrad.ir.args import Message, Scalar
+from lazygrad.ir.args import Message, Padding, Region, Scalar
 from lazygrad.ir.dim import Dim, Size
 from lazygrad.ir.dtype import DType
-from lazygrad.ir.node import Shape
+from lazygrad.ir.node import Node, Shape, postorder
 
 from .device import Device, Executable
 from .memory import ALIGNMENT, Buffer
@@ -34,6 +34,8 @@ class Plan(ABC):
     """A compiled program. `launches` is how many kernels one run launches."""
 
     launches: int
+    dims: tuple[str, ...] = ()
+    """The names of the sizes that a run gives, in its order."""
 
     @abstractmethod
     def run(
@@ -203,6 +205,11 @@ class KernelPlan(Plan):
         return "\n".join(lines)
 
 
+def concrete(shape: Shape, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """A shape as numbers."""
+    return tuple([n if isinstance(n, int) else n.evaluate(dict(sizes)) for n in shape])
+
+
 def _evaluate(size: Size, values: dict[str, int]) -> int:
     return size if isinstance(size, int) else size.evaluate(values)
 
@@ -216,6 +223,21 @@ def _layout(blocks: Sequence[Size]) -> tuple[list[int], int]:
         offsets.append(total)
         total += (size + ALIGNMENT - 1) & -ALIGNMENT
     return offsets, total
+
+
+def dim_names(roots: Sequence[Node]) -> tuple[str, ...]:
+    """The names of the variables in the sizes of a graph, sorted: the order in which a run gives their values."""
+    names: set[str] = set()
+    for node in postorder(roots):
+        sizes: list[Size] = list(node.shape)
+        if isinstance(node.arg, Region):
+            sizes.extend(node.arg.starts)
+        elif isinstance(node.arg, Padding):
+            sizes.extend((*node.arg.before, *node.arg.after))
+        for size in sizes:
+            if not isinstance(size, int):
+                names.update(variable.name for variable in size.variables)
+    return tuple(sorted(names))
 
 
 def failure(message: Message) -> Exception:

@@ -13,12 +13,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
+from lazygrad.ir.dim import UndecidedError
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.ir.verify import VerificationError, verify_graph
+from lazygrad.schedule.dims import Pattern
 
 from . import device as devices
 from . import dump
 from .compile import CompiledPlan, compile_normal, expanded
+from .families import (
+    PATTERN_LIMIT,
+    Family,
+    note,
+    pattern_for,
+    symbolic_graph,
+    take_apart,
+)
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
@@ -52,7 +63,8 @@ class PlanCache:
         self.limit = limit
         self.compiled = 0
         """How many plans have been compiled so far."""
-        self._plans: OrderedDict[object, CompiledPlan] = OrderedDict()
+        self._plans: OrderedDict[Any, CompiledPlan] = OrderedDict()
+        self._families: OrderedDict[Entry, Family] = OrderedDict()
         self._lock = threading.RLock()
         self._pending: dict[object, threading.Event] = {}
 
@@ -80,11 +92,8 @@ class PlanCache:
                     break
             pending.wait()
         try:
-            if "recompile" in config.current.explain:
-                dump.explain_compile(normal, [k for k in list(self._plans) if _plain(k)])
-            plan = compile_normal(normal)
+            plan = self._make(normal, observed=variant is not None)
             with self._lock:
-                self.compiled += 1
                 self._plans[key] = plan
                 while len(self._plans) > self.limit:
                     self._plans.popitem(last=False)
@@ -94,14 +103,63 @@ class PlanCache:
                 del self._pending[key]
             event.set()
 
+    def _make(self, normal: Normal, observed: bool) -> CompiledPlan:
+        """The plan of a new key: one of its family with dims that fit, a new one, or one for its sizes alone."""
+        sizes = take_apart(normal)
+        with self._lock:
+            family = self._families.setdefault(sizes.structure, Family())
+            self._families.move_to_end(sizes.structure)
+            while len(self._families) > self.limit:
+                self._families.popitem(last=False)
+        if not observed:
+            for known, plan in family.plans:
+                bound = known.bind(sizes.vector)
+                if bound is not None:
+                    return with_sizes(plan, known, bound)
+        if "recompile" in config.current.explain:
+            dump.explain_compile(normal, [key for key in list(self._plans) if len(key) > 2])
+        with self._lock:
+            self.compiled += 1
+            pattern = pattern_for(family, sizes) if not observed else None
+            note(family, sizes)
+        if pattern is not None:
+            general = symbolic_plan(normal, pattern)
+            if general is not None:
+                with self._lock:
+                    family.plans.insert(0, (pattern, general))
+                    del family.plans[PATTERN_LIMIT:]
+                bound = pattern.bind(sizes.vector)
+                assert bound is not None
+                return with_sizes(general, pattern, bound)
+        return compile_normal(normal)
+
     def clear(self) -> None:
         """Forget every plan."""
         with self._lock:
             self._plans.clear()
+            self._families.clear()
 
 
-def _plain(key: Any) -> bool:
-    return len(key) > 2
+def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
+    """A plan with the dims of a pattern, or None where some pass cannot do without the numbers."""
+    try:
+        made = symbolic_graph(normal, pattern)
+        verify_graph([made[number] for number in normal.roots])
+        return compile_normal(normal, made=made)
+    except UNDECIDED as error:
+        if "recompile" in config.current.explain:
+            dump.say(f"compiles for these sizes alone: {error}")
+        return None
+
+
+UNDECIDED = (UndecidedError, VerificationError, TypeError, NotImplementedError)
+"""What a pass raises that needs a size as a number."""
+
+
+def with_sizes(found: CompiledPlan, pattern: Pattern, values: Sequence[int]) -> CompiledPlan:
+    """A plan with dims, for the sizes of one key."""
+    by_name = dict(zip(pattern.names, values, strict=True))
+    return CompiledPlan(found.plan, found.attach, [by_name[name] for name in found.plan.dims])
 
 
 PLANS = PlanCache()
@@ -151,7 +209,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     else:
         known = PLANS.find(normal.key)
         found = known if known is not None else PLANS.get(normal)
-    results = found.plan.run(normal.buffers, normal.numbers)
+    results = found.plan.run(normal.buffers, normal.numbers, found.dims)
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)

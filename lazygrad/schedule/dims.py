@@ -1,0 +1,135 @@
+"""Sizes that change from run to run: what stays, what varies, and by which variables.
+
+In: the sizes of two or more runs of one structure, as vectors of integers. Out: a `Pattern`: for each position an integer or a `Dim`, found by
+anti-unification: positions that had equal values in every run share a variable, and a position that is an affine function of a
+variable, or of a product of two, is written as that. It holds for the runs seen; whether for another is its guard's question
+(`Pattern.bind`), whether for all sizes that of the verifier, on the graph that is rebuilt with it.
+
+Sizes of 0 and 1 never vary (the structure tells them apart): broadcasting and empty loops hang on them. An offset may be 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.dim import Dim, Size, Variable
+
+Column = tuple[int, ...]
+"""The values of one position, one for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Sizes with variables: `sizes` by position, and for each variable the position that gives its value."""
+
+    sizes: tuple[Size, ...]
+    variables: tuple[tuple[Variable, int], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(variable.name for variable, _ in self.variables)
+
+    def bind(self, vector: Sequence[int]) -> tuple[int, ...] | None:
+        """The values of the variables that make `vector` of the pattern, or None."""
+        if len(vector) != len(self.sizes):
+            return None
+        values: dict[str, int] = {}
+        for variable, position in self.variables:
+            value = vector[position]
+            if not variable.low <= value <= variable.high:
+                return None
+            values[variable.name] = value
+        for size, actual in zip(self.sizes, vector, strict=True):
+            if (size if isinstance(size, int) else size.evaluate(values)) != actual:
+                return None
+        return tuple(values.values())
+
+
+def generalise(vectors: Sequence[Sequence[int]], offsets: Sequence[bool]) -> Pattern | None:
+    """The pattern of some runs; None where nothing varies. `offsets` says of each position whether it may be 0."""
+    columns: list[Column] = list(zip(*vectors, strict=True))
+    varying = {
+        column: position
+        for position, column in reversed(list(enumerate(columns)))
+        if len(set(column)) > 1
+    }
+    if not varying:
+        return None
+    # Small differences first, so that a product is written by its factors and not the other way round.
+    order = sorted(varying, key=lambda column: (max(column) - min(column), varying[column]))
+    bases: list[Column] = []
+    forms: dict[Column, tuple[int, tuple[int, ...], int]] = {}
+    for column in order:
+        form = _form(column, bases)
+        if form is None:
+            form = (1, (len(bases),), 0)
+            bases.append(column)
+        forms[column] = form
+    lows = _lows(bases, forms, columns, offsets)
+    dims = [
+        Dim.variable(f"d{number}", low=lows[number], example=max(base))
+        for number, base in enumerate(bases)
+    ]
+    written: dict[Column, Size] = {}
+    for column, (factor, product, constant) in forms.items():
+        size: Size = factor
+        for number in product:
+            size = size * dims[number]
+        written[column] = size + constant
+    sizes = tuple(written.get(column, column[0]) for column in columns)
+    variables = tuple(
+        (dim.variables[0], varying[base]) for dim, base in zip(dims, bases, strict=True)
+    )
+    return Pattern(sizes, variables)
+
+
+def _form(column: Column, bases: Sequence[Column]) -> tuple[int, tuple[int, ...], int] | None:
+    """`column` as factor * product of bases + constant."""
+    for number, base in enumerate(bases):
+        found = _affine(column, base)
+        if found is not None:
+            return found[0], (number,), found[1]
+    if len(column) < 3:
+        return None  # two runs do not tell a product of two variables from a third one
+    for first, left in enumerate(bases):
+        for second in range(first, len(bases)):
+            product = tuple(a * b for a, b in zip(left, bases[second], strict=True))
+            found = _affine(column, product)
+            if found is not None:
+                return found[0], (first, second), found[1]
+    return None
+
+
+def _affine(column: Column, base: Column) -> tuple[int, int] | None:
+    """The positive factor and the constant that make `column` of `base`."""
+    low, high = base.index(min(base)), base.index(max(base))
+    spread = base[high] - base[low]
+    if not spread:
+        return None
+    factor, rest = divmod(column[high] - column[low], spread)
+    if rest or factor <= 0:
+        return None
+    constant = column[low] - factor * base[low]
+    if all(factor * b + constant == c for b, c in zip(base, column, strict=True)):
+        return factor, constant
+    return None
+
+
+def _lows(
+    bases: Sequence[Column],
+    forms: dict[Column, tuple[int, tuple[int, ...], int]],
+    columns: Sequence[Column],
+    offsets: Sequence[bool],
+) -> list[int]:
+    """The least value of each variable: so that every size is at least 2 and every offset at least 0."""
+    least = dict.fromkeys(forms, 0)
+    for column, offset in zip(columns, offsets, strict=True):
+        if column in least and not offset:
+            least[column] = 2
+    lows = [least[base] for base in bases]
+    for column, (factor, product, constant) in forms.items():
+        if len(product) == 1:
+            needed = -(-(least[column] - constant) // factor)
+            lows[product[0]] = max(lows[product[0]], needed)
+    return lows

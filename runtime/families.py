@@ -1,0 +1,137 @@
+"""Plans for sizes that change: the keys that differ in sizes alone are a family, and share plans with dims.
+
+In: a normalised graph whose key is new. Out: its structure (the key without its sizes), the sizes as a vector, and, from the second
+vector on, a graph with Dims in the place of the sizes that vary (schedule/dims.py). A family compiles its first sizes as they
+are, its second with Dims; when a vector comes that does not fit, once more from all that were seen. After that, and wherever
+the graph cannot be written or verified with Dims, sizes are compiled as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lazygrad.ir.args import Padding, Region, Slot
+from lazygrad.ir.dim import Size
+from lazygrad.ir.node import Node, Shape
+from lazygrad.ir.op import Op
+from lazygrad.schedule.dims import Pattern, generalise
+
+from .keys import DERIVED, Entry, Normal
+
+PATTERN_LIMIT = 2
+"""How many patterns a family may try: with its first, concrete sizes at most three plans."""
+VECTOR_LIMIT = 4
+"""How many vectors a pattern is made from."""
+
+
+@dataclass(slots=True)
+class Family:
+    """The sizes of one structure that were seen, and the plans with Dims that were made for them."""
+
+    vectors: list[tuple[int, ...]] = field(default_factory=list)
+    plans: list[tuple[Pattern, Any]] = field(default_factory=list)
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Sizes:
+    """A key taken apart: the structure, the sizes in the order of the entries, and which of them may be 0."""
+
+    structure: Entry
+    vector: tuple[int, ...]
+    offsets: tuple[bool, ...]
+
+
+def take_apart(normal: Normal) -> Sizes:
+    """The structure and the sizes of a key. Sizes of 0 and 1 belong to the structure."""
+    vector: list[int] = []
+    offsets: list[bool] = []
+    entries: list[Entry] = []
+
+    def shape(sizes: Shape) -> tuple[int, ...]:
+        small: list[int] = []
+        for size in sizes:
+            assert isinstance(size, int)
+            if size > 1:
+                vector.append(size)
+                offsets.append(False)
+                small.append(-1)
+            else:
+                small.append(size)
+        return tuple(small)
+
+    def place(sizes: Sequence[Size]) -> None:
+        for size in sizes:
+            assert isinstance(size, int)
+            vector.append(size)
+            offsets.append(True)
+
+    for entry in normal.entries:
+        op = entry[0]
+        if op in DERIVED:
+            entries.append(entry)
+        elif op is Op.BUFFER or op is Op.ARGUMENT:
+            entries.append((op, entry[1], entry[2], shape(entry[3]), *entry[4:]))
+        elif op is Op.CONST or op is Op.IOTA:
+            entries.append((op, entry[1], entry[2], shape(entry[3]), entry[4]))
+        elif op is Op.COPY:
+            entries.append(entry)
+        else:
+            _, sources, sizes, dtype, arg = entry
+            if isinstance(arg, Region):
+                place(arg.starts)
+                arg = ("region", arg.steps)
+            elif isinstance(arg, Padding):
+                place(arg.before)
+                place(arg.after)
+                arg = ("padding", arg.between, arg.value)
+            entries.append((op, sources, shape(sizes), dtype, arg))
+    return Sizes((tuple(entries), *normal.key[1:]), tuple(vector), tuple(offsets))
+
+
+def symbolic_graph(normal: Normal, pattern: Pattern) -> list[Node]:
+    """The graph of `normal.graph()` with the sizes of a pattern in the place of its own."""
+    sizes = iter(pattern.sizes)
+    made: list[Node] = []
+
+    def shape(old: Shape) -> Shape:
+        return tuple([next(sizes) if size > 1 else size for size in old])
+
+    def place(old: Sequence[Size]) -> tuple[Size, ...]:
+        return tuple([next(sizes) for _ in old])
+
+    for number, (entry, node) in enumerate(zip(normal.entries, normal.nodes, strict=True)):
+        op, arg = entry[0], node.arg
+        src = tuple([made[source] for source in normal.sources(number)])
+        if op in DERIVED or op is Op.COPY:
+            new_shape = src[0].shape
+        else:
+            if isinstance(arg, Region):
+                arg = Region(place(arg.starts), arg.steps)
+            elif isinstance(arg, Padding):
+                before, after = place(arg.before), place(arg.after)
+                arg = Padding(before, after, arg.between, arg.value)
+            elif op is Op.BUFFER or op is Op.ARGUMENT:
+                arg = Slot(entry[1])
+            new_shape = shape(node.shape)
+        made.append(Node(op, src, node.dtype, new_shape, arg, node.place, node.site))
+    normal.attach_stored(made)
+    return made
+
+
+def pattern_for(family: Family, sizes: Sizes) -> Pattern | None:
+    """A new pattern that covers these sizes too, if the family may try one."""
+    if not family.vectors or family.attempts >= PATTERN_LIMIT:
+        return None
+    pattern = generalise([*family.vectors, sizes.vector], sizes.offsets)
+    if pattern is not None:
+        family.attempts += 1
+    return pattern
+
+
+def note(family: Family, sizes: Sizes) -> None:
+    """Remember the sizes of a run, for the next pattern."""
+    if sizes.vector not in family.vectors and len(family.vectors) < VECTOR_LIMIT:
+        family.vectors.append(sizes.vector)
