@@ -342,7 +342,9 @@ class Tensor:
             RuntimeError: it is a view.
         """
         if self._is_view():
-            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+            raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
+                "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
+                "called on these gradients.")
         self._record = None
         self._index = 0
         self._requires = False
@@ -690,6 +692,9 @@ def result_inplace(
         _store(base, whole, tracked=base._view is None)
         changed = base
     tensor._counter.version += 1
+    if changed.retains_grad and changed._record is not None:  # the gradient kept is that of the new value
+        changed._record._hooks().retained.pop(changed._index, None)
+        record._hooks().retained[0] = weakref.ref(changed)
     _attach(changed, record, 0)
     changed._node = None
     changed._stamp = changed.storage.writes
@@ -810,9 +815,9 @@ def _check_inplace(tensor: Tensor) -> None:
         )
 
 
-def _made_at(tensor: Tensor) -> str:
+def _made_at(tensor: Tensor, what: str = "it was") -> str:
     place = describe(tensor.storage.node.site)
-    return f"\n    made at {place}" if place else ""
+    return f"\n    {what} made at {place}" if place else ""
 
 
 def _refusal(origin: str, index: int) -> str:

@@ -255,10 +255,11 @@ class Region:
     shape: Sizes
 
     def apply(self, node: Node) -> Node:
-        return shrink(node, self.starts, self.shape, self.steps)
+        starts = self.starts if 0 not in self.shape else (0,) * len(self.shape)  # it may start at the end
+        return shrink(node, starts, self.shape, self.steps)
 
     def write(self, base: Node, value: Node) -> Node:
-        return update(base, value, self.starts, self.steps)
+        return update(base, value, self.starts, self.steps) if 0 not in self.shape else base
 
     def layout(self, shape: Sizes, stride: Sizes, offset: int) -> tuple[Sizes, int]:
         offset += sum(start * step for start, step in zip(self.starts, stride))

@@ -16,7 +16,7 @@ from ..history import AccumulateGrad, Record, mode, record_class
 from ..ir import build
 from ..ir.node import Node, constant
 from ..runtime.realize import after_backward
-from ..tensor import Tensor, _alias, _attach, _store, from_node
+from ..tensor import Tensor, _alias, _attach, _made_at, _store, from_node
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -223,6 +223,7 @@ class Run:
         flags = _depends(self.records, self.starts) if self.create_graph else None
         made = gradients(
             roots, [cotangent for _, cotangent in self.starts], list(places.values()), list(ends.values()), flags,
+            self.records,
         )  # fmt: skip
         by_node = dict(zip(places, made))
         for (_, index), (record, nodes) in owners.items():
@@ -368,21 +369,30 @@ def gradients(
     targets: Sequence[Node],
     ends: Sequence[bool],
     depends: dict[int, bool] | None,
+    records: Sequence[Record],
 ) -> list[Tensor]:
     """One GRAD: the gradients of the targets.
 
-    `depends` says of which targets the gradient has a history of its own (None: of none).
+    `depends` says of which targets the gradient has a history of its own (None: of none); `records` are those that the gradients
+    run through, whose operands that history leads to.
     """
     nodes = [cotangent.node if cotangent.requires_grad else cotangent._constant() for cotangent in cotangents]
     made = build.grad([node for node, _, _ in roots], nodes, targets, ends)
     results = [from_node(node) for node in made]
     if depends is None or not any(depends.get(id(target), False) for target in targets):
         return results
-    edges = [(record, index) for _, record, index in roots] + [each._edge() for each in cotangents]
-    operands = [node for node, _, _ in roots] + [
-        node if each.requires_grad else None for node, each in zip(nodes, cotangents)
-    ]
-    record = record_class("Grad")(tuple(made), tuple(edges), tuple(operands))
+    reads: dict[int, tuple[tuple[Record | None, int], Node | None]] = {
+        id(node): ((record, index), node) for node, record, index in roots
+    }
+    for node, each in zip(nodes, cotangents):
+        if each.requires_grad:
+            reads.setdefault(id(node), (each._edge(), node))
+    for record in records:
+        for edge, operand in zip(record.edges, record.operands):
+            if edge[0] is not None and operand is not None:
+                reads.setdefault(id(operand), (edge, operand))
+    edges, operands = zip(*reads.values())
+    record = record_class("Grad")(tuple(made), edges, operands)
     record.saved = ("result",)
     for index, (each, target) in enumerate(zip(results, targets)):
         if depends.get(id(target), False):
@@ -430,7 +440,7 @@ def apply(record: Record, cotangents: Sequence[Tensor | None]) -> Any:
     start: list[tuple[Target, Tensor]] = [((record, i), each) for i, each in given]
     depends = _depends([record], start) if mode.enabled else None
     roots = [(record.nodes[i], record, i) for i, _ in given]
-    made = gradients(roots, [each for _, each in given], unique, [True] * len(unique), depends)
+    made = gradients(roots, [each for _, each in given], unique, [True] * len(unique), depends, [record])
     by_node = {id(node): each for node, each in zip(unique, made)}
     # An operand that was used twice has one gradient, the sum: it stands at its first place.
     results = tuple([None if operand is None else by_node.pop(id(operand), None) for operand in record.operands])
@@ -480,7 +490,8 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Tensor | None]) -> list
         if cotangent is None:
             if root.requires_grad and root.numel() != 1:
                 raise RuntimeError(
-                    "grad can be implicitly created only for scalar outputs" + f"; this one has shape {list(shape)}"
+                    "grad can be implicitly created only for scalar outputs\n"
+                    f"    it has shape {list(shape)}" + _made_at(root)
                 )
         elif tuple(cotangent.shape) != shape and (shape or tuple(cotangent.shape) != (1,)):
             raise RuntimeError(

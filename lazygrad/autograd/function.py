@@ -127,7 +127,7 @@ class Context(Record):
             if known is None:
                 if each is not None:
                     raise RuntimeError(
-                        f"function {name} returned a gradient different from None at position {index + 1}, but the "
+                        f"function {name} returned a gradient different than None at position {index + 1}, but the "
                         "corresponding forward input was not a Variable"
                     )
                 continue

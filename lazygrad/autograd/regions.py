@@ -238,7 +238,7 @@ class Regions:
             depends = _depends(region.records, [((record, i), each) for record, i, each in starts])
         roots = [(record.nodes[index], record, index) for record, index, _ in starts]
         cotangents = [each for _, _, each in starts]
-        return gradients(roots, cotangents, nodes, [True] * len(nodes), depends)
+        return gradients(roots, cotangents, nodes, [True] * len(nodes), depends, region.records)
 
 
 def _isolates(hooks: Hooks | None) -> bool:
@@ -261,7 +261,8 @@ def _call(hook: Hook, gradient: Tensor) -> Tensor:
     if returned.shape != gradient.shape:
         name = getattr(hook, "__name__", type(hook).__name__)
         raise RuntimeError(
-            f"hook '{name}' has changed the size of value: it was {list(gradient.shape)} and is {list(returned.shape)}"
+            f"hook '{name}' has changed the size of value\n"
+            f"    it was {list(gradient.shape)} and is {list(returned.shape)}"
         )
     return returned
 
