@@ -28,9 +28,9 @@ LOCAL_WORK = 6
 """The same for a local buffer, which stays in cache."""
 CONTRACTION_WORK = 6
 """What an operand of a contraction may cost when it is computed again for each of many results."""
-KERNEL_WORK = 3000
+KERNEL_WORK = 600
 """A kernel computes at most this much per element: beyond, compile time grows and registers spill."""
-KERNEL_NODES = 256
+KERNEL_NODES = 96
 """A kernel evaluates at most this many nodes."""
 KERNEL_INPUTS = 64
 KERNEL_STAGES = 24
