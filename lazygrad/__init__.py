@@ -138,9 +138,7 @@ from .random import (
 from .size import (
     Size as Size,
 )
-from .tensor import (
-    Tensor as Tensor,
-)
+from .tensor import Tensor as Tensor
 
 install()
 globals().update(FUNCTIONS)

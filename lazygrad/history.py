@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .ir.node import Node
+from .ir.op import Op
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -39,10 +40,21 @@ class Counter:
         self.version = version
 
 
+class Untracked(Counter):
+    """The counter of a tensor made in inference mode, which autograd does not follow."""
+
+    __slots__ = ()
+
+
 class Versioned(Protocol):
     """What has a version: a Counter, or a Storage."""
 
     version: int
+
+
+def distinct(node: Node) -> Node:
+    """The same value as a variable of its own: to autograd a variable is a node."""
+    return Node(Op.RESHAPE, (node,), node.dtype, node.shape, None, node.place, node.site)
 
 
 Edge = tuple["Record | None", int]
@@ -181,7 +193,9 @@ def record_class(name: str) -> type[Record]:
         full = name if "Backward" in name or name == "CopySlices" else f"{name}Backward0"
         found = _classes.get(full)
         if found is None:
-            found = _classes[full] = type(full, (Record,), {"__slots__": (), "__module__": "builtins"})
+            found = _classes[full] = type(
+                full, (Record,), {"__slots__": (), "__module__": "builtins"}
+            )
         _classes[name] = found
     return found
 

@@ -33,7 +33,8 @@ from .ir import composite
 from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8
 from .ir.node import Node, constant, iota, unary
 from .ir.op import Op
-from .tensor import Tensor, result_inplace, tensor_nodes
+from .results import result_inplace, tensor_nodes
+from .tensor import Tensor
 
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

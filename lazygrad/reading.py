@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .history import AccumulateGrad, Record
+from .history import AccumulateGrad, Record, distinct
 from .ir.dtype import bfloat16
 from .ir.node import Node
 from .runtime import device as devices
@@ -236,11 +236,11 @@ def deepcopy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(tensor) in memo:
         found: Tensor = memo[id(tensor)]
         return found
-    from .tensor import _alias, _make
     from .storage import Storage
+    from .tensor import make
 
-    storage = Storage(_alias(tensor._raw()))
-    made = _make(storage, tensor.dtype, None, storage, type(tensor))
+    storage = Storage(distinct(tensor._raw()))
+    made = make(storage, tensor.dtype, None, storage, type(tensor))
     made._requires = tensor._requires
     memo[id(tensor)] = made
     if tensor._grad is not None:

@@ -39,7 +39,7 @@ def _is_ours(code: CodeType) -> bool:
     if len(_ours) >= _LIMIT:
         _ours.clear()
     filename = code.co_filename
-    ours = filename.startswith(_PACKAGE) or filename.startswith("<frozen ")
+    ours = filename.startswith((_PACKAGE, "<frozen "))
     _ours[code] = ours
     return ours
 

@@ -255,7 +255,9 @@ class Region:
     shape: Sizes
 
     def apply(self, node: Node) -> Node:
-        starts = self.starts if 0 not in self.shape else (0,) * len(self.shape)  # it may start at the end
+        starts = (
+            self.starts if 0 not in self.shape else (0,) * len(self.shape)
+        )  # it may start at the end
         return shrink(node, starts, self.shape, self.steps)
 
     def write(self, base: Node, value: Node) -> Node:
@@ -313,7 +315,8 @@ class Diagonal:
     def _flat(self, node: Node) -> tuple[Node, list[int], list[int], Sizes]:
         """The matrices flattened, and the region of them that is the diagonal: starts, steps, shape."""
         moved = node.permute(self._order(len(node.shape)))
-        *rest, rows, columns = [int(size) for size in moved.shape]  # type: ignore[call-overload]
+        sizes: tuple[int, ...] = moved.shape  # type: ignore[assignment]
+        *rest, rows, columns = sizes
         start, length = self._lines(rows, columns)
         flat = moved.reshape((*rest, rows * columns))
         starts = [0] * len(rest) + [start if length else 0]

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..history import AccumulateGrad, Record, mode, record_class
+from ..history import AccumulateGrad, Record, distinct, mode, record_class
 from ..ir import build
 from ..ir.node import Node, constant
+from ..results import attach, from_node, made_at, store
 from ..runtime.realize import after_backward
-from ..tensor import Tensor, _alias, _attach, _made_at, _store, from_node
+from ..tensor import Tensor
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -172,7 +173,12 @@ class Run:
     def _results(self, found: Iterable[Tensor | None]) -> Iterable[Tensor]:
         if not self.accumulate:
             return [tensor for tensor in found if tensor is not None]
-        variables = [leaf.variable for record in self.records for leaf, _ in record.edges if isinstance(leaf, AccumulateGrad)]
+        variables = [
+            leaf.variable
+            for record in self.records
+            for leaf, _ in record.edges
+            if isinstance(leaf, AccumulateGrad)
+        ]
         return [tensor._grad for tensor in variables if tensor._grad is not None]
 
     def arrives(self, record: Record) -> bool:
@@ -192,7 +198,9 @@ class Run:
                     continue
                 if isinstance(source, AccumulateGrad):
                     extra = source.variable._extra
-                    if source.hooks is not None or (extra is not None and (extra.hooks or extra.accumulated)):
+                    if source.hooks is not None or (
+                        extra is not None and (extra.hooks or extra.accumulated)
+                    ):
                         return False
                 elif source.nodes and source.nodes[index] is not operand:
                     return False
@@ -204,7 +212,11 @@ class Run:
         owners: dict[tuple[int, int], tuple[Record, list[Node]]] = {}
         for record in self.records:
             for (source, index), operand in zip(record.edges, record.operands):
-                if isinstance(source, AccumulateGrad) and operand is not None and self.arrives(source):
+                if (
+                    isinstance(source, AccumulateGrad)
+                    and operand is not None
+                    and self.arrives(source)
+                ):
                     key = (id(source), index)
                     if id(operand) not in places:
                         places[id(operand)] = operand
@@ -320,7 +332,9 @@ def check_versions(record: Record) -> None:
             node = record.nodes[0]
             shape, dtype, place = node.shape, node.dtype, node.place  # type: ignore[assignment]
             maker, index = record, 0
-        made_by = None if maker is None else maker.name().rstrip("0123456789").removesuffix("Backward")
+        made_by = (
+            None if maker is None else maker.name().rstrip("0123456789").removesuffix("Backward")
+        )
         origin = f", which is output {index} of {made_by}," if made_by else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
@@ -351,7 +365,8 @@ def _depends(records: Sequence[Record], starts: Sequence[tuple[Target, Tensor]])
         by_node[id(record.nodes[index])] = cotangent.requires_grad
     for record in records:
         depends = incoming.get(id(record), False) or any(
-            each == "result" if isinstance(each, str) else each.requires_grad for each in record.saved
+            each == "result" if isinstance(each, str) else each.requires_grad
+            for each in record.saved
         )
         for (source, _), operand in zip(record.edges, record.operands):
             if source is not None and operand is not None:
@@ -376,7 +391,10 @@ def gradients(
     `depends` says of which targets the gradient has a history of its own (None: of none); `records` are those that the gradients
     run through, whose operands that history leads to.
     """
-    nodes = [cotangent.node if cotangent.requires_grad else cotangent._constant() for cotangent in cotangents]
+    nodes = [
+        cotangent.node if cotangent.requires_grad else cotangent._constant()
+        for cotangent in cotangents
+    ]
     made = build.grad([node for node, _, _ in roots], nodes, targets, ends)
     results = [from_node(node) for node in made]
     if depends is None or not any(depends.get(id(target), False) for target in targets):
@@ -396,14 +414,14 @@ def gradients(
     record.saved = ("result",)
     for index, (each, target) in enumerate(zip(results, targets)):
         if depends.get(id(target), False):
-            _attach(each, record, index)
+            attach(each, record, index)
             each.storage.tracked = True
     return results
 
 
 def add(left: Tensor, right: Tensor) -> Tensor:
     """The sum of two gradients."""
-    from ..tensor import result, tensor_nodes
+    from ..results import result, tensor_nodes
 
     a, b = tensor_nodes(left, right)
     return result("Add", a + b, (left, right))
@@ -417,7 +435,7 @@ def accumulate_into(variable: Tensor, gradient: Tensor, create_graph: bool) -> N
     elif create_graph:
         variable._grad = add(before, gradient)
     else:
-        _store(before, before._raw() + gradient._raw())
+        store(before, before._raw() + gradient._raw())
         before._counter.version += 1
 
 
@@ -440,18 +458,20 @@ def apply(record: Record, cotangents: Sequence[Tensor | None]) -> Any:
     start: list[tuple[Target, Tensor]] = [((record, i), each) for i, each in given]
     depends = _depends([record], start) if mode.enabled else None
     roots = [(record.nodes[i], record, i) for i, _ in given]
-    made = gradients(roots, [each for _, each in given], unique, [True] * len(unique), depends, [record])
+    made = gradients(
+        roots, [each for _, each in given], unique, [True] * len(unique), depends, [record]
+    )
     by_node = {id(node): each for node, each in zip(unique, made)}
     # An operand that was used twice has one gradient, the sum: it stands at its first place.
-    results = tuple([None if operand is None else by_node.pop(id(operand), None) for operand in record.operands])
+    results = tuple(
+        [None if operand is None else by_node.pop(id(operand), None) for operand in record.operands]
+    )
     return results[0] if len(results) == 1 else results
 
 
 def copied(gradient: Tensor) -> Tensor:
     """A gradient with a storage of its own."""
-    return from_node(_alias(gradient._raw())) if not gradient.requires_grad else gradient
-
-
+    return from_node(distinct(gradient._raw())) if not gradient.requires_grad else gradient
 
 
 # --- arguments
@@ -491,7 +511,7 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Tensor | None]) -> list
             if root.requires_grad and root.numel() != 1:
                 raise RuntimeError(
                     "grad can be implicitly created only for scalar outputs\n"
-                    f"    it has shape {list(shape)}" + _made_at(root)
+                    f"    it has shape {list(shape)}" + made_at(root)
                 )
         elif tuple(cotangent.shape) != shape and (shape or tuple(cotangent.shape) != (1,)):
             raise RuntimeError(
@@ -499,7 +519,9 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Tensor | None]) -> list
                 f"shape of {root.shape}."
             )
         if not root.requires_grad or root._edge()[0] is None:
-            raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                f"element {position} of tensors does not require grad and does not have a grad_fn"
+            )
         if cotangent is None:
             made.append(from_node(constant(1, root.dtype, shape, root.place)))
         else:
@@ -511,7 +533,7 @@ def _fitted(cotangent: Tensor, root: Tensor) -> Tensor:
     """A gradient in the shape and dtype of its root."""
     if cotangent.dtype is root.dtype and tuple(cotangent.shape) == tuple(root.shape):
         return cotangent
-    from ..tensor import result, tensor_nodes
+    from ..results import result, tensor_nodes
 
     (node,) = tensor_nodes(cotangent)
     return result("ToCopy", node.cast(root.dtype).reshape(tuple(root.shape)), (cotangent,))

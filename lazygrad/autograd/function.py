@@ -13,16 +13,9 @@ from typing import Any
 from ..history import Record, mode
 from ..ir.dtype import float32
 from ..ir.node import Node, constant
+from ..results import attach, check_inplace, from_node, result, tensor_nodes
 from ..site import here
-from ..tensor import (
-    Tensor,
-    _attach,
-    _check_inplace,
-    _same_memory,
-    from_node,
-    result,
-    tensor_nodes,
-)
+from ..tensor import Tensor, same_memory
 from ..views import View
 from .engine import SECOND_TIME, check_versions
 
@@ -75,10 +68,12 @@ class Context(Record):
             raise RuntimeError(SECOND_TIME)
         check_versions(self)
         found = []
+        each: Any
         for each in self._kept:
             if isinstance(each, tuple):  # an output: it would keep the record that keeps it
-                each, index = _same_memory(each[0], each[0]._counter), each[1]
-                _attach(each, self, index)
+                output, index = each
+                each = same_memory(output, output._counter)
+                attach(each, self, index)
             found.append(each)
         return tuple(found)
 
@@ -94,11 +89,13 @@ class Context(Record):
         if len(tensors) != sum(each is not None for each in self.to_save):
             raise TypeError("save_for_backward can only save variables")
         for each in self.to_save:
-            position = next((i for i, out in enumerate(outputs) if out is each and each is not None), None)
+            position = next(
+                (i for i, out in enumerate(outputs) if out is each and each is not None), None
+            )
             if position is None:
                 self._kept.append(each)
             else:
-                self._kept.append((_same_memory(each, each._counter), position))
+                self._kept.append((same_memory(each, each._counter), position))
         outside = {id(out) for out in outputs}
         self.saved = tuple("result" if id(each) in outside else each for each in tensors)
         self.counters = tuple([each._counter for each in tensors])
@@ -137,7 +134,9 @@ class Context(Record):
     def _fitted(self, index: int, gradient: Any, known: tuple[Any, Any, str]) -> Tensor:
         """A gradient in the dtype and shape of its argument: what was broadcast is summed."""
         if not isinstance(gradient, Tensor):
-            raise TypeError(f"{self.name()} returned a {type(gradient).__name__} as a gradient, not a tensor")
+            raise TypeError(
+                f"{self.name()} returned a {type(gradient).__name__} as a gradient, not a tensor"
+            )
         dtype, shape, _ = known
         have = tuple(gradient.shape)
         if have == shape and gradient.dtype is dtype:
@@ -167,7 +166,9 @@ class Function:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._context = type(f"{cls.__name__}Backward", (Context,), {"function": cls, "__module__": cls.__module__})
+        cls._context = type(
+            f"{cls.__name__}Backward", (Context,), {"function": cls, "__module__": cls.__module__}
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
@@ -178,7 +179,9 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Compute the outputs; without history inside."""
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -202,7 +205,11 @@ class Function:
         ctx.needs_input_grad = tuple(needs)
         recorded = mode.enabled and any(needs)
         before = mode.enabled
-        edges = [(each._edge(), each.node) for each in args if isinstance(each, Tensor)] if recorded else []
+        edges = (
+            [(each._edge(), each.node) for each in args if isinstance(each, Tensor)]
+            if recorded
+            else []
+        )
         mode.enabled = False
         try:
             if cls.setup_context is None:
@@ -246,11 +253,16 @@ class Function:
                 each._node = None
             elif id(each) in arguments or each._view is not None:
                 each = _output_view(each, cls.__name__)
-            ctx.to_save = tuple([each if kept is outputs[index] and id(kept) not in arguments else kept for kept in ctx.to_save])
+            ctx.to_save = tuple(
+                [
+                    each if kept is outputs[index] and id(kept) not in arguments else kept
+                    for kept in ctx.to_save
+                ]
+            )
             node = each._raw().stop()
             node.site = here()
             each._stamp = each.storage.writes
-            _attach(each, ctx, index)
+            attach(each, ctx, index)
             made.append(each)
             nodes.append(node)
         ctx.nodes = tuple(nodes)
@@ -279,15 +291,19 @@ def _described(value: Any) -> tuple[Any, Any, str] | None:
 def _require_writable(tensor: Tensor) -> None:
     """Whether forward may have changed an argument in place."""
     if tensor._record is None and tensor.requires_grad:
-        raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+        raise RuntimeError(
+            "a leaf Variable that requires grad has been used in an in-place operation."
+        )
     if tensor._base is not None:
-        _check_inplace(tensor)
+        check_inplace(tensor)
 
 
 def _output_view(tensor: Tensor, name: str) -> Tensor:
     """An output that is an argument, or a view: a view of it by itself, which refuses recorded in-place writes."""
-    made = _same_memory(tensor, tensor._counter)
+    made = same_memory(tensor, tensor._counter)
     seen = tensor._view
     path = seen.path if seen is not None else ()
-    made._view = View(None, path, path, tuple(tensor.shape), tensor.strides, tensor.storage_offset(), name)
+    made._view = View(
+        None, path, path, tuple(tensor.shape), tensor.strides, tensor.storage_offset(), name
+    )
     return made

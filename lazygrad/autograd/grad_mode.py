@@ -50,21 +50,20 @@ class _Context:
         @wraps(function)
         def decorated(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             steps = function(*args, **kwargs)
-            resume: Callable[[], Any] = lambda: next(steps)
+            resume, argument = steps.send, None
             try:
                 while True:
+                    with self._again():
+                        try:
+                            value = resume(argument)
+                        except StopIteration as stop:
+                            return stop.value
                     try:
-                        with self._again():
-                            value = resume()
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        sent = yield value
-                        resume = lambda sent=sent: steps.send(sent)
+                        resume, argument = steps.send, (yield value)
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        resume = lambda error=error: steps.throw(error)
+                        resume, argument = steps.throw, error
             finally:
                 with self._again():
                     steps.close()
@@ -88,7 +87,7 @@ class _Bare(_Context):
         super().__init__()
 
 
-class no_grad(_Bare):  # noqa: N801 - PyTorch's name
+class no_grad(_Bare):
     """Results made in this context need no gradients."""
 
     __slots__ = ()
@@ -97,7 +96,7 @@ class no_grad(_Bare):  # noqa: N801 - PyTorch's name
         mode.enabled = False
 
 
-class enable_grad(_Bare):  # noqa: N801
+class enable_grad(_Bare):
     """History is recorded in this context, also inside of no_grad."""
 
     __slots__ = ()
@@ -106,7 +105,7 @@ class enable_grad(_Bare):  # noqa: N801
         mode.enabled = True
 
 
-class set_grad_enabled(_Context):  # noqa: N801
+class set_grad_enabled(_Context):
     """Switch recording on or off: for a context, or, called as a function, from here on."""
 
     __slots__ = ("_mode",)
@@ -137,7 +136,7 @@ def _switch(enabled: bool) -> tuple[bool, bool]:
     return before
 
 
-class inference_mode(_Context):  # noqa: N801
+class inference_mode(_Context):
     """As no_grad; what is made in it can never take part in recorded operations."""
 
     __slots__ = ("_mode",)

@@ -125,7 +125,11 @@ class Regions:
                 self._leaf(leaf)
         for record, index in run.targets or ():
             pending = self.waiting.get(id(record), {}).get(index)
-            if pending is not None and (id(record), index) not in run.found and not isinstance(record, AccumulateGrad):
+            if (
+                pending is not None
+                and (id(record), index) not in run.found
+                and not isinstance(record, AccumulateGrad)
+            ):
                 self._arrive_outside(record)
 
     def _hand(self, record: Record, index: int, gradient: Tensor) -> None:
@@ -194,7 +198,9 @@ class Regions:
             self._deliver(record, index, gradient)
         hooks = record.hooks
         if not record.special and not _isolates(hooks):
-            region.starts = [(record, index, gradient) for index, gradient in sorted(places.items())]
+            region.starts = [
+                (record, index, gradient) for index, gradient in sorted(places.items())
+            ]
             self._gradients(region)
             return
         count = max(len(record.nodes), 1)
@@ -204,7 +210,9 @@ class Regions:
         if record.special:
             inputs: tuple[Tensor | None, ...] = record.run(outputs)  # type: ignore[attr-defined]
         else:
-            region.starts = [(record, i, each) for i, each in enumerate(outputs) if each is not None]
+            region.starts = [
+                (record, i, each) for i, each in enumerate(outputs) if each is not None
+            ]
             inputs = self._inputs(record, region)
         for hook in list(hooks.after.values()) if hooks is not None else ():
             inputs = _tuple(hook(inputs, outputs), inputs)
@@ -218,7 +226,10 @@ class Regions:
         made = self._made(region, list(operands.values()))
         by_node = dict(zip(operands, made))
         return tuple(
-            [None if operand is None else by_node.pop(id(operand), None) for operand in record.operands]
+            [
+                None if operand is None else by_node.pop(id(operand), None)
+                for operand in record.operands
+            ]
         )
 
     def _gradients(self, region: Region) -> None:
@@ -267,15 +278,15 @@ def _call(hook: Hook, gradient: Tensor) -> Tensor:
     return returned
 
 
-def _tuple(
-    returned: object, gradients: tuple[Tensor | None, ...]
-) -> tuple[Tensor | None, ...]:
+def _tuple(returned: object, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
     if returned is None:
         return gradients
     if isinstance(returned, Tensor):
         returned = (returned,)
     if not isinstance(returned, tuple):
-        raise TypeError(f"expected a tuple of tensors, but hook returned '{type(returned).__name__}'")
+        raise TypeError(
+            f"expected a tuple of tensors, but hook returned '{type(returned).__name__}'"
+        )
     if len(returned) != len(gradients):
         raise RuntimeError(
             f"hook has returned an incorrect number of values (got {len(returned)}, but expected {len(gradients)})"

@@ -6,8 +6,9 @@ from typing import Any
 
 from ..ir.dtype import float32
 from ..ir.node import constant
+from ..results import from_node
 from ..runtime import device as devices
-from ..tensor import Tensor, from_node
+from ..tensor import Tensor
 
 
 class _VariableMeta(type):

@@ -11,7 +11,8 @@ from ..ir.args import Attribute
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from . import arguments
 from .arguments import (
     Number,

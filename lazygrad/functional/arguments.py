@@ -11,8 +11,9 @@ from typing import Any
 
 from ..ir.dtype import DType, bool_, float64, int64, promote
 from ..ir.node import Node, constant
+from ..results import tensor_nodes
 from ..site import describe
-from ..tensor import Tensor, tensor_nodes
+from ..tensor import Tensor
 from .settings import default_dtype
 
 Number = int | float | bool

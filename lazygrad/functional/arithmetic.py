@@ -6,7 +6,8 @@ from ..ir import composite
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, tensor_nodes
+from ..results import tensor_nodes
+from ..tensor import Tensor
 from .arguments import (
     Number,
     Operand,
@@ -479,7 +480,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 METHODS["__radd__"] = METHODS["__add__"]
 METHODS["__rmul__"] = METHODS["__mul__"]
 
+@operator("scalar_sub", module=False, method=False)
+def _scalar_sub(input: Tensor, other: Number) -> Outcome:
+    """other - input for a number and a tensor, as torch.sub records it."""
+    (right, left), _, _ = elementwise_nodes("sub", input, as_number(other))
+    return Outcome("SubBackward0", left - right, (None, input))
+
+
 # torch.pow(2, x) and the like: a number first.
 REFLECTED.update(
-    add=add, mul=mul, sub=rsub, div=rtruediv, pow=rpow, remainder=rmod, floor_divide=rfloordiv
+    add=add, mul=mul, sub=_scalar_sub, div=rtruediv, pow=rpow, remainder=rmod, floor_divide=rfloordiv
 )

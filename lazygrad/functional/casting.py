@@ -8,7 +8,8 @@ from typing import Any
 from ..ir import dtype as dtypes
 from ..ir.build import copy
 from ..ir.dtype import DType
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from .arguments import as_dtype
 from .arguments import can_cast as arguments_can_cast
 from .arguments import result_type as operands_type

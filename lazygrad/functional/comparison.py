@@ -8,7 +8,8 @@ from typing import Any
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, tensor_nodes
+from ..results import tensor_nodes
+from ..tensor import Tensor
 from .arguments import (
     Operand,
     common_place,

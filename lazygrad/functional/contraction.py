@@ -13,7 +13,8 @@ from typing import Any
 from ..composites.contraction import contract as contract_labels
 from ..ir.dtype import bool_
 from ..ir.node import Node
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from .arguments import (
     Number,
     as_number,

@@ -11,8 +11,9 @@ import numpy as np
 from ..ir.dtype import BY_NAME, DType, bfloat16, bool_, float32, int64
 from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
+from ..results import from_external, from_node
 from ..runtime import device as runtime_device
-from ..tensor import Tensor, from_external, from_node
+from ..tensor import Tensor
 from .arguments import (
     Number,
     as_dtype,

@@ -8,7 +8,8 @@ from ..composites.contraction import contract
 from ..ir.build import gather
 from ..ir.dtype import int64
 from ..ir.node import Node, iota
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from .arguments import describe_operands
 from .registry import Outcome
 

@@ -11,7 +11,8 @@ from ..ir.build import scatter as scatter_node
 from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant, iota
 from ..ir.node import where as where_node
-from ..tensor import Tensor, from_node, result, tensor_nodes
+from ..results import from_node, result, tensor_nodes
+from ..tensor import Tensor
 from . import arguments
 from .arguments import (
     Operand,

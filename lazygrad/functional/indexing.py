@@ -16,7 +16,8 @@ from .. import views
 from ..ir.build import gather, scan, scatter, shrink
 from ..ir.dtype import bool_, int64, uint8
 from ..ir.node import Node, constant, iota, where
-from ..tensor import Tensor, from_node, result, result_inplace, tensor_nodes
+from ..results import from_node, result, result_inplace, tensor_nodes
+from ..tensor import Tensor
 from .arguments import as_number, broadcast_shapes, describe_operands, sizes_text, type_name
 from .creation import tensor
 from .mutation import copy_, fill_

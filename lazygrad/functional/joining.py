@@ -10,8 +10,9 @@ from ..ir.build import pad as pad_node
 from ..ir.build import shrink, update
 from ..ir.dtype import DType, bool_, int64
 from ..ir.node import Node, constant, iota, where
-from ..tensor import Tensor, result, tensor_nodes
-from ..tensor import views as record_views
+from ..results import result, tensor_nodes
+from ..results import views as record_views
+from ..tensor import Tensor
 from . import arguments
 from .arguments import (
     Number,
@@ -24,7 +25,7 @@ from .arguments import (
     sizes_text,
 )
 from .registry import NN_FUNCTIONS, Outcome, function, method, operator
-from .shaping import expand, permute, reshape, slice_axis, slice_step, unsqueeze, view
+from .shaping import expand, reshape, slice_axis, slice_step, unsqueeze, view
 
 # --- together
 
@@ -174,7 +175,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         line = tuple(shape[axis] if a == axis else 1 for a in range(rank))
         grids.append(expand(view(each, line), shape))
     if swap:
-        grids = [permute(each, (1, 0, *range(2, rank))) for each in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -9,7 +9,8 @@ from ..ir import composite
 from ..ir.dtype import int64, uint8
 from ..ir.node import Node, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from .arguments import as_number, describe_operands, elementwise_nodes, sizes_text, type_name
 from .registry import function
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..ir.build import copy as copy_node
 from ..ir.node import constant
-from ..tensor import Tensor, result_inplace, tensor_nodes
+from ..results import result_inplace, tensor_nodes
+from ..tensor import Tensor
 from .arguments import as_number, broadcast_shapes, check_number, describe_operands, sizes_text
 from .registry import method
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..ir import composite
 from ..ir.dtype import float32
 from ..ir.node import Node, accumulation, where
-from ..tensor import Tensor, result, tensor_nodes
+from ..results import result, tensor_nodes
+from ..tensor import Tensor
 from .arguments import describe_operands, require_floating, sizes_text, type_name
 from .numeric_limits import finfo
 from .registry import function

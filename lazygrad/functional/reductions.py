@@ -11,7 +11,8 @@ from ..ir import build, composite
 from ..ir.dtype import DType, bool_, int64, uint8
 from ..ir.node import Node, accumulation, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, from_node, result, results, tensor_nodes
+from ..results import from_node, result, results, tensor_nodes
+from ..tensor import Tensor
 from . import arguments
 from .arguments import (
     Number,

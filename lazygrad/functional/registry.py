@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from ..ir.node import Node
-from ..tensor import Tensor, grad_enabled, result, result_inplace
+from ..results import grad_enabled, result, result_inplace
+from ..tensor import Tensor
 from .arguments import describe_operands, require_castable, sizes_text
 
 P = ParamSpec("P")

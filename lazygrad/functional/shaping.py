@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import views
 from ..ir.dtype import DType
-from ..tensor import Tensor, result, tensor_nodes
-from ..tensor import view as record_view
+from ..results import result, tensor_nodes
+from ..results import view as record_view
+from ..tensor import Tensor
 from ..views import Step
 from . import arguments
 from .arguments import describe_operands, integer, sizes, sizes_text, tensor_text
@@ -424,7 +425,7 @@ def slice_axis(input: Tensor, axis: int, start: int, stop: int, step: int) -> Te
 def slice_step(shape: Shape, axis: int, start: int, stop: int, step: int) -> views.Region:
     """The movement of `slice_axis`."""
     count = max(0, -((start - stop) // step))
-    starts = tuple(start if a == axis and count else 0 for a in range(len(shape)))
+    starts = tuple(start if a == axis else 0 for a in range(len(shape)))
     steps = tuple(step if a == axis else 1 for a in range(len(shape)))
     return views.Region(
         starts, steps, tuple(count if a == axis else n for a, n in enumerate(shape))

@@ -9,7 +9,8 @@ from ..ir import composite
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
-from ..tensor import Tensor, tensor_nodes
+from ..results import tensor_nodes
+from ..tensor import Tensor
 from .arguments import Number, as_number, compute_dtype
 from .registry import METHODS, Outcome, function, operator
 
@@ -93,7 +94,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Outcome:
             scaled = node * scale if decimals > 0 else node / scale
             rounded = unary(Op.ROUND, scaled)
             node = rounded / scale if decimals > 0 else rounded * scale
-    return Outcome("RoundBackward0", node, (input,))
+    return Outcome("RoundBackward1" if decimals else "RoundBackward0", node, (input,))
 
 
 def abs_int(value: int) -> int:

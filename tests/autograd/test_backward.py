@@ -93,7 +93,7 @@ def test_errors(same_as_torch: Compare) -> None:
         y = t.ones(3)
         w = t.ones(2, requires_grad=True)
         return [
-            attempt(lambda: (x * 2).backward()),
+            attempt((x * 2).backward),
             attempt(lambda: y.sum().backward()),
             attempt(lambda: (x * 2).backward(t.ones(2))),
             attempt(lambda: x.sum().backward(t.ones(2))),
@@ -108,10 +108,10 @@ def test_errors(same_as_torch: Compare) -> None:
             attempt(lambda: setattr(x, "grad", x)),
             attempt(lambda: setattr(x * 1, "requires_grad", False)),
             attempt(lambda: t.ones(2, dtype=t.int64).requires_grad_()),
-            attempt(lambda: x.numpy()),
+            attempt(x.numpy),
             attempt(lambda: y.register_hook(print)),
-            attempt(lambda: y.retain_grad()),
-            attempt(lambda: (x * 1)[0].detach_()),
+            attempt(y.retain_grad),
+            attempt((x * 1)[0].detach_),
         ]
 
     same_as_torch(scenario)
@@ -261,14 +261,14 @@ def test_grad_modes(same_as_torch: Compare) -> None:
             attempt(made.requires_grad_),
             (made + 1).is_inference(),
         ]
-        with attempt_error(t.no_grad()):
+        with Swallowing(t.no_grad()):
             raise ValueError
         return [*seen, t.is_grad_enabled()]
 
     same_as_torch(scenario)
 
 
-class attempt_error:  # noqa: N801
+class Swallowing:
     """A context that swallows the error that left the context inside of it."""
 
     def __init__(self, inner: Any) -> None:

@@ -117,7 +117,7 @@ def test_regions_compute_what_they_share_once() -> None:
 
 def test_function(same_as_torch: Compare) -> None:
     def scenario(t: Any, attempt: Any) -> Any:
-        class Scale(t.autograd.Function):  # type: ignore[misc, name-defined]
+        class Scale(t.autograd.Function):  # type: ignore[misc]
             @staticmethod
             def forward(ctx: Any, a: Any, k: float, b: Any) -> Any:
                 ctx.save_for_backward(a, b)
@@ -136,7 +136,11 @@ def test_function(same_as_torch: Compare) -> None:
             y, y.grad_fn.name(), y.grad_fn.next_functions, y.grad_fn.needs_input_grad, y.grad_fn.k, y.requires_grad,
         ]  # fmt: skip
         (y * y).sum().backward()
-        seen += [a.grad, attempt(lambda: y.sum().backward()), attempt(lambda: y.grad_fn.saved_tensors)]
+        seen += [
+            a.grad,
+            attempt(lambda: y.sum().backward()),
+            attempt(lambda: y.grad_fn.saved_tensors),
+        ]
         z = Scale.apply(a, 5.0, b)
         b.add_(1)
         seen.append(attempt(lambda: z.sum().backward()))
@@ -151,7 +155,7 @@ def test_function_with_several_outputs(same_as_torch: Compare) -> None:
     def scenario(t: Any, attempt: Any) -> Any:
         seen: list[Any] = []
 
-        class Parts(t.autograd.Function):  # type: ignore[misc, name-defined]
+        class Parts(t.autograd.Function):  # type: ignore[misc]
             @staticmethod
             def forward(ctx: Any, x: Any) -> Any:
                 mask = x > 0
@@ -222,7 +226,9 @@ def test_function_styles(same_as_torch: Compare) -> None:
 
             @staticmethod
             def backward(ctx: Any, g: Any) -> Any:
-                return {"count": (g, None, g), "shape": (g[:1].expand(5), None), "text": (g, g)}[ctx.how]
+                return {"count": (g, None, g), "shape": (g[:1].expand(5), None), "text": (g, g)}[
+                    ctx.how
+                ]
 
         class Missing(Base):  # type: ignore[misc, valid-type]
             @staticmethod
@@ -256,7 +262,7 @@ def test_double_backward_of_functions(same_as_torch: Compare) -> None:
 
         once = import_module(f"{t.__name__}.autograd.function").once_differentiable
 
-        class Cube(t.autograd.Function):  # type: ignore[misc, name-defined]
+        class Cube(t.autograd.Function):  # type: ignore[misc]
             @staticmethod
             def forward(ctx: Any, x: Any) -> Any:
                 ctx.save_for_backward(x)

@@ -71,7 +71,13 @@ def test_a_plain_base_becomes_tracked(same_as_torch: Compare, view: str) -> None
         v = VIEWS[view](x)
         w = x.view(4, 3)
         v.mul_(s)
-        seen = [x.requires_grad, v.requires_grad, w.requires_grad, x.grad_fn, x.grad_fn.next_functions]
+        seen = [
+            x.requires_grad,
+            v.requires_grad,
+            w.requires_grad,
+            x.grad_fn,
+            x.grad_fn.next_functions,
+        ]
         (w * w).sum().backward()
         return [seen, s.grad]
 
@@ -186,7 +192,7 @@ def test_a_value_changed_behind_autograds_back(same_as_torch: Compare) -> None:
 def test_a_leaf_between_updates(same_as_torch: Compare) -> None:
     def scenario(t: Any, attempt: Any) -> Any:
         w = t.tensor([1.0, -2.0], requires_grad=True)
-        total = 0
+        total: Any = 0
         for step in range(4):
             total = total + (w + step).sum()
             with t.no_grad():
