@@ -13,6 +13,7 @@ from ..ir.dtype import DType, bool_
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import ELEMENTWISE, Op
 from ..ir.rewrite import RuleTable
+from .fold import compute
 
 SIMPLIFY: RuleTable[Node] = RuleTable("simplify")
 """rule(node) -> a simpler node that computes the same; its sources are simplified already, and equal nodes are one."""
@@ -47,27 +48,15 @@ def is_float(node: Node) -> bool:
 
 @SIMPLIFY.rule(*EVERY_ELEMENTWISE)
 def fold(node: Node) -> Node | None:
-    """An operation on numbers is a number, computed as the interpreter does. What raises is left to raise when it runs."""
-    for source in node.src:
-        if source.op is not Op.CONST:
-            return None
-    import numpy as np
-
-    from ..ir.elementwise import apply, round_to, value_dtype
-
+    """An operation on numbers is a number, the interpreter's. What raises is left to raise when it runs."""
     values = []
     for source in node.src:
-        value = np.asarray(number_of(source))
-        single = source.dtype.kind == "float"
-        values.append(
-            round_to(value, source.dtype) if single else value.astype(value_dtype(source.dtype))
-        )
-    try:
-        with np.errstate(all="ignore"):
-            result = apply(node.op, node.dtype, [source.dtype for source in node.src], values)
-    except RuntimeError:
-        return None
-    return filled(node, result.item())
+        value = number_of(source)
+        if value is None:
+            return None
+        values.append(value)
+    result = compute(node.op, node.dtype, [source.dtype for source in node.src], values)
+    return None if result is None else filled(node, result)
 
 
 # --- sums
