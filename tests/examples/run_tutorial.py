@@ -25,6 +25,8 @@ import numpy
 import numpy.random
 
 SEED = 20
+INTERPRETED_STEPS = 170
+"""How many of the 500 steps of a network the interpreter takes: one operation at a time is slow, and the steps are alike."""
 # What is not a ufunc but computes on arrays all the same.
 COMPUTING = (
     "all any amax amin argmax argmin argsort average clip convolve correlate cov cross cumprod cumsum diff dot einsum "
@@ -136,6 +138,8 @@ def main() -> None:
         where = os.environ["DEVICE"].lower()
         if where != "interpret":
             poison()
+        else:
+            source = source.replace("range(500)", f"range({INTERPRETED_STEPS})")
         framework = importlib.import_module("lazygrad")
         if where != "interpret":
             forbid_the_interpreter()
@@ -144,6 +148,7 @@ def main() -> None:
         report["output"] = run(source, path, framework, None)
         report["launches"] = device.get(where).launches - before
         report["device"] = where
+        report["steps"] = INTERPRETED_STEPS if f"range({INTERPRETED_STEPS})" in source else None
     print(json.dumps(report))
 
 

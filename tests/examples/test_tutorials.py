@@ -105,6 +105,8 @@ def test_prints_what_pytorch_prints(name: str, device: str) -> None:
     assert report["launches"] > 0, f"no kernel of {device} was launched"
 
     lines, wanted = report["output"].splitlines(), expected.splitlines()
+    if report["steps"] is not None:
+        wanted = [line for line in wanted if (step_of(line) or 0) < report["steps"]]
     assert [skeleton(line) for line in lines] == [skeleton(line) for line in wanted]
     allowed = spreads(wanted, [text.splitlines() for text in permuted])
     late, step = False, None
