@@ -43,7 +43,7 @@ ROUNDS = 10
 DEFAULT_SEED = 67280421310721
 """PyTorch's seed of a fresh process."""
 FIRST_OFFSET = 2
-"""Offsets 0 and 1 would be part of a plan's key (they simplify); later ones are its arguments."""
+"""Numbers 0, 1 and -1 are part of a plan's key, since they simplify; offsets begin, and seeds are shifted, beyond them."""
 
 
 def philox(counter: Node, seed: Node) -> tuple[Node, Node]:
@@ -74,7 +74,7 @@ def _fraction(low: Node, high: Node, dtype: DType) -> Node:
 
 @composite.composite("random_uniform")
 def _uniform_body(counter: Node, seed: Node, target: str) -> Node:
-    low, high = philox(counter, seed)
+    low, high = philox(counter, seed - FIRST_OFFSET)
     return _fraction(low, high, BY_NAME[target])
 
 
@@ -83,9 +83,9 @@ def _normal_body(counter: Node, seed: Node, target: str) -> Node:
     """Box and Muller: a radius from one uniform number, an angle from another."""
     dtype = BY_NAME[target]
     wide = float64 if dtype is float64 else float32
-    low, high = philox(counter, seed)
+    low, high = philox(counter, seed - FIRST_OFFSET)
     if wide is float64:
-        other_low, other_high = philox(counter ^ (1 << 62), seed)
+        other_low, other_high = philox(counter ^ (1 << 62), seed - FIRST_OFFSET)
         radius, turn = _fraction(low, high, wide), _fraction(other_low, other_high, wide)
     else:
         radius, turn = _fraction(low, low, wide), _fraction(high, high, wide)
@@ -96,7 +96,7 @@ def _normal_body(counter: Node, seed: Node, target: str) -> Node:
 @composite.composite("random_integer")
 def _integer_body(counter: Node, seed: Node, span: int) -> Node:
     """An integer in [0, span): the word scaled down, or for wide spans the remainder of 63 bits."""
-    low, high = philox(counter, seed)
+    low, high = philox(counter, seed - FIRST_OFFSET)
     if span <= 1 << 32:
         if span > 1 << 31:
             return ((low >> 1) * (span >> 1) >> 30) % span
@@ -199,7 +199,7 @@ def draw(
     count = math.prod(shape)
     seed_value, offset = (generator or default_generator).take(count)
     counter = iota(count, int64, place) + offset
-    key = constant(0, int64, (count,), place) + seed_value
+    key = constant(0, int64, (count,), place) + (seed_value + FIRST_OFFSET)
     like = Node(Op.CONST, (), dtype, (count,), None, place)
     return composite.call(name, [counter, key], like=like, **attributes).reshape(shape)
 

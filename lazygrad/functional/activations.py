@@ -54,12 +54,12 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     Returns: the promoted dtype. The gradient passes where min <= input <= max.
 
     Raises:
-        ValueError: neither bound is given.
+        RuntimeError: neither bound is given.
 
     Same as torch.clamp.
     """
     if min is None and max is None:
-        raise ValueError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     low = None if min is None else operand(min)
     high = None if max is None else operand(max)
     if isinstance(low, Tensor) or isinstance(high, Tensor):

@@ -24,7 +24,7 @@ from .arguments import (
 )
 from .arithmetic import maximum, minimum
 from .registry import Outcome, function, operator
-from .results import Aminmax, Max, Min, Pair
+from .return_types import Aminmax, Max, Min, Pair
 
 Dims = int | tuple[int, ...] | list[int] | None
 

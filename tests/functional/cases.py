@@ -69,9 +69,9 @@ a.hsplit(2)[0]; F.pad(a, (1, 2)); F.pad(a, (1, -1, 0, 2), value=3.0); z.t(); z.r
 """
 INDEXING = """
 a[0]; a[-1]; a[0:2]; a[::2]; a[1:, 1:3]; a[None]; a[...]; a[:]; a[..., 0]; a[0, 1]; a[::2, 1]; a[:, None, 1]; c[1, ..., 2]; a[k]; a[[0, 2]]; a[:, k]
-a[k, k]; c[:, k]; c[0, k]; c[k-1, :, k]; c[:, k, k]; a[k, None]; a[-k]; a[a > 0.5]; a[a[:, 0] > 0.3]; c[:, a > 0.5]; a[i, 0]; v[i]; a[True]; a[k[:, None], k]
+a[k, k]; c[:, k]; c[0, k]; c[k-1, :, k]; c[:, k, k]; a[k, None]; a[-k]; a[a > 0.5]; a[a[:, 0] > 0.3]; c[:, a > 0.5]; q[i, 0]; v[i]; a[True]; a[k[:, None], k]
 a[torch.tensor([True, False, True]), 1]; a[2:0]; a[5:]; v[torch.tensor([], dtype=torch.int64)]
-a.gather(1, i[:, :2]); a.gather(0, k[None]); a.scatter(1, i[:, :2], b); a.scatter(0, torch.tensor([[0]]), 1.); a.scatter_add(1, i, b); a.index_select(0, k)
+a.gather(1, i[:, :2]); a.gather(0, k[None]); a[:2].scatter(1, i[:, :2], b[:2, :2]); a.scatter(0, torch.tensor([[0]]), 1.); a.scatter_add(1, i, b[:2, :3]); a.index_select(0, k)
 a.index_select(1, k); a.masked_fill(a > 0.5, 0); a.masked_fill(a > 0.5, s); a.masked_fill(v > 0.5, -1); torch.where(a > 0.5, a, b); torch.where(a > 0.5, a, 0.)
 torch.where(v > 0.5, 1., a); a.where(a > 0.5, b); torch.take_along_dim(a, i[:1, :1], 1); F.embedding(k, a); F.embedding(i[0], q, padding_idx=1); a.take(i)
 a.index_add(0, k, b[:2]); a.index_copy(1, k, b[:, :2]); a.index_fill(0, k, 7.); a.index_put((k,), v); a.index_put((k, k), s, accumulate=True); a.masked_select(a > 0.5)
