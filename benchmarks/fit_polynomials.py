@@ -116,7 +116,13 @@ def solve(fit: Fit, single: bool) -> tuple[list[mpf], mpf]:
     careful = round_in_turn(grid, values, weights, degree, single)
     return min(
         (
-            (table, max(abs(v - mp.polyval(table[::-1], x)) * w for x, v, w in zip(grid, values, weights, strict=True)))
+            (
+                table,
+                max(
+                    abs(v - mp.polyval(table[::-1], x)) * w
+                    for x, v, w in zip(grid, values, weights, strict=True)
+                ),
+            )
             for table in (plain, careful)
         ),
         key=lambda found: found[1],
@@ -201,15 +207,16 @@ FITS = [
         "erfc(x) = exp(-x^2) q(t) / (1 + 2 x), t = (x - 2) / (x + 2), x >= 0.44", (mpf("-1.56") / mpf("2.44"), mpf(26) / mpf(30))),
     Fit("POW_LOG", lambda z: (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1 - z / 3) / z**2, lambda z: z**2, (0, (3 - 2 * mp.sqrt(2)) ** 2 * mpf("1.001")), 2, 7,
         "atanh(s) = s + s z/3 + s z^2 q(z), z = s^2"),
-    Fit("ERFINV_CENTRE", lambda v: erfinv_ratio(v + mpf("2.5")), lambda v: 1 / erfinv_ratio(v + mpf("2.5")), ("-2.5", "2.5"), 10, 24,
-        "erfinv(x) = x q(w - 2.5), w = -log(1 - x^2)"),
-    Fit("ERFINV_TAIL", lambda v: erfinv_ratio((v + 3) ** 2), lambda v: 1 / erfinv_ratio((v + 3) ** 2), ("-0.78", "1.1"), 10, 20,
+    Fit("ERFINV_CENTRE", erfinv_ratio, lambda w: 1 / erfinv_ratio(w), ("1e-20", 5), 10, 25,
+        "erfinv(x) = x q(w), w = -log(1 - x^2)"),
+    Fit("ERFINV_TAIL", lambda v: erfinv_ratio((v + 3) ** 2), lambda v: 1 / erfinv_ratio((v + 3) ** 2), ("-0.78", "1.1"), 10, 21,
         "erfinv(x) = x q(sqrt(w) - 3), w = -log(1 - x^2)"),
     Fit("ERFINV_FAR", lambda v: erfinv_ratio((v + 5) ** 2), lambda v: 1 / erfinv_ratio((v + 5) ** 2), ("-1.01", "1.1"), None, 18,
         "erfinv(x) = x q(sqrt(w) - 5), w = -log(1 - x^2)"),
     Fit("LOG_GAMMA", lambda t: mp.loggamma(2 + t) / t, lambda t: t / mp.loggamma(2 + t), ("-0.5", "0.5"), None, 19, "log(gamma(2 + t)) = t q(t)"),
     Fit("STIRLING", stirling, lambda z: mp.sqrt(z), (0, mpf(1) / 64), None, 7,
         "log(gamma(a)) = (a - 1/2) log(a) - a + log(2 pi)/2 + q(z) / a, z = 1/a^2"),
+    Fit("DIGAMMA_NEAR", lambda t: mp.digamma(2 + t), lambda t: mpf(1), ("-0.5", "0.5"), None, 19, "digamma(2 + t) = q(t)"),
     Fit("DIGAMMA", digamma_rest, lambda z: z, (0, mpf(1) / 64), None, 7,
         "digamma(a) = log(a) - 1/(2 a) - z q(z), z = 1/a^2"),
 ]  # fmt: skip

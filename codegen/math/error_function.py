@@ -30,7 +30,9 @@ from .floats import (
 from .logarithm import log_of_word
 from .table import MATH
 
-TWO_OVER_ROOT_PI = Fraction("1.1283791670955125738961589031215451716881012586579977136881714434212849")
+TWO_OVER_ROOT_PI = Fraction(
+    "1.1283791670955125738961589031215451716881012586579977136881714434212849"
+)
 
 
 def error_of_magnitude(size: Node, fmt: Format) -> Node:
@@ -94,7 +96,7 @@ def inverse_error_function(node: Node) -> Node | None:
     low = fma(below, above_low, fma(below_low, above, low))
     high, low = fast_two_sum(high, low)
     w = -log_of_word(high, low, fmt)
-    near = polynomial(w - 2.5, ERFINV_CENTRE[fmt.dtype])
+    near = polynomial(w, ERFINV_CENTRE[fmt.dtype])
     root = sqrt(magnitude(w))
     far = polynomial(root - 3.0, ERFINV_TAIL[fmt.dtype])
     if fmt.dtype in ERFINV_FAR:

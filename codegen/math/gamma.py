@@ -6,7 +6,7 @@ from lazygrad.ir.dtype import float32, float64
 from lazygrad.ir.node import Node, unary, where
 from lazygrad.ir.op import Op
 
-from .coefficients import COS, DIGAMMA, LOG_GAMMA, SIN, STIRLING, TAN
+from .coefficients import COS, DIGAMMA, DIGAMMA_NEAR, LOG_GAMMA, SIN, STIRLING, TAN
 from .floats import DOUBLE, INFINITY, NAN, PI, fma, magnitude, number, polynomial
 from .logarithm import log_of_parts, reduced
 from .table import MATH
@@ -82,23 +82,28 @@ def log_gamma(node: Node) -> Node | None:
 
 @MATH.rule(Op.DIGAMMA)
 def digamma(node: Node) -> Node | None:
-    """By digamma(x) = digamma(x + 1) - 1/x to 8 and more, then the asymptotic series; below 0 the reflection."""
+    """By digamma(x) = digamma(x + 1) - 1/x into [1.5, 2.5] or to 8 and more; there the asymptotic series, below 0 the reflection."""
     if node.dtype is not float64:
         return None
     x = node.src[0]
     negative = x.lt(0.0)
     a = where(negative, 1.0 - x, x)
+    tiny, small, near = a.lt(0.5), a.lt(1.5), a.lt(2.5)
+    t = where(tiny, a, where(small, a - 1.0, a - 2.0))
     # the sum of 1 / (a + k) as one quotient
-    numerator, denominator, place = number(0.0, x), number(1.0, x), a
-    for _ in range(8):
-        small = place.lt(8.0)
-        numerator = where(small, fma(numerator, place, denominator), numerator)
-        denominator = where(small, denominator * place, denominator)
-        place = where(small, place + 1.0, place)
+    numerator, denominator, place = number(0.0, x), number(1.0, x), where(near, 8.0, a)
+    for _ in range(6):
+        below = place.lt(8.0)
+        numerator = where(below, fma(numerator, place, denominator), numerator)
+        denominator = where(below, denominator * place, denominator)
+        place = where(below, place + 1.0, place)
+    numerator = where(tiny, a + (a + 1.0), where(small, 1.0, numerator))
+    denominator = where(tiny, a * (a + 1.0), where(small, a, denominator))
     inverse = 1.0 / place
     square = inverse * inverse
     series = fma(inverse, -0.5, -(square * polynomial(square, DIGAMMA[float64])))
-    value = log_positive(place) + (series - numerator / denominator)
+    middle = polynomial(t, DIGAMMA_NEAR[float64])
+    value = where(near, middle, log_positive(place) + series) - numerator / denominator
     value = where(place.lt(INFINITY), value, place)
     # digamma(x) = digamma(1 - x) - pi / tan(pi x)
     fraction = fraction_of(x)

@@ -66,7 +66,11 @@ def half_cast(node: Node) -> Node | None:
     if node.dtype in HALF:
         if source.dtype is float32 or source.dtype is node.dtype:
             return None
-        return narrow(source, node.dtype) if source.dtype is float64 else source.cast(float32).cast(node.dtype)
+        return (
+            narrow(source, node.dtype)
+            if source.dtype is float64
+            else source.cast(float32).cast(node.dtype)
+        )
     if source.dtype in HALF and node.dtype is not float32:
         return source.cast(float32).cast(node.dtype)
     return None

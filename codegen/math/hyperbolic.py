@@ -93,7 +93,9 @@ def inverse_hyperbolic_sine(node: Node) -> Node | None:
     root = root_of_word((total, lost + error))
     high, low = two_sum(middle, root[0])
     far = where(
-        size.lt(2.0 ** (fmt.mantissa / 2 + 2)), log_of_word(high, low + root[1], fmt), log_of_double(size, fmt)
+        size.lt(2.0 ** (fmt.mantissa / 2 + 2)),
+        log_of_word(high, low + root[1], fmt),
+        log_of_double(size, fmt),
     )
     far = where(size.lt(INFINITY), far, size)
     return flip_sign(where(size.lt(0.5), near, far), x, fmt)

@@ -91,7 +91,9 @@ def arctangent2(node: Node) -> Node | None:
     above = where(large, width, height)
     below = where(large, height, width)
     quotient = above / below
-    quotient = where(above.eq(below), where(above.eq(0.0), number(0.0, x), number(1.0, x)), quotient)
+    quotient = where(
+        above.eq(below), where(above.eq(0.0), number(0.0, x), number(1.0, x)), quotient
+    )
     value = arctangent_of_quotient(quotient, large, fmt)
     high, low = fmt.split(PI, 2)
     left = bits(x, fmt).lt(0)  # -0 is left of 0

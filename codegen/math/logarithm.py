@@ -1,4 +1,4 @@
-"""log, log2, log10, log1p, rsqrt's companion of exponentials: the exponent is taken from the bits.
+"""log, log2, log10, log1p: the exponent is taken from the bits.
 
 x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), so that e = 0 around 1 and f is exact there.
 """
@@ -22,6 +22,7 @@ from .floats import (
     bits,
     fma,
     format_of,
+    magnitude,
     number,
     polynomial,
     two_sum,
@@ -102,7 +103,9 @@ def logarithm10(node: Node) -> Node | None:
 def log_of_word(high: Node, low: Node, fmt: Format) -> Node:
     """log(high + low) for a positive normal `high` and a far smaller `low`."""
     exponent, rest = split_exponent(high, fmt)
-    inverse = (((fmt.bias + 1) << fmt.mantissa) - exponent).bitcast(fmt.dtype)  # 2 ** (1 - e), 0 at the largest e
+    inverse = (((fmt.bias + 1) << fmt.mantissa) - exponent).bitcast(
+        fmt.dtype
+    )  # 2 ** (1 - e), 0 at the largest e
     power = (exponent >> fmt.mantissa).cast(fmt.dtype)
     return log_of_parts(power, fma(low * 0.5, inverse, rest), fmt)
 
@@ -118,5 +121,7 @@ def log1p(node: Node) -> Node | None:
     low = where(x.lt(2.0 ** (fmt.mantissa + 4)), low, 0.0)
     result = log_of_word(high, low, fmt)
     outside = where(x.eq(-1.0), number(-INFINITY, x), number(NAN, x))
-    plain = x.lt(INFINITY) & x.ne(0.0)  # the sum loses the sign of -0
+    plain = x.lt(INFINITY) & magnitude(x).ge(
+        2.0 ** (-fmt.mantissa - 2)
+    )  # -0 and denormal numbers are returned as they are
     return where(x.gt(-1.0), where(plain, result, x), outside)

@@ -118,5 +118,9 @@ def integer_power(node: Node) -> Node | None:
     if not node.dtype.is_signed:
         return result
     odd = (exponent & 1).ne(0)
-    unit = where(base.eq(1) | (base.eq(-1) & ~odd), one, where(base.eq(-1), number(-1, base), number(0, base)))
+    unit = where(
+        base.eq(1) | (base.eq(-1) & ~odd),
+        one,
+        where(base.eq(-1), number(-1, base), number(0, base)),
+    )
     return where(exponent.lt(0), unit, result)

@@ -38,11 +38,46 @@ from .table import MATH
 
 # The bits of 2/pi after the binary point, in words of 32.
 TWO_OVER_PI = (
-    0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB, 0xDEBBC561,
-    0xB7246E3A, 0x424DD2E0, 0x06492EEA, 0x09D1921C, 0xFE1DEB1C, 0xB129A73E, 0xE88235F5, 0x2EBB4484,
-    0xE99C7026, 0xB45F7E41, 0x3991D639, 0x835339F4, 0x9C845F8B, 0xBDF9283B, 0x1FF897FF, 0xDE05980F,
-    0xEF2F118B, 0x5A0A6D1F, 0x6D367ECF, 0x27CB09B7, 0x4F463F66, 0x9E5FEA2D, 0x7527BAC7, 0xEBE5F17B,
-    0x3D0739F7, 0x8A5292EA, 0x6BFB5FB1, 0x1F8D5D08, 0x56033046, 0xFC7B6BAB, 0xF0CFBC20, 0x9AF4361D,
+    0xA2F9836E,
+    0x4E441529,
+    0xFC2757D1,
+    0xF534DDC0,
+    0xDB629599,
+    0x3C439041,
+    0xFE5163AB,
+    0xDEBBC561,
+    0xB7246E3A,
+    0x424DD2E0,
+    0x06492EEA,
+    0x09D1921C,
+    0xFE1DEB1C,
+    0xB129A73E,
+    0xE88235F5,
+    0x2EBB4484,
+    0xE99C7026,
+    0xB45F7E41,
+    0x3991D639,
+    0x835339F4,
+    0x9C845F8B,
+    0xBDF9283B,
+    0x1FF897FF,
+    0xDE05980F,
+    0xEF2F118B,
+    0x5A0A6D1F,
+    0x6D367ECF,
+    0x27CB09B7,
+    0x4F463F66,
+    0x9E5FEA2D,
+    0x7527BAC7,
+    0xEBE5F17B,
+    0x3D0739F7,
+    0x8A5292EA,
+    0x6BFB5FB1,
+    0x1F8D5D08,
+    0x56033046,
+    0xFC7B6BAB,
+    0xF0CFBC20,
+    0x9AF4361D,
 )
 
 
@@ -75,14 +110,16 @@ def window(position: Node, words: Sequence[int], count: int, levels: int) -> lis
         following: list[int | Node] = []
         for i in range(sizes[level]):
             low, high = current[i], current[i + step]
-            left = high if isinstance(high, Node) else constant(high, uint32, position.shape, position.place)
+            left = (
+                high
+                if isinstance(high, Node)
+                else constant(high, uint32, position.shape, position.place)
+            )
             following.append(where(chosen, left, low))
         current = following
     shift = position & 31
     nodes = [n for n in current if isinstance(n, Node)]
-    return [
-        (nodes[i] << shift) | ((nodes[i + 1] >> 1) >> (shift ^ 31)) for i in range(count)
-    ]
+    return [(nodes[i] << shift) | ((nodes[i + 1] >> 1) >> (shift ^ 31)) for i in range(count)]
 
 
 def reduce_huge_single(x: Node) -> Reduced:
@@ -93,7 +130,9 @@ def reduce_huge_single(x: Node) -> Reduced:
     # x = significand 2^(exponent - 150); bits of 2/pi above 2^(151 - exponent) only add multiples of 4
     leading = 16  # zero bits before the point, so that the position is never negative
     stream = [
-        ((TWO_OVER_PI[i - 1] << (32 - leading)) | (TWO_OVER_PI[i] >> leading)) & 0xFFFFFFFF if i else TWO_OVER_PI[0] >> leading
+        ((TWO_OVER_PI[i - 1] << (32 - leading)) | (TWO_OVER_PI[i] >> leading)) & 0xFFFFFFFF
+        if i
+        else TWO_OVER_PI[0] >> leading
         for i in range(8)
     ]
     position = exponent - (152 - leading)
