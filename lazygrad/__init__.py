@@ -214,3 +214,4 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import nn as nn
     from . import optim as optim
+    from .functional.creation import tensor as tensor

@@ -21,7 +21,7 @@ class Size(tuple[int, ...]):
             total *= size
         return total
 
-    @overload  # type: ignore[override]
+    @overload
     def __getitem__(self, key: SupportsIndex) -> int: ...
     @overload
     def __getitem__(self, key: slice) -> Size: ...
@@ -29,7 +29,7 @@ class Size(tuple[int, ...]):
         found = super().__getitem__(key)
         return Size(found) if isinstance(key, slice) else found
 
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+    def __add__(self, other: Any) -> Size:
         return Size(tuple(self) + tuple(other))
 
     def __radd__(self, other: Any) -> Size:

@@ -16,8 +16,33 @@ from lazygrad import config, printing
 
 torch = pytest.importorskip("torch")
 
-DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-5, 12345.678, 1e9, 1e-20, math.nan, math.inf, -math.inf, 3.14159265]
+DTYPES = [
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    1e-5,
+    12345.678,
+    1e9,
+    1e-20,
+    math.nan,
+    math.inf,
+    -math.inf,
+    3.14159265,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +60,9 @@ def both(values: Any, dtype: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
         with np.errstate(over="ignore"):
             array = array.astype("float32" if dtype == "bfloat16" else dtype)
     else:
-        array = np.nan_to_num(array, posinf=9, neginf=-9).clip(-100, 100).astype("int64").astype(dtype)
+        array = (
+            np.nan_to_num(array, posinf=9, neginf=-9).clip(-100, 100).astype("int64").astype(dtype)
+        )
     theirs = torch.tensor(array).to(getattr(torch, dtype))
     ours = lg.tensor(array).to(getattr(lg, dtype))
     return ours, theirs
@@ -62,7 +89,8 @@ def test_drawn_arrays(data: Any, dtype: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(1001,), (40, 30), (7, 200), (2000, 1), (1, 2000), (11, 12, 13), (5, 5, 5, 12), (4, 3, 100)]
+    "shape",
+    [(1001,), (40, 30), (7, 200), (2000, 1), (1, 2000), (11, 12, 13), (5, 5, 5, 12), (4, 3, 100)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bfloat16"])
 def test_large_tensors_show_their_corners(shape: tuple[int, ...], dtype: str) -> None:
@@ -116,14 +144,22 @@ def test_the_default_dtype_shows_no_suffix() -> None:
 
 def test_formatting_a_number() -> None:
     for specification in ("", ".2f", ">10.3f", "e"):
-        assert format(lg.tensor(3.14159), specification) == format(torch.tensor(3.14159), specification)
+        assert format(lg.tensor(3.14159), specification) == format(
+            torch.tensor(3.14159), specification
+        )
     assert f"{lg.ones(2)}" == f"{torch.ones(2)}"
 
 
 def test_views_print_what_they_show() -> None:
     ours = lg.arange(24).reshape(4, 6)
     theirs = torch.arange(24).reshape(4, 6)
-    for view in (lambda t: t.t(), lambda t: t[1:, ::2], lambda t: t[2], lambda t: t[None, :, 3], lambda t: t[1, 2]):
+    for view in (
+        lambda t: t.t(),
+        lambda t: t[1:, ::2],
+        lambda t: t[2],
+        lambda t: t[None, :, 3],
+        lambda t: t[1, 2],
+    ):
         assert repr(view(ours)) == repr(view(theirs))  # type: ignore[no-untyped-call]
 
 

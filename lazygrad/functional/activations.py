@@ -139,18 +139,17 @@ def _relu(input: Tensor) -> Outcome:
     )
 
 
-relu_ = NN_FUNCTIONS["relu_"] = lambda input: relu(input, True)
-
-
 @function("nn.relu", module=False, method=False)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise, in place if `inplace`. Same as torch.nn.functional.relu."""
     if inplace:
-        return input.relu_()  # type: ignore[attr-defined,no-any-return]
+        changed: Tensor = input.relu_()
+        return changed
     return _relu(input)
 
 
 NN_FUNCTIONS["relu"] = relu
+NN_FUNCTIONS["relu_"] = lambda input: relu(input, True)
 
 
 @operator("sigmoid", "special_expit", inplace=True, nn=True)

@@ -480,6 +480,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 METHODS["__radd__"] = METHODS["__add__"]
 METHODS["__rmul__"] = METHODS["__mul__"]
 
+
 @operator("scalar_sub", module=False, method=False)
 def _scalar_sub(input: Tensor, other: Number) -> Outcome:
     """other - input for a number and a tensor, as torch.sub records it."""
@@ -489,5 +490,11 @@ def _scalar_sub(input: Tensor, other: Number) -> Outcome:
 
 # torch.pow(2, x) and the like: a number first.
 REFLECTED.update(
-    add=add, mul=mul, sub=_scalar_sub, div=rtruediv, pow=rpow, remainder=rmod, floor_divide=rfloordiv
+    add=add,
+    mul=mul,
+    sub=_scalar_sub,
+    div=rtruediv,
+    pow=rpow,
+    remainder=rmod,
+    floor_divide=rfloordiv,
 )

@@ -189,7 +189,7 @@ def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
     """Whether all elements are close; see `isclose`. Same as torch.allclose."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all().item())  # type: ignore[attr-defined,no-any-return]
+    return bool(isclose(input, other, rtol, atol, equal_nan).all().item())
 
 
 @function("equal")
@@ -206,4 +206,4 @@ def equal(input: Tensor, other: Tensor) -> bool:
     common_place(f"equal({tensor_text(input)}, {tensor_text(other)})", [input, other])
     if tuple(input.shape) != tuple(other.shape):
         return False
-    return bool(eq(input, other).all().item())  # type: ignore[attr-defined,no-any-return]
+    return bool(eq(input, other).all().item())

@@ -147,7 +147,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Where elements are not zero, (n, rank), or a tuple of one vector an axis. Same as torch.nonzero."""
     from .joining import stack
 
-    places = true_positions(input if input.ndim or not as_tuple else input.reshape(1))  # type: ignore[attr-defined]
+    places = true_positions(input if input.ndim or not as_tuple else input.reshape(1))
     if as_tuple:
         return tuple(places)
     if not input.ndim:
@@ -274,7 +274,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Outcome:
 
 
 def _selected(node: Node, positions: Node, axis: int) -> Node:
-    count = math.prod([int(n) for n in positions.shape])  # type: ignore[arg-type]
+    lengths: list[int] = [int(n) for n in positions.shape]  # type: ignore[arg-type]
+    count = math.prod(lengths)
     shape = tuple(count if a == axis else n for a, n in enumerate(node.shape))
     line = (1,) * axis + (count,) + (1,) * (len(shape) - axis - 1)
     return gather_node(node, positions.reshape(line).expand(shape), axis)

@@ -54,7 +54,7 @@ def _part(part: Any) -> Any:
     ):
         part = tensor(part)
         if not part.numel() and part.dtype.kind == "float":
-            part = part.long()  # type: ignore[attr-defined]
+            part = part.long()
     if isinstance(part, Tensor):
         if part.dtype.kind == "float":
             raise IndexError(

@@ -35,7 +35,8 @@ def joined(nodes: Sequence[Node], axis: int) -> Node:
     if len(nodes) == 1:
         return nodes[0]
     first = nodes[0]
-    total = sum([int(node.shape[axis]) for node in nodes])  # type: ignore[arg-type]
+    lengths: list[int] = [int(node.shape[axis]) for node in nodes]  # type: ignore[arg-type]
+    total = sum(lengths)
     shape = tuple(total if a == axis else n for a, n in enumerate(first.shape))
     made = constant(0, first.dtype, shape, first.place)
     start = 0

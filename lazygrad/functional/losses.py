@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec
 
 from ..ir import composite
 from ..ir.dtype import int64, uint8
@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from .arguments import as_number, describe_operands, elementwise_nodes, sizes_text, type_name
 from .registry import function
 
-Loss = TypeVar("Loss", bound=Callable[..., Tensor])
+P = ParamSpec("P")
 
 
 def _check_reduction(reduction: str) -> str:
@@ -23,7 +23,7 @@ def _check_reduction(reduction: str) -> str:
     return reduction
 
 
-def _loss(name: str) -> Callable[[Loss], Loss]:
+def _loss(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     return function(name, module=False, method=False, nn=True)
 
 

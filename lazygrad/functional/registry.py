@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..ir.node import Node
 from ..results import grad_enabled, result, result_inplace
@@ -108,7 +108,7 @@ def operator(
                     NN_FUNCTIONS[f"{each}_"] = change
             if dunder is not None:
                 METHODS[f"__i{dunder}__"] = _operand_guard(change)
-        return run
+        return cast("Callable[Concatenate[Tensor, P], Tensor]", run)
 
     return register
 

@@ -16,7 +16,7 @@ def _show(self: Any) -> str:
 def return_type(name: str, *fields: str) -> Any:
     """A named tuple class `name` that prints as PyTorch's does."""
     made = namedtuple(name, fields)  # type: ignore[misc]
-    made.__repr__ = _show  # type: ignore[method-assign, assignment]
+    made.__repr__ = _show  # type: ignore[method-assign]
     return made
 
 

@@ -51,19 +51,22 @@ def _fan(tensor: Tensor, mode: str) -> int:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill with draws from U(a, b)."""
     with no_grad():
-        return tensor.uniform_(a, b)
+        filled: Tensor = tensor.uniform_(a, b)
+        return filled
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with draws from N(mean, std^2)."""
     with no_grad():
-        return tensor.normal_(mean, std)
+        filled: Tensor = tensor.normal_(mean, std)
+        return filled
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`."""
     with no_grad():
-        return tensor.fill_(val)
+        filled: Tensor = tensor.fill_(val)
+        return filled
 
 
 def ones_(tensor: Tensor) -> Tensor:

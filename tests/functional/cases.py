@@ -11,7 +11,9 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
-def operands(module: Any, seed: int = 0, dtype: str = "float32", grad: bool = True) -> dict[str, Any]:
+def operands(
+    module: Any, seed: int = 0, dtype: str = "float32", grad: bool = True
+) -> dict[str, Any]:
     """The tensors of one library, all with numbers in (0, 1), from one seed."""
     draws = np.random.default_rng(seed)
     names: dict[str, Any] = {"torch": module, "F": module.nn.functional}
@@ -103,7 +105,7 @@ x.__setitem__((0, 0), s); x.__setitem__((slice(None), k), s); x.__iadd__(b); x._
 
 def split(table: str) -> list[str]:
     """The expressions of a table."""
-    found = []
+    found: list[str] = []
     for line in table.strip().splitlines():
         found.extend(each.strip() for each in line.split("; ") if each.strip())
     return found

@@ -43,7 +43,9 @@ def records(tensor: Any) -> Any:
     """The names of the tensor's record and of those next to it."""
     if tensor.grad_fn is None:
         return None
-    nexts = [None if each is None else type(each).__name__ for each, _ in tensor.grad_fn.next_functions]
+    nexts = [
+        None if each is None else type(each).__name__ for each, _ in tensor.grad_fn.next_functions
+    ]
     return type(tensor.grad_fn).__name__, nexts
 
 
@@ -63,7 +65,9 @@ def gradients(names: dict[str, Any]) -> dict[str, Any]:
 def check_gradients(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     assert set(ours) == set(theirs)
     for name, expected in theirs.items():
-        np.testing.assert_allclose(ours[name], expected, rtol=5e-4, atol=5e-4, err_msg=f"gradient of {name}")
+        np.testing.assert_allclose(
+            ours[name], expected, rtol=5e-4, atol=5e-4, err_msg=f"gradient of {name}"
+        )
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -106,9 +110,14 @@ def test_in_place(statement: str, recorded: bool) -> None:
             alias = names["x"].view(12)
             eval(statement, names)
             if recorded:
-                names["x"].backward(module.tensor(np.arange(12.0).reshape(3, 4)).to(names["x"].dtype))
+                names["x"].backward(
+                    module.tensor(np.arange(12.0).reshape(3, 4)).to(names["x"].dtype)
+                )
             results.append((names["x"], alias, gradients(names), records(names["x"])))
-        (ours, our_alias, our_gradients, our_record), (theirs, their_alias, their_gradients, their_record) = results
+        (
+            (ours, our_alias, our_gradients, our_record),
+            (theirs, their_alias, their_gradients, their_record),
+        ) = results
         check_value(ours, theirs)
         check_value(our_alias, their_alias)
         check_gradients(our_gradients, their_gradients)
@@ -145,7 +154,9 @@ def test_integers_creation_and_questions(device: str) -> None:
                 }
                 results.append(eval(expression, names))
             try:
-                for ours, theirs in zip(*(r if isinstance(r, tuple) else (r,) for r in results), strict=True):
+                for ours, theirs in zip(
+                    *(r if isinstance(r, tuple) else (r,) for r in results), strict=True
+                ):
                     if isinstance(theirs, torch.Tensor):
                         check_value(ours, theirs)
                     else:
@@ -155,7 +166,18 @@ def test_integers_creation_and_questions(device: str) -> None:
         assert not wrong, "\n".join(wrong)
 
 
-DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+DTYPES = [
+    "float64",
+    "float32",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+]
 
 
 @pytest.mark.parametrize("left", DTYPES)
@@ -163,14 +185,23 @@ def test_promotion(left: str) -> None:
     """The dtype of sums and products for every pair of dtypes, 0-d tensors and numbers."""
     for right in DTYPES:
         for shapes in (((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())):
-            ours = [lg.ones(shape, dtype=getattr(lg, name)) for shape, name in zip(shapes, (left, right), strict=True)]
-            theirs = [torch.ones(shape, dtype=getattr(torch, name)) for shape, name in zip(shapes, (left, right), strict=True)]
+            ours = [
+                lg.ones(shape, dtype=getattr(lg, name))
+                for shape, name in zip(shapes, (left, right), strict=True)
+            ]
+            theirs = [
+                torch.ones(shape, dtype=getattr(torch, name))
+                for shape, name in zip(shapes, (left, right), strict=True)
+            ]
             for operate in ("__add__", "__mul__", "__truediv__", "__eq__"):
                 found, expected = (getattr(each[0], operate)(each[1]) for each in (ours, theirs))
                 assert str(found.dtype) == str(expected.dtype), (left, right, shapes, operate)
                 assert tuple(found.shape) == tuple(expected.shape)
     for number in (True, 3, 2.5):
-        ours, theirs = lg.ones(2, dtype=getattr(lg, left)), torch.ones(2, dtype=getattr(torch, left))
+        ours, theirs = (
+            lg.ones(2, dtype=getattr(lg, left)),
+            torch.ones(2, dtype=getattr(torch, left)),
+        )
         assert str((ours * number).dtype) == str((theirs * number).dtype)
         assert str((ours / number).dtype) == str((theirs / number).dtype)
 
@@ -181,7 +212,9 @@ def test_out_and_its_errors() -> None:
     assert out.tolist() == [2.0, 2.0]
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
         lg.mul(lg.ones(2, requires_grad=True), 2, out=out)
-    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+    with pytest.raises(
+        RuntimeError, match="result type Float can't be cast to the desired output type Long"
+    ):
         lg.mul(lg.ones(2), 2, out=lg.zeros(2, dtype=lg.int64))
 
 
