@@ -268,10 +268,23 @@ KERNELS = KernelCache()
 
 def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = None) -> Plan:
     """A plan of kernels for a graph without GRAD, STOP and CALL."""
+    record = record or Record()
+    roots, schedule, kernels = make_kernels(device, roots, record)
+    executables: list[Executable] = []
+    for kernel in kernels:
+        start = perf_counter()
+        executables.append(KERNELS.get(device, kernel))
+        _count("build", perf_counter() - start, True, record)
+    return _table(device, roots, schedule, executables, kernels)
+
+
+def make_kernels(
+    device: Any, roots: Sequence[Node], record: Record
+) -> tuple[list[Node], Schedule, list[Node]]:
+    """The simplified graph, its schedule, and a KERNEL node for each of its kernels, ready to render."""
     from lazygrad.codegen.lower import lower
     from lazygrad.schedule.place import place
 
-    record = record or Record()
     roots = list(roots)
     for name, function in GRAPH_PASSES:
         roots = graph_pass(name, function, roots, record)
@@ -282,7 +295,6 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
     _count("place", perf_counter() - start, True, record)
     record.schedule.extend(schedule.kernels)
     dump.schedule(schedule.kernels)
-    executables: list[Executable] = []
     kernels: list[Node] = []
     for kernel_graph in schedule.kernels:
         start = perf_counter()
@@ -293,13 +305,10 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
         dump.after_pass("lower", "kernel", [], [kernel])
         for name, kernel_function in KERNEL_PASSES:
             kernel = kernel_pass(name, kernel_function, kernel, device.target, record)
-        start = perf_counter()
-        executables.append(KERNELS.get(device, kernel))
-        _count("build", perf_counter() - start, True, record)
         kernels.append(kernel)
         dump.kernel(device, kernel)
     record.kernels.extend(kernels)
-    return _table(device, roots, schedule, executables, kernels)
+    return roots, schedule, kernels
 
 
 def _table(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
@@ -21,7 +22,7 @@ from lazygrad.schedule.dims import Pattern
 
 from . import device as devices
 from . import dump
-from .compile import CompiledPlan, compile_normal, expanded
+from .compile import CompiledPlan, Record, compile_normal, expanded
 from .families import (
     PATTERN_LIMIT,
     Family,
@@ -33,7 +34,7 @@ from .families import (
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
-from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values
+from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values, reads_again
 
 if TYPE_CHECKING:
     from lazygrad.config import Settings
@@ -43,8 +44,10 @@ __all__ = [
     "PLANS",
     "after_backward",
     "before_write",
+    "compile_only",
     "deep",
     "realize",
+    "recording",
     "release",
     "submit",
 ]
@@ -199,12 +202,15 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     """Compute what is asked for and what waits, and keep what will be read again."""
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
-        if asked and (normal.gradients or any([n.depth < 0 for n in normal.nodes])):  # noqa: C419
+        if reads_again(normal, bool(asked)):
             keep_again(normal, len(asked))
     settings = config.active()
     if settings.explain and "realize" in settings.explain:
         dump.explain_run(asked or waiting, why)
-    if settings.verify or settings.dump or settings.dump_passes:
+    if STEADY.records is not None:
+        STEADY.records.append(Record())
+        found = compile_normal(normal, STEADY.records[-1])
+    elif settings.verify or settings.dump or settings.dump_passes:
         found = PLANS.get(normal, _observed(settings))
     else:
         known = PLANS.find(normal.key)
@@ -213,6 +219,24 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)
+
+
+# --- for lg.lower
+
+
+@contextmanager
+def recording(records: list[Record]) -> Iterator[None]:
+    """In this thread, compile what runs anew and leave a record of it; pending writes from before stay as they were."""
+    with STEADY.apart(records):
+        yield
+
+
+def compile_only(nodes: Sequence[Node], records: list[Record]) -> None:
+    """Compile what `realize(nodes)` would, and leave a record of it."""
+    with _graph_lock:
+        normal = normalise(nodes)
+    records.append(Record())
+    compile_normal(normal, records[-1])
 
 
 # --- what the tensor layer reports

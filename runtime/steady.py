@@ -23,9 +23,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from sys import getrefcount
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lazygrad.ir.op import MOVEMENT, Op
 
@@ -63,6 +64,8 @@ class Steady(threading.local):
         self.anchor_site: Site | None = None
         self.repeats = 0
         self.cuts: OrderedDict[int, None] = OrderedDict()
+        self.records: list[Any] | None = None
+        """Where to leave records of what is compiled (lower_api.py)."""
 
     def writes(self, storage: Written) -> bool:
         """Note that `storage` is about to be written; whether to submit what is pending before that."""
@@ -82,7 +85,7 @@ class Steady(threading.local):
             if site == self.anchor_site:
                 self.repeats += 1
                 submit = self.repeats > REPEATS or (
-                    self.repeats > 1 and storage.node.depth > DEEP_WRITE
+                    self.repeats > 1 and deeper(storage.node, DEEP_WRITE)
                 )
         if submit:
             return True
@@ -118,8 +121,29 @@ class Steady(threading.local):
         """Nothing is pending any more."""
         self.pending.clear()
 
+    @contextmanager
+    def apart(self, records: list[Any]) -> Iterator[None]:
+        """Inside, nothing is pending, and compilations leave records; afterwards everything is as it was."""
+        kept = (
+            self.pending,
+            self.backwards,
+            self.anchor,
+            self.anchor_site,
+            self.repeats,
+            self.records,
+        )
+        self.pending, self.anchor, self.records = {}, None, records
+        try:
+            yield
+        finally:
+            (
+                self.pending, self.backwards, self.anchor, self.anchor_site, self.repeats, self.records,
+            ) = kept  # fmt: skip
+
     def cut(self, node: Node) -> bool:
         """Whether to compute this deep value now: where its chain was cut before, or else for the first time."""
+        if not deeper(node, DEPTH_BUDGET):
+            return False
         turn = signature(node)
         if turn in self.cuts:
             self.cuts.move_to_end(turn)
@@ -140,6 +164,29 @@ def _here() -> Site | None:
     from lazygrad.site import here
 
     return here()
+
+
+def deeper(node: Node, limit: int) -> bool:
+    """Whether more than `limit` pending operations stand below a node.
+
+    A node's depth counts those that stood there when it was built; where that is too many they are counted again.
+    """
+    if node.depth <= limit:
+        return False
+    stack = [(node, False)]
+    seen: set[Node] = set()
+    while stack:
+        current, ready = stack.pop()
+        if ready:
+            current.depth = max(map(_depth, current.src)) + 1
+        elif current not in seen and current.depth > 0:
+            seen.add(current)
+            if current.value is not None:
+                current.depth = 0
+            else:
+                stack.append((current, True))
+                stack.extend([(source, False) for source in current.src])
+    return node.depth > limit
 
 
 def signature(node: Node) -> int:
@@ -173,6 +220,7 @@ def live_values(nodes: Sequence[Node]) -> list[Node]:
         for node in nodes
         if node.value is None
         and node.src
+        and node.op is not Op.GRAD
         and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES
     ]
     return found if len(found) <= LIVE_LIMIT else []
@@ -188,8 +236,20 @@ COMPUTED = -1
 FREE, TRACKED, GRADIENT = range(3)
 
 
+def reads_again(normal: Normal, asked: bool) -> bool:
+    """Whether to look for what to keep: quick, and true too often rather than not often enough.
+
+    Writes that nobody reads only meet a value again where no gradient goes, such as data that a step begins with.
+    """
+    if asked:
+        return normal.gradients or any([n.depth < 0 for n in normal.nodes])  # noqa: C419
+    return any([n.op is Op.STOP and n.src[0].depth < 0 for n in normal.nodes if n.src])  # noqa: C419
+
+
 def keep_again(normal: Normal, asked: int) -> None:
-    """Ask for more beside the roots: values that the first `asked` roots read and that were computed before, and gradients.
+    """Ask for more beside the roots: values that were computed before, and gradients that are asked for.
+
+    `asked` of the roots are asked for; where none is, the others are looked at.
 
     It looks from those roots down to leaves, other roots, and what it keeps. What only a GRAD reads is computed again: the
     expensive part of it was kept when it was read (history.py). What no gradient can look behind lets its sources go.
@@ -198,7 +258,7 @@ def keep_again(normal: Normal, asked: int) -> None:
     seen = {(root, way) for root in normal.roots for way in (FREE, TRACKED, GRADIENT)}
     stack = [
         (source, TRACKED if nodes[root].tracked else FREE)
-        for root in normal.roots[:asked]
+        for root in normal.roots[: asked or None]
         for source in normal.sources(root)
     ]
     kept: set[int] = set()
@@ -216,7 +276,7 @@ def keep_again(normal: Normal, asked: int) -> None:
         elif way == FREE and node.tracked:
             way = TRACKED
         again = node.depth == COMPUTED and op not in MOVEMENT and op not in LEAVES
-        if way != GRADIENT and (again or op is Op.ELEMENT):
+        if way != GRADIENT and (again or (asked and op is Op.ELEMENT)):
             kept.add(number)
             if way == TRACKED:
                 held.add(number)

@@ -1,0 +1,185 @@
+"""What `lg.lower` gives: a program as each stage of the compiler has it.
+
+In: the records of the compilations of one traced call, one for each split (a read in the middle of the call ends a plan).
+Out: `Lowered`, with text of every stage, source and assembler for this processor or another, and what the program costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lazygrad.ir.dim import example
+from lazygrad.ir.kernel_graph import KernelGraph
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import ELEMENTWISE, Op
+from lazygrad.ir.text import show
+from lazygrad.schedule import cost as model
+
+from . import device as devices
+from . import dump
+from .compile import Record, is_kernel_device, make_kernels
+from .plan import Plan
+
+BANDWIDTH = 12e9
+"""Bytes a second from memory that the prediction counts on; a core with a common DRAM."""
+CLOCK = 2.5e9
+"""Cycles a second that the prediction counts on; each cycle does two vector operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a program moves and computes: `bytes` read and written by its kernels, `flops` in units of one addition."""
+
+    bytes: int
+    flops: int
+    seconds: float
+    """The predicted time: of each kernel the longer of moving its bytes and computing."""
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes, {self.flops} flops, {self.seconds * 1e6:.1f} us predicted"
+
+
+class Lowered:
+    """A traced call, compiled and not run."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = list(records)
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plan of each split; str() of one shows its launches."""
+        return [record.plan for record in self._records if record.plan is not None]
+
+    @property
+    def graph(self) -> str:
+        """The graph of each split, simplified: what is scheduled, or interpreted."""
+        return "\n".join(show(record.graph) for record in self._records if record.graph)
+
+    @property
+    def schedule(self) -> str:
+        """The kernels, where each of their nodes is computed, and why."""
+        return "\n\n".join(dump.schedule_text(graph) for graph in self._graphs())
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """The loop tree of each kernel as it is rendered, by name."""
+        return _named([node for record in self._records for node in record.kernels], show)
+
+    def source(self, device: str | None = None, arch: str | None = None) -> dict[str, str]:
+        """The source of each kernel, by name; for another device or architecture it is compiled anew.
+
+        Raises:
+            RuntimeError: the device does not exist or has no kernels.
+            ValueError: it knows no such architecture.
+        """
+        chosen, kernels = self._for(device, arch)
+        return _named(kernels, chosen.source)
+
+    def asm(self, device: str | None = None, arch: str | None = None) -> dict[str, str]:
+        """The assembler text of each kernel, by name; see `source`."""
+        chosen, kernels = self._for(device, arch)
+        return _named(kernels, chosen.asm)
+
+    @property
+    def cost(self) -> Cost:
+        """Bytes, flops and the predicted time, by the cost model of the scheduler."""
+        graphs = self._graphs() or self._as_kernels()
+        moved = [_bytes(graph) for graph in graphs]
+        work = [_work(graph) for graph in graphs]
+        lanes = 16
+        seconds = sum(
+            max(b / BANDWIDTH, f / (2 * lanes * CLOCK)) for b, f in zip(moved, work, strict=True)
+        )
+        return Cost(sum(moved), sum(work), seconds)
+
+    def _graphs(self) -> list[KernelGraph]:
+        return [graph for record in self._records for graph in record.schedule]
+
+    def _as_kernels(self) -> list[KernelGraph]:
+        """The kernels that a device with kernels would have."""
+        from lazygrad.schedule.place import place
+        from lazygrad.schedule.simplify import simplify
+
+        return [
+            kernel for record in self._records for kernel in place(simplify(record.graph)).kernels
+        ]
+
+    def _for(self, device: str | None, arch: str | None) -> tuple[Any, list[Node]]:
+        """The device, and the kernels as it has them."""
+        names = {record.device for record in self._records}
+        name = device.lower() if device is not None else next(iter(names), "cpu")
+        chosen: Any = devices.get(name)
+        if not is_kernel_device(chosen):
+            raise RuntimeError(
+                f"the device {name} runs graphs, not kernels: ask for another, as in source(device='cpu')"
+            )
+        if arch is None and names == {name}:
+            return chosen, [node for record in self._records for node in record.kernels]
+        if arch is not None:
+            chosen = _variant(name, arch)
+        kernels: list[Node] = []
+        for record in self._records:
+            kernels += make_kernels(chosen, record.graph, Record())[2]
+        return chosen, kernels
+
+    def __str__(self) -> str:
+        parts = []
+        for number, record in enumerate(self._records):
+            parts.append(f"# plan {number} @{record.device}")
+            parts.append(show(record.graph).rstrip("\n"))
+            parts += [dump.schedule_text(graph) for graph in record.schedule]
+            parts += [show(node).rstrip("\n") for node in record.kernels]
+            parts.append(str(record.plan))
+        parts.append(f"# {self.cost}")
+        return "\n\n".join(parts)
+
+
+def _variant(name: str, arch: str) -> Any:
+    """A device that writes kernels for another processor."""
+    if name != "cpu":
+        raise ValueError(f"{name} has one architecture only, not {arch!r}")
+    from lazygrad.codegen.target import host
+
+    from .cpu import CpuDevice
+
+    return CpuDevice(host(arch), name=f"cpu-{arch}")
+
+
+def _named(kernels: Sequence[Node], text: Any) -> dict[str, str]:
+    """The text of each kernel by its name; a second one of a name has a number."""
+    found: dict[str, str] = {}
+    for node in kernels:
+        name = base = str(getattr(node.arg, "name", "kernel"))
+        number = 2
+        while name in found:
+            name = f"{base}_{number}"
+            number += 1
+        found[name] = text(node)
+    return found
+
+
+def _elements(node: Node) -> int:
+    total = 1
+    for size in node.shape:
+        total *= example(size)
+    return total
+
+
+def _bytes(graph: KernelGraph) -> int:
+    return sum(_elements(n) * n.dtype.itemsize for n in (*graph.inputs, *graph.results))
+
+
+def _work(graph: KernelGraph) -> int:
+    """The work of a kernel, each of its nodes computed once."""
+    ends = {id(node) for node in graph.inputs}
+    total = 0
+    for node in postorder(graph.results):
+        if id(node) in ends:
+            continue
+        if node.op in ELEMENTWISE:
+            total += _elements(node) * model.work(node)
+        elif node.op in (Op.REDUCE, Op.SCAN):
+            total += _elements(node.src[0])
+    return total
