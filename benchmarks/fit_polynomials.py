@@ -214,7 +214,7 @@ FITS = [
     Fit("ERFINV_FAR", lambda v: erfinv_ratio((v + 5) ** 2), lambda v: 1 / erfinv_ratio((v + 5) ** 2), ("-1.01", "1.1"), None, 18,
         "erfinv(x) = x q(sqrt(w) - 5), w = -log(1 - x^2)"),
     Fit("LOG_GAMMA", lambda t: mp.loggamma(2 + t) / t, lambda t: t / mp.loggamma(2 + t), ("-0.5", "0.5"), None, 19, "log(gamma(2 + t)) = t q(t)"),
-    Fit("STIRLING", stirling, lambda z: mp.sqrt(z), (0, mpf(1) / 64), None, 7,
+    Fit("STIRLING", stirling, mp.sqrt, (0, mpf(1) / 64), None, 7,
         "log(gamma(a)) = (a - 1/2) log(a) - a + log(2 pi)/2 + q(z) / a, z = 1/a^2"),
     Fit("DIGAMMA_NEAR", lambda t: mp.digamma(2 + t), lambda t: mpf(1), ("-0.5", "0.5"), None, 19, "digamma(2 + t) = q(t)"),
     Fit("DIGAMMA", digamma_rest, lambda z: z, (0, mpf(1) / 64), None, 7,
