@@ -67,7 +67,7 @@ def train(
                 pixels = torch.from_numpy(images[batch])
                 targets = torch.from_numpy(labels[batch])
 
-                loss = F.cross_entropy(model(pixels), targets)
+                loss = F.cross_entropy(model(pixels), targets, label_smoothing=0.1)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -65,7 +65,7 @@ def test_wrong_assignments_say_what_is_expected() -> None:
         block.seen = 3
     with pytest.raises(KeyError, match="already exists"):
         block.register_buffer("forward", lg.ones(1))
-    with pytest.raises(KeyError, match="can't contain"):
+    with pytest.raises(KeyError, match="contain"):
         block.register_parameter("a.b", None)
     changed = nn.Parameter(lg.ones(3), requires_grad=False)
     changed.mul_(block.scale)

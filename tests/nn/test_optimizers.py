@@ -89,14 +89,15 @@ def test_state_made_by_pytorch_loads() -> None:
     theirs = Problem(torch, "Adam", {"lr": 0.02})
     for number in range(3):
         theirs.step(number)
-    ours = Problem(lg, "Adam", {"lr": 0.5})
+    ours = Problem(lg, "Adam", {"lr": 0.02})
     ours.parameters = [lg.tensor(p.detach().numpy(), requires_grad=True) for p in theirs.parameters]
     ours.optimizer = optim.Adam(ours.parameters)
-    state = theirs.optimizer.state_dict()
-    for entry in state["state"].values():
-        for key, value in entry.items():
-            entry[key] = lg.tensor(value.numpy())
-    ours.optimizer.load_state_dict(state)
+    saved = theirs.optimizer.state_dict()
+    state = {
+        number: {key: lg.tensor(value.numpy()) for key, value in entry.items()}
+        for number, entry in saved["state"].items()
+    }
+    ours.optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
     assert ours.optimizer.state[ours.parameters[0]]["step"] == 3
     np.testing.assert_allclose(
         [ours.step(n) for n in range(3, 8)], [theirs.step(n) for n in range(3, 8)], rtol=1e-4

@@ -64,7 +64,7 @@ def same(left: Scalar, right: Scalar) -> bool:
     return left == right and type(left) is type(right)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_numbers_are_the_interpreters(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(dtypes.ALL))
@@ -76,7 +76,7 @@ def test_numbers_are_the_interpreters(data: st.DataObject) -> None:
         assert same(found, interpreted(op, dtype, [kind] * len(values), values)), (op, kind, values)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_casts_are_the_interpreters(data: st.DataObject) -> None:
     source, target = (data.draw(st.sampled_from(dtypes.ALL)) for _ in range(2))
@@ -86,7 +86,7 @@ def test_casts_are_the_interpreters(data: st.DataObject) -> None:
         assert same(found, interpreted(Op.CAST, target, [source], [value])), (source, target, value)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.floats() | st.floats(width=16) | st.floats(width=32),
     st.sampled_from(["float16", "bfloat16", "float32"]),
