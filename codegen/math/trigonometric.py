@@ -1,13 +1,14 @@
 """sin, cos, tan: the argument modulo pi/2, then polynomials on [-pi/4, pi/4].
 
-Up to a bound n pi/2 is subtracted in three parts with FMA (the first difference is exact). Beyond it, x 2/pi is
-computed in integers from the bits of 2/pi that matter for the exponent of x; they are picked by a tree of WHEREs, so that no table
-in memory is needed. Both ways are always computed: a vector has no branches.
+float32 multiplies by 2/pi in float64. float64 subtracts n pi/2 in three parts up to a bound; beyond it x 2/pi is computed in
+integers from the bits of 2/pi that matter for the exponent of x, picked by a tree of WHEREs, so that no table in memory is needed.
+Both ways are computed for every float64: a vector has no branches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from lazygrad.ir.dtype import float64, int64, uint32, uint64
 from lazygrad.ir.node import Node, constant, where
@@ -85,13 +86,13 @@ Reduced = tuple[Node, Node, Node]
 """(n, high, low): x = n pi/2 + high + low, with |high| at most pi/4; n matters modulo 4."""
 
 
-def reduce_small(x: Node, fmt: Format) -> Reduced:
-    """For |x| below the bound."""
-    integer, multiple = nearest(x, 2 / PI, fmt)
-    first, second, third = fmt.split(PI / 2, 3)
-    exact = fma(multiple, -first, x)
+def reduce_small(size: Node) -> Reduced:
+    """For float64 |x| below 2^24: n pi/2 is subtracted in three parts, the first difference is exact."""
+    integer, multiple = nearest(size, 2 / PI, DOUBLE)
+    first, second, third = DOUBLE.split(PI / 2, 3)
+    exact = fma(multiple, -first, size)
     high = fma(multiple, -third, fma(multiple, -second, exact))
-    product, lost = two_product(multiple, number(-second, x))
+    product, lost = two_product(multiple, number(-second, size))
     middle, error = two_sum(exact, product)
     return integer, high, (middle - high) + fma(multiple, -third, error + lost)
 
@@ -122,37 +123,35 @@ def window(position: Node, words: Sequence[int], count: int, levels: int) -> lis
     return [(nodes[i] << shift) | ((nodes[i + 1] >> 1) >> (shift ^ 31)) for i in range(count)]
 
 
-def reduce_huge_single(x: Node) -> Reduced:
-    """For float32 |x| >= 2^16: the product modulo 4 in 64 bits, 62 of them after the point."""
-    pattern = bits(x, SINGLE).bitcast(uint32)
-    exponent = (pattern >> 23) & 0xFF
-    significand = ((pattern & 0x7FFFFF) | 0x800000).cast(uint64)
-    # x = significand 2^(exponent - 150); bits of 2/pi above 2^(151 - exponent) only add multiples of 4
-    leading = 16  # zero bits before the point, so that the position is never negative
-    stream = [
-        ((TWO_OVER_PI[i - 1] << (32 - leading)) | (TWO_OVER_PI[i] >> leading)) & 0xFFFFFFFF
-        if i
-        else TWO_OVER_PI[0] >> leading
-        for i in range(8)
-    ]
-    position = exponent - (152 - leading)
-    first, second, third = (word.cast(uint64) for word in window(position, stream, 3, 2))
-    product = ((significand * first) << 32) + significand * second + ((significand * third) >> 32)
-    signed = product.bitcast(int64)
-    quadrant = (signed + (1 << 61)) >> 62
-    fraction = (signed - (quadrant << 62)).cast(float64)
-    rest = fraction * (float(PI / 2) * 2.0**-62)
-    high = rest.cast(SINGLE.dtype)
-    low = (rest - high.cast(float64)).cast(SINGLE.dtype)
-    sign = bits(x, SINGLE) >> 31
-    integer = (quadrant.cast(SINGLE.integer) ^ sign) - sign
-    return integer, flip_sign(high, x, SINGLE), flip_sign(low, x, SINGLE)
+def reduce_single(size: Node) -> Reduced:
+    """For float32 |x|, by x 2/pi in float64, where 24 bits of x leave room for the integer part.
+
+    From 2^46 on the leading bits of 2/pi only add multiples of 4: each range of 21 exponents has its own 2/pi without them. So
+    the product stays below 2^46, and its fraction has 60 bits; no float32 is nearer than 2^-31 to a multiple of pi/2.
+    """
+    wide = size.cast(float64)
+    ratio = sum(Fraction(word, 1 << 32 * (place + 1)) for place, word in enumerate(TWO_OVER_PI))
+    high, low = (number(part, wide) for part in DOUBLE.split(Fraction(ratio), 2))
+    for lowest in (46, 67, 88, 109):
+        parts = DOUBLE.split(ratio % Fraction(1, 1 << (lowest - 25)), 2)
+        beyond = size.ge(2.0**lowest)
+        high, low = (where(beyond, p, kept) for p, kept in zip(parts, (high, low), strict=True))
+    product = wide * high
+    rest = fma(wide, low, fma(wide, high, -product))
+    shifted = product + DOUBLE.magic
+    angle = ((product - (shifted - DOUBLE.magic)) + rest) * float(PI / 2)
+    single = angle.cast(SINGLE.dtype)
+    return (
+        bits(shifted, DOUBLE).cast(SINGLE.integer),
+        single,
+        (angle - single.cast(float64)).cast(SINGLE.dtype),
+    )
 
 
-def reduce_huge_double(x: Node) -> Reduced:
-    """For float64 |x| >= 2^24: the product modulo 4 in 128 bits, 126 of them after the point."""
-    pattern = bits(x, DOUBLE).bitcast(uint64)
-    exponent = (pattern >> 52) & 0x7FF
+def reduce_huge(size: Node) -> Reduced:
+    """For float64 |x| from 2^24 on: the product modulo 4 in 128 bits, 126 of them after the point."""
+    pattern = bits(size, DOUBLE).bitcast(uint64)
+    exponent = pattern >> 52
     significand = (pattern & ((1 << 52) - 1)) | (1 << 52)
     low = significand & 0xFFFFFFFF
     high = significand >> 32
@@ -193,51 +192,48 @@ def reduce_huge_double(x: Node) -> Reduced:
     total, error = two_sum(first, second)
     total, last = two_sum(total, third)
     total, error = fast_two_sum(total, error + last)
-    part, rest = (float(v) * 2.0**-62 for v in DOUBLE.split(PI / 2, 2))
-    high, low = word_product((total, error), (number(part, x), number(rest, x)))
-    sign = bits(x, DOUBLE) >> 63
-    return (quadrant ^ sign) - sign, flip_sign(high, x, DOUBLE), flip_sign(low, x, DOUBLE)
+    scale = tuple(number(half * 2.0**-62, size) for half in DOUBLE.split(PI / 2, 2))
+    return quadrant, *word_product((total, error), (scale[0], scale[1]))
 
 
-def reduce(x: Node, fmt: Format) -> Reduced:
-    """The argument modulo pi/2; NaN for an infinite x."""
-    near = reduce_small(x, fmt)
-    far = reduce_huge_single(x) if fmt is SINGLE else reduce_huge_double(x)
-    size = magnitude(x)
-    small = size.lt(fmt.pick(2.0**16, 2.0**24))
-    finite = size.lt(INFINITY)
-    high = where(small, near[1], where(finite, far[1], NAN))
+def reduce(size: Node, fmt: Format) -> Reduced:
+    """|x| modulo pi/2; NaN for an infinite one."""
+    if fmt is SINGLE:
+        return reduce_single(size)
+    near, far = reduce_small(size), reduce_huge(size)
+    small = size.lt(2.0**24)
+    high = where(small, near[1], where(size.lt(INFINITY), far[1], NAN))
     return where(small, near[0], far[0]), high, where(small, near[2], far[2])
 
 
-def wave(x: Node, fmt: Format, shift: int) -> Node:
-    """sin(x + shift pi/2)."""
-    integer, rest, _ = reduce(x, fmt)
+def wave(size: Node, fmt: Format, shift: int) -> tuple[Node, Node]:
+    """(v, s): v, with the sign of the integer s, is sin(size + shift pi/2)."""
+    integer, rest, _ = reduce(size, fmt)
     square = rest * rest
     sine = fma(rest * square, polynomial(square, SIN[fmt.dtype]), rest)
     cosine = polynomial(square, (1.0, -0.5, *COS[fmt.dtype]))
     quadrant = integer + shift if shift else integer
     value = where((quadrant & 1).eq(0), sine, cosine)
-    flip = quadrant << (fmt.dtype.bits - 2)  # bit 1 of the quadrant, in the sign
-    value = flip_sign(value, flip.bitcast(fmt.dtype), fmt)
-    return value
+    return value, quadrant << (fmt.dtype.bits - 2)  # bit 1 of the quadrant is the sign
 
 
 @MATH.rule(Op.SIN)
 def sine(node: Node) -> Node | None:
-    """The reduction of -0 gives +0, so a tiny x is returned as it is."""
     fmt = format_of(node)
     if fmt is None:
         return None
     x = node.src[0]
-    tiny = magnitude(x).lt(2.0 ** -(fmt.mantissa // 2 + 2))
-    return where(tiny, x, wave(x, fmt, 0))
+    value, sign = wave(magnitude(x), fmt, 0)
+    return flip_sign(value, (sign ^ bits(x, fmt)).bitcast(fmt.dtype), fmt)
 
 
 @MATH.rule(Op.COS)
 def cosine(node: Node) -> Node | None:
     fmt = format_of(node)
-    return None if fmt is None else wave(node.src[0], fmt, 1)
+    if fmt is None:
+        return None
+    value, sign = wave(magnitude(node.src[0]), fmt, 1)
+    return flip_sign(value, sign.bitcast(fmt.dtype), fmt)
 
 
 @MATH.rule(Op.TAN)
@@ -246,11 +242,10 @@ def tangent(node: Node) -> Node | None:
     if fmt is None:
         return None
     x = node.src[0]
-    integer, rest, low = reduce(x, fmt)
+    integer, rest, low = reduce(magnitude(x), fmt)
     square = rest * rest
     curve = fma(rest * square, polynomial(square, TAN[fmt.dtype]), fma(low, square, low))
     value, error = fast_two_sum(rest, curve)
     inverse = -1.0 / value
     inverse = fma(inverse, fma(inverse, error, fma(inverse, value, 1.0)), inverse)
-    value = where((integer & 1).eq(0), value, inverse)
-    return where(magnitude(x).lt(2.0 ** -(fmt.mantissa // 2 + 2)), x, value)
+    return flip_sign(where((integer & 1).eq(0), value, inverse), x, fmt)
