@@ -55,16 +55,7 @@ def host(tensor: Tensor) -> Array:
     realize(tensor)
     whole = tensor.storage.array()
     view = tensor._view
-    if view is None:
-        return whole
-    size = tensor.dtype.itemsize
-    return np.ndarray(
-        tuple(tensor.shape),
-        tensor.dtype.storage,
-        whole.reshape(-1),
-        view.offset * size,
-        tuple([step * size for step in view.stride]),
-    )
+    return whole if view is None else _strided(whole, tensor)
 
 
 def values(tensor: Tensor) -> Array:
@@ -121,6 +112,8 @@ def to_numpy(tensor: Tensor, force: bool) -> Array:
 
 def _strided(whole: Array, tensor: Tensor) -> Array:
     """The tensor's elements in the memory of its storage."""
+    if 0 in tensor.shape:
+        return np.zeros(tuple(tensor.shape), tensor.dtype.storage)  # it may begin behind the end
     size = tensor.dtype.itemsize
     strides = tuple([step * size for step in tensor.strides])
     offset = tensor.storage_offset() * size

@@ -142,6 +142,20 @@ def reshaped(shape: Sizes, stride: Sizes, target: Sizes) -> Sizes | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Same:
+    """The tensor as it lies: alias, x[:]."""
+
+    def apply(self, node: Node) -> Node:
+        return node
+
+    def write(self, base: Node, value: Node) -> Node:
+        return value
+
+    def layout(self, shape: Sizes, stride: Sizes, offset: int) -> tuple[Sizes, int]:
+        return stride, offset
+
+
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """The same elements in another shape: view, unsqueeze, squeeze, flatten."""
 

@@ -295,7 +295,7 @@ def get_item(input: Tensor, key: Any) -> Tensor:
     seen, left = basic(input, parts, len(parts) == 1)
     if not left:
         if seen is input:
-            return viewed("AliasBackward0", input, views.Reshape(tuple(input.shape)))
+            return viewed("AliasBackward0", input, views.Same())
         return seen
     if not seen.ndim:
         raise IndexError("a 0-d tensor cannot be indexed with a tensor; use where() or item()")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+torch: Any = import_module("lazygrad")
 Compare = Callable[[Callable[[Any, Any], Any]], None]
 
 
@@ -102,7 +104,6 @@ def test_a_chain_of_regions(same_as_torch: Compare) -> None:
 
 def test_regions_compute_what_they_share_once() -> None:
     """Each join of two paths begins a region: the nodes of a residual net with hooks grow with its depth, not its square."""
-    import lazygrad as torch
     from lazygrad.gradient.expand import expand
     from lazygrad.ir.node import postorder
 
@@ -258,8 +259,6 @@ def test_function_styles(same_as_torch: Compare) -> None:
 
 def test_double_backward_of_functions(same_as_torch: Compare) -> None:
     def scenario(t: Any, attempt: Any) -> Any:
-        from importlib import import_module
-
         once = import_module(f"{t.__name__}.autograd.function").once_differentiable
 
         class Cube(t.autograd.Function):  # type: ignore[misc]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+torch: Any = import_module("lazygrad")
 Compare = Callable[[Callable[[Any, Any], Any]], None]
 
 VIEWS: dict[str, Callable[[Any], Any]] = {
@@ -151,8 +153,6 @@ def test_versions(same_as_torch: Compare) -> None:
 
 
 def test_version_message_in_full() -> None:
-    import lazygrad as torch
-
     x = torch.ones(3, requires_grad=True)
     y = x * 2
     z = y * y
@@ -226,8 +226,6 @@ def test_data_and_detach(same_as_torch: Compare) -> None:
 
 
 def test_the_old_index_of_a_scalar() -> None:
-    import lazygrad as torch
-
     loss = (torch.ones(3) * 2).sum()
     assert loss.data[0] == 6.0
     with pytest.raises(IndexError, match="invalid index of a 0-dim tensor"):
