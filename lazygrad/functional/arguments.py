@@ -125,7 +125,7 @@ def result_type(*operands: Operand) -> DType:
     tiers: list[DType | None] = [None, None, None]
     for operand in operands:
         if isinstance(operand, Tensor):
-            tier, dtype = (0 if operand.node.shape else 1), operand.dtype
+            tier, dtype = (0 if operand.shape else 1), operand.dtype
         else:
             tier, dtype = 2, number_dtype(operand)
         before = tiers[tier]
@@ -197,9 +197,9 @@ def broadcast_shapes(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
 def broadcast_shape_of(name: str, *operands: Operand) -> tuple[int, ...]:
     """The shape that operands broadcast to; numbers have any shape."""
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-    shape = tensors[0].node.shape
-    if all(tensor.node.shape == shape for tensor in tensors):
-        return shape  # type: ignore[return-value]
+    shape = tuple(tensors[0].shape)
+    if all(tensor.shape == shape for tensor in tensors):
+        return shape
     try:
         return broadcast_shapes(name, *(tuple(tensor.shape) for tensor in tensors))
     except RuntimeError as error:
@@ -214,16 +214,20 @@ def elementwise_nodes(
     Raises:
         RuntimeError: the shapes do not broadcast; the tensors are on different devices.
     """
+    if len(operands) == 2:
+        found = _alike(operands[0], operands[1], dtype)
+        if found is not None:
+            return found
     shape = broadcast_shape_of(name, *operands)
     if dtype is None:
         dtype = result_type(*operands)
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-    found = iter(tensor_nodes(*tensors))
+    rest = iter(tensor_nodes(*tensors))
     place = common_place(name, tensors)
     nodes = []
     for operand in operands:
         if isinstance(operand, Tensor):
-            node = next(found)
+            node = next(rest)
             if node.dtype is not dtype:
                 node = node.cast(dtype)
             nodes.append(node if node.shape == shape else node.expand(shape))
@@ -232,18 +236,39 @@ def elementwise_nodes(
     return nodes, dtype, shape
 
 
+def _alike(
+    left: Operand, right: Operand, dtype: DType | None
+) -> tuple[list[Node], DType, tuple[int, ...]] | None:
+    """The nodes of the two most frequent pairs, which need neither promotion nor broadcasting: made with few questions."""
+    if not isinstance(left, Tensor) or (dtype is not None and dtype is not left.dtype):
+        return None
+    kind = left.dtype
+    if isinstance(right, Tensor):
+        if right.dtype is not kind or left.shape != right.shape:
+            return None
+        first, second = tensor_nodes(left, right)
+        if first.place != second.place:
+            return None
+    else:
+        if number_dtype(right).category > kind.category:
+            return None
+        (first,) = tensor_nodes(left)
+        second = constant(right, kind, first.shape, first.place)
+    return [first, second], kind, first.shape  # type: ignore[return-value]
+
+
 def common_place(name: str, tensors: Sequence[Tensor]) -> str:
     """The device of the operands.
 
     Raises:
         RuntimeError: there are two.
     """
-    place = tensors[0].node.place
+    place = tensors[0].place
     for tensor in tensors[1:]:
-        if tensor.node.place != place:
+        if tensor.place != place:
             raise RuntimeError(
                 f"{name}: Expected all tensors to be on the same device, but found at least two devices, "
-                f"{place} and {tensor.node.place}!" + describe_operands(operand=tensors)
+                f"{place} and {tensor.place}!" + describe_operands(operand=tensors)
             )
     return place
 
