@@ -35,7 +35,8 @@ class Classifier(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         hidden = F.relu(self.first(pixels))
         hidden = F.relu(self.second(hidden))
-        return self.last(hidden)
+        logits: torch.Tensor = self.last(hidden)
+        return logits
 
 
 def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -64,8 +65,8 @@ def train(
             shuffled = order.permutation(len(images))
             for step in range(steps):
                 batch = shuffled[step * BATCH : (step + 1) * BATCH]
-                pixels = torch.from_numpy(images[batch])
-                targets = torch.from_numpy(labels[batch])
+                pixels = torch.tensor(images[batch])
+                targets = torch.tensor(labels[batch])
 
                 loss = F.cross_entropy(model(pixels), targets, label_smoothing=0.1)
                 optimizer.zero_grad()
@@ -81,7 +82,8 @@ def train(
 def predict(model: Classifier, images: np.ndarray) -> np.ndarray:
     """The class that the model finds likeliest for each image."""
     with torch.no_grad():
-        return model(torch.from_numpy(images)).argmax(dim=1).numpy()
+        guesses: np.ndarray = model(torch.tensor(images)).argmax(dim=1).numpy()
+        return guesses
 
 
 def draw(

@@ -60,7 +60,7 @@ def test_wrong_assignments_say_what_is_expected() -> None:
     with pytest.raises(TypeError, match="cannot assign 'Tensor' as parameter 'scale'"):
         block.scale = lg.ones(3)
     with pytest.raises(TypeError, match="as child module 'linear'"):
-        block.linear = 3
+        block.linear = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="as buffer 'seen'"):
         block.seen = 3
     with pytest.raises(KeyError, match="already exists"):

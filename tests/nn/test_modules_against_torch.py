@@ -72,6 +72,7 @@ def compare(ours: nn.Module, theirs: Any, *inputs: np.ndarray) -> None:
     output.backward(lg.tensor(weights))
     expected.backward(torch.tensor(weights))
     for mine, reference in zip(left, right):
+        assert mine.grad is not None
         np.testing.assert_allclose(mine.grad.numpy(), reference.grad.numpy(), 1e-4, 1e-5)
     named = dict(theirs.named_parameters())
     assert list(dict(ours.named_parameters())) == list(named)

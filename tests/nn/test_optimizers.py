@@ -146,7 +146,7 @@ def test_errors_are_pytorchs() -> None:
     with pytest.raises(ValueError, match="empty parameter list"):
         optim.SGD([])
     with pytest.raises(TypeError, match="iterable of Tensors or dicts"):
-        optim.Adam(weight)  # type: ignore[arg-type]
+        optim.Adam(weight)
     with pytest.raises(TypeError, match="can only optimize Tensors, but one of the params is int"):
         optim.SGD([3])
     with pytest.raises(ValueError, match="non-leaf"):
