@@ -40,22 +40,21 @@ LEAVES = frozenset((Op.BUFFER, Op.ARGUMENT, Op.CONST, Op.IOTA))
 _UNALIGNED = ALIGNMENT - 1
 
 
+SINGLE = frozenset(
+    (
+        Op.CAST, Op.BITCAST, Op.REDUCE, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.PAD, Op.FLIP, Op.ELEMENT,
+    )
+)  # fmt: skip
+"""Frequent operations with one source that does not say all about the result."""
+
+
 def _kind(op: Op) -> int:
-    """How `normalise` treats an operation: by the number of its sources, 0 for any number of them."""
+    """How `normalise` treats an operation: 1 and 2 derived ones by the number of their sources, 3 SINGLE, 0 any other."""
     if op in BINARY:
         return 2
-    if op in UNARY or op in (
-        Op.REDUCE,
-        Op.RESHAPE,
-        Op.PERMUTE,
-        Op.EXPAND,
-        Op.SHRINK,
-        Op.PAD,
-        Op.FLIP,
-        Op.ELEMENT,
-    ):
-        return 1
-    return 0
+    if op in SINGLE:
+        return 3
+    return 1 if op in UNARY else 0
 
 
 KINDS = {op: _kind(op) for op in Op}
@@ -246,7 +245,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                 if right.op is constant:
                     select(second, right)  # type: ignore[arg-type]
             entry: Entry = (op, first, second)
-        elif kind == 1:  # one source, and an arg, a dtype or a shape
+        elif kind:  # one source; with kind 3 an arg, a dtype or a shape too
             (left,) = node.src
             first = get(left)
             if first is None:
@@ -257,7 +256,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
             pop()
             if left.op is constant:
                 select(first, left)
-            entry = (op, first, node.shape, node.dtype, node.arg)
+            entry = (op, first) if kind == 1 else (op, first, node.shape, node.dtype, node.arg)
         elif kind == 0:
             src = node.src
             if not src:

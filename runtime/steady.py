@@ -64,6 +64,8 @@ class Steady(threading.local):
         self.anchor_site: Site | None = None
         self.repeats = 0
         self.cuts: OrderedDict[int, None] = OrderedDict()
+        self.counted: weakref.ref[Node] | None = None
+        """The last node whose depth was counted."""
         self.records: list[Any] | None = None
         """Where to leave records of what is compiled (lower_api.py)."""
 
@@ -142,8 +144,13 @@ class Steady(threading.local):
 
     def cut(self, node: Node) -> bool:
         """Whether to compute this deep value now: where its chain was cut before, or else for the first time."""
-        if not deeper(node, DEPTH_BUDGET):
+        if node.depth <= DEPTH_BUDGET:
             return False
+        last = None if self.counted is None else self.counted()
+        if last is None or last.value is not None or not stands_on(node, last):
+            if not deeper(node, DEPTH_BUDGET):
+                return False
+        self.counted = weakref.ref(node)
         turn = signature(node)
         if turn in self.cuts:
             self.cuts.move_to_end(turn)
@@ -187,6 +194,16 @@ def deeper(node: Node, limit: int) -> bool:
                 stack.append((current, True))
                 stack.extend([(source, False) for source in current.src])
     return node.depth > limit
+
+
+def stands_on(node: Node, below: Node) -> bool:
+    """Whether `below` is one of the last few operations under a node: its depth needs no counting once that of `below` is known."""
+    layer: tuple[Node, ...] = (node,)
+    for _ in range(4):
+        layer = tuple([source for each in layer for source in each.src])
+        if below in layer:
+            return True
+    return False
 
 
 def signature(node: Node) -> int:
@@ -233,6 +250,8 @@ LIVE_LIMIT = 16
 COMPUTED = -1
 """The `depth` of a node that a plan has computed without keeping it."""
 
+PASSING = MOVEMENT | LEAVES | {Op.STOP}
+"""What is not kept itself: it is as good as what it stands on, which other readers may share."""
 FREE, TRACKED, GRADIENT = range(3)
 
 
@@ -275,7 +294,7 @@ def keep_again(normal: Normal, asked: int) -> None:
             way = GRADIENT
         elif way == FREE and node.tracked:
             way = TRACKED
-        again = node.depth == COMPUTED and op not in MOVEMENT and op not in LEAVES
+        again = node.depth == COMPUTED and op not in PASSING
         if way != GRADIENT and (again or (asked and op is Op.ELEMENT)):
             kept.add(number)
             if way == TRACKED:

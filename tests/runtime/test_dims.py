@@ -1,0 +1,124 @@
+"""Sizes that change: three plans at most for a structure, whatever the number of sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazygrad.ir import build
+from lazygrad.ir.dim import Dim
+from lazygrad.ir.dtype import float32
+from lazygrad.ir.node import Node, constant
+from lazygrad.ir.op import Op
+from lazygrad.runtime import device
+from lazygrad.runtime.realize import PLANS, realize
+from lazygrad.schedule.dims import generalise
+
+PLACE = "interpret"
+
+
+@pytest.fixture(params=["interpret", "cpu"])
+def place(request, monkeypatch):
+    monkeypatch.setitem(globals(), "PLACE", request.param)
+    return request.param
+
+
+def leaf(array: np.ndarray) -> Node:
+    node = Node(Op.BUFFER, (), float32, array.shape, None, place=PLACE)
+    node.value = device.get(PLACE).from_host(array.astype(np.float32))
+    return node
+
+
+def read(node: Node) -> np.ndarray:
+    realize([node])
+    return device.get(PLACE).to_host(node.value, node.dtype, node.shape)
+
+
+def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it():
+    pattern = generalise([(5, 5, 15, 7, 6), (8, 8, 24, 7, 9)], [False] * 5)
+    assert pattern is not None
+    assert pattern.names == ("d0",)
+    assert [str(size) for size in pattern.sizes] == ["d0", "d0", "3*d0", "7", "d0 + 1"]
+    assert pattern.bind((20, 20, 60, 7, 21)) == (20,)
+    assert pattern.bind((20, 20, 61, 7, 21)) is None
+    assert pattern.bind((1, 1, 3, 7, 2)) is None  # a size of 1 broadcasts
+
+
+def test_a_product_of_two_variables_is_found_in_three_runs():
+    pattern = generalise([(4, 6, 24), (5, 9, 45), (7, 6, 42)], [False] * 3)
+    assert pattern is not None and isinstance(pattern.sizes[2], Dim)
+    assert pattern.bind((10, 20, 200)) is not None
+    assert pattern.bind((10, 20, 199)) is None
+
+
+@given(st.lists(st.lists(st.integers(2, 50), min_size=4, max_size=4), min_size=2, max_size=4))
+def test_a_pattern_holds_for_what_it_was_made_of(vectors: list[list[int]]):
+    pattern = generalise(vectors, [False] * 4)
+    if pattern is None:
+        assert all(vector == vectors[0] for vector in vectors)
+        return
+    for vector in vectors:
+        values = pattern.bind(vector)
+        assert values is not None
+        named = dict(zip(pattern.names, values, strict=True))
+        found = [s if isinstance(s, int) else s.evaluate(named) for s in pattern.sizes]
+        assert found == list(vector)
+
+
+def softmax_of_rows(x: Node) -> Node:
+    shifted = x - x.reduce("max", (1,)).expand(x.shape)
+    grown = Node(Op.EXP, (shifted,), x.dtype, x.shape)
+    return grown / grown.sum((1,)).expand(x.shape)
+
+
+def test_many_lengths_of_one_axis(place: str):
+    before = PLANS.compiled
+    lengths = range(2, 202) if place == "interpret" else range(2, 60, 3)
+    for length in lengths:
+        data = np.random.default_rng(length).standard_normal((length, 8))
+        grown = np.exp(data - data.max(1, keepdims=True))
+        expected = grown / grown.sum(1, keepdims=True)
+        np.testing.assert_allclose(read(softmax_of_rows(leaf(data))), expected, atol=1e-6)
+    assert PLANS.compiled - before <= 3
+
+
+def test_an_offset_that_grows(place: str):
+    """A cache that is filled row by row."""
+    cache = leaf(np.zeros((16, 4)))
+    expected = np.zeros((16, 4), np.float32)
+    before = PLANS.compiled
+    for row in range(16):
+        value = leaf(np.full((1, 4), row + 1.0))
+        cache = build.update(cache, value, (row, 0))
+        expected[row] = row + 1
+        np.testing.assert_array_equal(read(cache), expected)
+        cache = leaf(read(cache))
+    assert PLANS.compiled - before <= 3
+
+
+def test_two_axes_that_change_on_their_own():
+    before = PLANS.compiled
+    for rows, columns in [(3, 5), (4, 9), (7, 5), (6, 6), (11, 2), (2, 13)]:
+        data = np.random.default_rng(rows).standard_normal((rows, columns)).astype(np.float32)
+        flat = (leaf(data) * 2.5).reshape((rows * columns,))
+        np.testing.assert_array_equal(read(flat), (data * np.float32(2.5)).reshape(-1))
+    assert PLANS.compiled - before <= 4
+
+
+def test_sizes_of_one_stay_apart():
+    for rows in (5, 1, 6, 1, 7, 0):
+        data = np.arange(rows * 3.0).reshape(rows, 3)
+        np.testing.assert_array_equal(read(leaf(data).sum((0,))), data.sum(0, keepdims=True))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=3, max_size=6), st.floats(0.1, 9))
+def test_any_sequence_of_lengths(lengths: list[int], scale: float):
+    for length in lengths:
+        data = np.linspace(-1, 1, length * 3).reshape(length, 3).astype(np.float32)
+        x = leaf(data)
+        padded = build.pad(x * constant(scale, float32, x.shape, PLACE), (1, 0), (2, 0))
+        expected = np.pad(data * np.float32(scale), ((1, 2), (0, 0)))
+        np.testing.assert_allclose(read(padded), expected, rtol=1e-6)
