@@ -183,6 +183,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     _operands("matmul", input, other)
     left, right = input.ndim, other.ndim
+    if left == 2 and right == 2 and input.shape[1] == other.shape[0]:
+        return mm(input, other)
     if left == 0 or right == 0:
         raise RuntimeError(
             f"matmul: both arguments to matmul need to be at least 1D, but they are {left}D and {right}D"
@@ -201,8 +203,6 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if left == 1 and right == 2:
         product = mm(unsqueeze(input, 0), other)
         return _named_squeeze(product)
-    if left == 2 and right == 2:
-        return mm(input, other)
     if left >= 3 and right <= 2:
         return _fold(input, other, tuple(input.shape[:-1]))
     if right >= 3 and left <= 2:
