@@ -97,6 +97,7 @@ class _Lowering:
         self.graph = graph
         self.flat = flat
         self.params: dict[int, Node] = {}
+        self.numbers: dict[int, Node] = {}
         self.dims: dict[str, Node] = {}
         self.indices: dict[Variable, Node] = {}
         self.locals: dict[int, tuple[Stage, Node, _Scope]] = {}
@@ -137,7 +138,7 @@ class _Lowering:
             self.params[id(node)] = params[-1]
         for number, node in enumerate(graph.numbers):
             params.append(loops.parameter(f"c{number}", node.dtype, (), "number"))
-            self.params[id(node)] = params[-1]
+            self.numbers[id(node)] = params[-1]
         for name in graph.dims:
             params.append(loops.parameter(name, int64, (), "dim"))
             self.dims[name] = params[-1]
@@ -293,8 +294,8 @@ class _Lowering:
         if node.op is Op.CONST:
             assert isinstance(node.arg, Constant)
             return constant(node.arg.value, node.dtype)
-        if node.op is Op.ARGUMENT:
-            return self.params[id(node)]
+        if id(node) in self.numbers:
+            return self.numbers[id(node)]
         key = (id(node), at, conditions)
         found = self.memo.get(key)
         if found is not None:

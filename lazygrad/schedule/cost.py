@@ -26,8 +26,6 @@ STORE_WORK = 40
 """Writing an element to memory and reading it back costs about as much as this."""
 LOCAL_WORK = 6
 """The same for a local buffer, which stays in cache."""
-CONTRACTION_WORK = 6
-"""What an operand of a contraction may cost when it is computed again for each of many results."""
 KERNEL_WORK = 600
 """A kernel computes at most this much per element: beyond, compile time grows and registers spill."""
 KERNEL_NODES = 96

@@ -174,18 +174,29 @@ class _Placement:
             return self._stage(node, kernel, positions)
         again = _evaluations(node, positions) - 1
         work = again * self.subtree[id(node)]
-        if again > 0.01 and work > cost.LOCAL_WORK:
-            limit = cost.CONTRACTION_WORK if again > 8 else cost.STORE_WORK
-            if len(positions) > 1 or again > 8:
-                if self._stage(node, kernel, positions):
-                    return True
-            if work > limit and self.subtree[id(node)] > (1 if again <= 64 else 0):
+        if again > 0.01 and self._feeds_contraction(kernel, positions):
+            if work > cost.LOCAL_WORK and not _cheap_operand(node):
+                kernel.graph.reasons.append(
+                    f"{_label(node)} stored: a contraction would compute it {again + 1:.0f} times"
+                )
+                return False
+        elif again > 0.01 and work > cost.LOCAL_WORK:
+            if self._stage(node, kernel, positions):
+                return True
+            if work > cost.STORE_WORK:
                 kernel.graph.reasons.append(
                     f"{_label(node)} stored: it would be computed {again + 1:.0f} times"
                 )
                 return False
         self._inline(node, kernel, positions)
         return True
+
+    def _feeds_contraction(self, kernel: _Growing, positions: Reads) -> bool:
+        last = {path[-1] for paths in positions.values() for path in paths if path}
+        return any(
+            last.intersection(stage.inner) and contraction(stage.node)
+            for stage in kernel.graph.stages
+        )
 
     def _cheap_everywhere(self, node: Node, reads: dict[_Growing, Reads]) -> bool:
         """Whether computing it again in each kernel beats storing it: little work on at most one loaded value."""
@@ -380,6 +391,8 @@ class _Placement:
         graph.loops = tuple(v for v in loops if v.extent != 1)
         graph.position = tuple(of(v) for v in loops)
         graph.outputs.append(node)
+        if node.op is Op.ARGUMENT:
+            graph.numbers.append(node)
         reads: Reads = {graph.position: {graph.loops}}
         if node.op in STAGED:
             self._add_stage(node, kernel, graph.loops, graph.position, stored=False)
@@ -466,6 +479,18 @@ def contraction(node: Node) -> bool:
         reads.append(used)
     kept = {v for v in variables if v.extent != 1}
     return bool(kept - reads[0]) and bool(kept - reads[1])
+
+
+def _cheap_operand(node: Node) -> bool:
+    """Whether it is at most two cheap operations on one value: computed again in registers, it costs a contraction little."""
+    for _ in range(2):
+        if cost.work(node) > 1 or node.op not in ELEMENTWISE:
+            return False
+        sources = [source for source in node.src if source.op not in (Op.CONST, Op.ARGUMENT)]
+        if len(sources) != 1:
+            return False
+        node = sources[0]
+    return node.op not in ELEMENTWISE
 
 
 def _inner_sizes(node: Node) -> list[Size]:
