@@ -33,7 +33,7 @@ from .plan import KernelPlan, Launch, Output, Plan, Value, dim_names
 if TYPE_CHECKING:
     from lazygrad.schedule.place import Schedule
 
-KERNEL_LIMIT = 4096
+KERNEL_LIMIT = 1024
 """How many compiled kernels are kept."""
 
 
@@ -234,32 +234,52 @@ def _count(name: str, seconds: float, changed: bool, record: Record) -> None:
 # --- kernels
 
 
+@dataclass(slots=True)
+class Compiled:
+    """A kernel as it is rendered, and its code once that is made."""
+
+    kernel: Node
+    executable: Executable | None = None
+
+
 class KernelCache:
-    """Compiled kernels by device and text, the least recently used dropped first."""
+    """Kernels by device, target and the text they were lowered to, the least recently used dropped first.
+
+    The text before any transform is the key: it is small, and what is done with it depends on it and on the target alone.
+    """
 
     def __init__(self, limit: int = KERNEL_LIMIT) -> None:
         self.limit = limit
         self.hits = 0
         self.built = 0
-        self._kernels: OrderedDict[tuple[str, str], Executable] = OrderedDict()
+        self._kernels: OrderedDict[object, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
-    def get(self, device: Any, kernel: Node) -> Executable:
+    def get(self, device: Any, lowered: Node, make: Callable[[], Node]) -> Compiled:
+        """The kernel that `lowered` becomes, from `make` where it is new; `make` always runs where dumps or checks ask to see it."""
         from lazygrad.ir.text import show
 
-        key = (device.name, show(kernel, sites=False))
+        key = (device.name, device.target, show(lowered, sites=False))
         with self._lock:
             found = self._kernels.get(key)
             if found is not None:
                 self.hits += 1
                 self._kernels.move_to_end(key)
+                if config.current.dump_passes or config.current.verify:
+                    make()
                 return found
-            executable: Executable = device.build(kernel)
-            self.built += 1
-            self._kernels[key] = executable
+            made = self._kernels[key] = Compiled(make())
             while len(self._kernels) > self.limit:
                 self._kernels.popitem(last=False)
-            return executable
+            return made
+
+    def code(self, device: Any, compiled: Compiled) -> Executable:
+        """The code of a kernel, built at its first use."""
+        with self._lock:
+            if compiled.executable is None:
+                compiled.executable = device.build(compiled.kernel)
+                self.built += 1
+            return compiled.executable
 
 
 KERNELS = KernelCache()
@@ -269,18 +289,18 @@ KERNELS = KernelCache()
 def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = None) -> Plan:
     """A plan of kernels for a graph without GRAD, STOP and CALL."""
     record = record or Record()
-    roots, schedule, kernels = make_kernels(device, roots, record)
+    roots, schedule, compiled = make_kernels(device, roots, record)
     executables: list[Executable] = []
-    for kernel in kernels:
+    for each in compiled:
         start = perf_counter()
-        executables.append(KERNELS.get(device, kernel))
+        executables.append(KERNELS.code(device, each))
         _count("build", perf_counter() - start, True, record)
-    return _table(device, roots, schedule, executables, kernels)
+    return _table(device, roots, schedule, executables, [each.kernel for each in compiled])
 
 
 def make_kernels(
     device: Any, roots: Sequence[Node], record: Record
-) -> tuple[list[Node], Schedule, list[Node]]:
+) -> tuple[list[Node], Schedule, list[Compiled]]:
     """The simplified graph, its schedule, and a KERNEL node for each of its kernels, ready to render."""
     from lazygrad.codegen.lower import lower
     from lazygrad.schedule.place import place
@@ -295,20 +315,24 @@ def make_kernels(
     _count("place", perf_counter() - start, True, record)
     record.schedule.extend(schedule.kernels)
     dump.schedule(schedule.kernels)
-    kernels: list[Node] = []
+    compiled: list[Compiled] = []
     for kernel_graph in schedule.kernels:
         start = perf_counter()
-        kernel = lower(kernel_graph)
+        lowered = lower(kernel_graph)
         _count("lower", perf_counter() - start, True, record)
         if config.current.verify:
-            verify([kernel])
-        dump.after_pass("lower", "kernel", [], [kernel])
-        for name, kernel_function in KERNEL_PASSES:
-            kernel = kernel_pass(name, kernel_function, kernel, device.target, record)
-        kernels.append(kernel)
-        dump.kernel(device, kernel)
-    record.kernels.extend(kernels)
-    return roots, schedule, kernels
+            verify([lowered])
+        dump.after_pass("lower", "kernel", [], [lowered])
+
+        def make(kernel: Node = lowered) -> Node:
+            for name, kernel_function in KERNEL_PASSES:
+                kernel = kernel_pass(name, kernel_function, kernel, device.target, record)
+            return kernel
+
+        compiled.append(KERNELS.get(device, lowered, make))
+        dump.kernel(device, compiled[-1].kernel)
+    record.kernels.extend(each.kernel for each in compiled)
+    return roots, schedule, compiled
 
 
 def _table(

@@ -121,7 +121,8 @@ class Lowered:
             chosen = _variant(name, arch)
         kernels: list[Node] = []
         for record in self._records:
-            kernels += make_kernels(chosen, record.graph, Record())[2]
+            compiled = make_kernels(chosen, record.graph, Record())[2]
+            kernels += [each.kernel for each in compiled]
         return chosen, kernels
 
     def __str__(self) -> str:
