@@ -9,6 +9,7 @@ from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
 from . import creation as creation
+from . import diagonals as diagonals
 from . import gathering as gathering
 from . import indexing as indexing
 from . import joining as joining
@@ -18,4 +19,5 @@ from . import mutation as mutation
 from . import normalization as normalization
 from . import reductions as reductions
 from . import shaping as shaping
+from . import tables as tables
 from . import unary as unary
