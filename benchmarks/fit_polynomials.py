@@ -190,7 +190,7 @@ FITS = [
     Fit("EXPM1", lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / mp.expm1(r), (-LN2 / 2 * mpf("1.001"), LN2 / 2 * mpf("1.001")), 5, 9,
         "expm1(r) = r + r^2 q(r)"),
     Fit("EXP2", lambda r: (2**r - 1) / r, lambda r: r / 2**r, (-1, 1), 6, 12, "2^r = 1 + r q(r)"),
-    Fit("LOG1P", lambda f: (mp.log1p(f) - f) / f**2, lambda f: f**2 / mp.log1p(f), (ROOT - 1 - mpf("1e-7"), 2 * ROOT - 1 + mpf("1e-7")), 8, 22,
+    Fit("LOG1P", lambda f: (mp.log1p(f) - f) / f**2, lambda f: f**2 / mp.log1p(f), (ROOT - 1 - mpf("1e-7"), 2 * ROOT - 1 + mpf("1e-7")), 8, 20,
         "log(1 + f) = f + f^2 q(f)"),
     Fit("SIN", odd(mp.sin), odd_weight(mp.sin), (0, QUARTER), 2, 6, "sin(r) = r + r z q(z), z = r^2"),
     Fit("COS", lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, (0, QUARTER), 2, 6, "cos(r) = 1 - z/2 + z^2 q(z), z = r^2"),

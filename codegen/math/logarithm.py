@@ -44,9 +44,12 @@ def reduced(x: Node, fmt: Format) -> tuple[Node, Node]:
     """(e as a float, f) with x = 2^e (1 + f), for positive x, denormal ones included."""
     lift = fmt.mantissa + 2
     small = x.lt(number(fmt.smallest_normal, x))
-    exponent, rest = split_exponent(where(small, x * 2.0**lift, x), fmt)
-    power = (exponent >> fmt.mantissa).cast(fmt.dtype)
-    return where(small, power - float(lift), power), rest
+    pattern = bits(where(small, x * 2.0**lift, x), fmt)
+    root = HALF_ROOT[fmt.mantissa]
+    # the lifted ones take the lift out of the exponent here; the bits below are the same
+    shifted = pattern - where(small, number(root + (lift << fmt.mantissa), pattern), root)
+    significand = ((shifted & ((1 << fmt.mantissa) - 1)) + root).bitcast(fmt.dtype)
+    return (shifted >> fmt.mantissa).cast(fmt.dtype), significand - 1.0
 
 
 def log1p_core(rest: Node, fmt: Format) -> Node:
