@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..ir import access
 from ..ir.access import Position
-from ..ir.args import Reduction, Scan, Scatter, Windows
+from ..ir.args import Padding, Reduction, Region, Scan, Scatter, Windows
 from ..ir.dim import Size, UndecidedError, example
 from ..ir.index import ZERO, Index, Variable, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
@@ -426,6 +426,12 @@ class _Placement:
     def _count(self, kernel: _Growing, node: Node) -> None:
         kernel.nodes += 1
         kernel.work += cost.work(node)
+        if isinstance(node.arg, Region):
+            for size in node.arg.starts:
+                kernel.size(size)
+        elif isinstance(node.arg, Padding):
+            for size in (*node.arg.before, *node.arg.after):
+                kernel.size(size)
         if node.op in ELEMENTWISE or node.op in STAGED:
             kernel.names.append(_label(node))
 
