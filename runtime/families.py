@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.ir.args import Padding, Region, Slot
-from lazygrad.ir.dim import Size
+from lazygrad.ir.dim import Size, example
 from lazygrad.ir.node import Node, Shape
 from lazygrad.ir.op import Op
-from lazygrad.schedule.dims import Pattern, generalise
+from lazygrad.schedule.dims import HIGH, Pattern, generalise
 
 from .keys import DERIVED, Entry, Normal
 
@@ -37,17 +37,17 @@ class Family:
 
 @dataclass(slots=True)
 class Sizes:
-    """A key taken apart: the structure, the sizes in the order of the entries, and which of them may be 0."""
+    """A key taken apart: the structure, the sizes in the order of the entries, and how large an offset among them may be."""
 
     structure: Entry
     vector: tuple[int, ...]
-    offsets: tuple[bool, ...]
+    limits: tuple[int | None, ...]
 
 
 def take_apart(normal: Normal) -> Sizes:
     """The structure and the sizes of a key. Sizes of 0 and 1 belong to the structure."""
     vector: list[int] = []
-    offsets: list[bool] = []
+    limits: list[int | None] = []
     entries: list[Entry] = []
 
     def shape(sizes: Shape) -> tuple[int, ...]:
@@ -56,19 +56,19 @@ def take_apart(normal: Normal) -> Sizes:
             assert isinstance(size, int)
             if size > 1:
                 vector.append(size)
-                offsets.append(False)
+                limits.append(None)
                 small.append(-1)
             else:
                 small.append(size)
         return tuple(small)
 
-    def place(sizes: Sequence[Size]) -> None:
-        for size in sizes:
+    def place(sizes: Sequence[Size], most: Sequence[int]) -> None:
+        for size, limit in zip(sizes, most, strict=True):
             assert isinstance(size, int)
             vector.append(size)
-            offsets.append(True)
+            limits.append(limit)
 
-    for entry in normal.entries:
+    for entry, node in zip(normal.entries, normal.nodes, strict=True):
         op = entry[0]
         if op in DERIVED:
             entries.append(entry)
@@ -81,14 +81,24 @@ def take_apart(normal: Normal) -> Sizes:
         else:
             _, sources, sizes, dtype, arg = entry
             if isinstance(arg, Region):
-                place(arg.starts)
+                place(arg.starts, last_starts(node, arg))
                 arg = ("region", arg.steps)
             elif isinstance(arg, Padding):
-                place(arg.before)
-                place(arg.after)
+                place(arg.before, [HIGH] * len(arg.before))
+                place(arg.after, [HIGH] * len(arg.after))
                 arg = ("padding", arg.between, arg.value)
             entries.append((op, sources, shape(sizes), dtype, arg))
-    return Sizes((tuple(entries), *normal.key[1:]), tuple(vector), tuple(offsets))
+    return Sizes((tuple(entries), *normal.key[1:]), tuple(vector), tuple(limits))
+
+
+def last_starts(node: Node, region: Region) -> list[int]:
+    """The largest start on each axis with which a region ends inside of what it is a region of."""
+    whole = node.src[0].shape
+    part = node.src[1].shape if node.op is Op.UPDATE else node.shape
+    return [
+        example(n) - (example(m) - 1) * step - 1
+        for n, m, step in zip(whole, part, region.steps, strict=True)
+    ]
 
 
 def symbolic_graph(normal: Normal, pattern: Pattern) -> list[Node]:
@@ -125,7 +135,7 @@ def pattern_for(family: Family, sizes: Sizes) -> Pattern | None:
     """A new pattern that covers these sizes too, if the family may try one."""
     if not family.vectors or family.attempts >= PATTERN_LIMIT:
         return None
-    pattern = generalise([*family.vectors, sizes.vector], sizes.offsets)
+    pattern = generalise([*family.vectors, sizes.vector], sizes.limits)
     if pattern is not None:
         family.attempts += 1
     return pattern

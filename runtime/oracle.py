@@ -170,8 +170,8 @@ def compare(
         if excess.size and excess.max() > 0:
             at = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), found.shape))
             raise VerificationError(
-                f"kernel {reference.graph.name} computes {found[at]!r} at {list(at)} of {describe(node)}, "
-                f"the interpreter {wanted[at]!r} "
+                f"kernel {reference.graph.name} computes {found[at].item()!r} at {list(at)} of {describe(node)}, "
+                f"the interpreter {wanted[at].item()!r} "
                 f"({int((excess > 0).sum())} of {found.size} elements differ)\n{show(reference.kernel)}"
             )
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from ..ir.dim import Dim, Size, Variable
 
+HIGH = 2**31 - 1
+"""The bound of a variable that nothing else bounds."""
 Column = tuple[int, ...]
 """The values of one position, one for each run."""
 
@@ -46,8 +48,8 @@ class Pattern:
         return tuple(values.values())
 
 
-def generalise(vectors: Sequence[Sequence[int]], offsets: Sequence[bool]) -> Pattern | None:
-    """The pattern of some runs; None where nothing varies. `offsets` says of each position whether it may be 0."""
+def generalise(vectors: Sequence[Sequence[int]], limits: Sequence[int | None]) -> Pattern | None:
+    """The pattern of some runs; None where nothing varies. `limits` has the largest value of an offset, None for a size."""
     columns: list[Column] = list(zip(*vectors, strict=True))
     varying = {
         column: position
@@ -66,10 +68,10 @@ def generalise(vectors: Sequence[Sequence[int]], offsets: Sequence[bool]) -> Pat
             form = (1, (len(bases),), 0)
             bases.append(column)
         forms[column] = form
-    lows = _lows(bases, forms, columns, offsets)
+    bounds = _bounds(bases, forms, columns, limits)
     dims = [
-        Dim.variable(f"d{number}", low=lows[number], example=max(base))
-        for number, base in enumerate(bases)
+        Dim.variable(f"d{number}", low, high, example=max(base))
+        for number, (base, (low, high)) in enumerate(zip(bases, bounds, strict=True))
     ]
     written: dict[Column, Size] = {}
     for column, (factor, product, constant) in forms.items():
@@ -116,20 +118,26 @@ def _affine(column: Column, base: Column) -> tuple[int, int] | None:
     return None
 
 
-def _lows(
+def _bounds(
     bases: Sequence[Column],
     forms: dict[Column, tuple[int, tuple[int, ...], int]],
     columns: Sequence[Column],
-    offsets: Sequence[bool],
-) -> list[int]:
-    """The least value of each variable: so that every size is at least 2 and every offset at least 0."""
-    least = dict.fromkeys(forms, 0)
-    for column, offset in zip(columns, offsets, strict=True):
-        if column in least and not offset:
+    limits: Sequence[int | None],
+) -> list[tuple[int, int]]:
+    """The bounds of each variable: every size is at least 2, every offset between 0 and its limit."""
+    least, most = dict.fromkeys(forms, 0), dict.fromkeys(forms, HIGH)
+    for column, limit in zip(columns, limits, strict=True):
+        if column not in forms:
+            continue
+        if limit is None:
             least[column] = 2
+        else:
+            most[column] = min(most[column], max(limit, *column))
     lows = [least[base] for base in bases]
+    highs = [most[base] for base in bases]
     for column, (factor, product, constant) in forms.items():
         if len(product) == 1:
-            needed = -(-(least[column] - constant) // factor)
-            lows[product[0]] = max(lows[product[0]], needed)
-    return lows
+            number = product[0]
+            lows[number] = max(lows[number], -(-(least[column] - constant) // factor))
+            highs[number] = min(highs[number], (most[column] - constant) // factor)
+    return list(zip(lows, highs, strict=True))
