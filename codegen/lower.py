@@ -322,7 +322,10 @@ class _Lowering:
                 yield self._prepare(at[node.arg.axis], conditions, scope)
                 return self._offset(at[node.arg.axis], scope).cast(node.dtype)
             case Op.GATHER:
-                return (yield self.value(node.src[0], access.gathered(node, at), conditions, scope))
+                inside = access.gathered(node, at)
+                for index in inside:  # checked also where the source is a number, which nothing reads
+                    yield self._prepare(index, conditions, scope)
+                return (yield self.value(node.src[0], inside, conditions, scope))
             case Op.UPDATE:
                 return (yield self._update(node, at, conditions, scope))
             case Op.PAD:

@@ -189,7 +189,7 @@ def of(value: Index | Size | Variable) -> Index:
 
 def indirect(node: Node, position: tuple[Index, ...], extent: Size) -> Index:
     """The value of `node` at `position`, which lies in [0, extent)."""
-    return ZERO if extent == 1 else Index(((Indirect(node, position, extent), 1),), 0)
+    return Index(((Indirect(node, position, extent), 1),), 0)
 
 
 def flatten(index: Sequence[Index], shape: Sequence[Size]) -> Index:

@@ -232,6 +232,8 @@ class _Placement:
         graph = kernel.graph
         paths = [path for found in positions.values() for path in found]
         fixed = _agreed(positions, len(node.shape))
+        if isinstance(node.arg, Scan):
+            fixed[node.arg.axis] = None  # it runs along all of its axis
         common = _common_prefix(paths)
         prefix = self._prefix(graph, fixed, common)
         if prefix is None:
