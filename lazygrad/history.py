@@ -25,6 +25,8 @@ class _Mode(threading.local):
 
     enabled: bool = True
     inference: bool = False
+    pinned: bool = False
+    """Whether the last operation's operands were read from memory that the outside can write (see results.py)."""
 
 
 mode = _Mode()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import reading
 from .history import Record, Untracked, distinct, mode, record_class
 from .ir.node import Node
+from .ir.op import Op
 from .runtime.realize import before_write, deep
 from .runtime.steady import DEPTH_BUDGET
 from .site import describe, here
@@ -21,7 +22,6 @@ from .tensor import Tensor, make
 from .views import Step, Strided, View, overlaps, write
 
 if TYPE_CHECKING:
-    from .history import Versioned
     from .ir.dtype import DType
     from .runtime.device import Array
 
@@ -55,11 +55,25 @@ def grad_enabled() -> bool:
 
 def tensor_nodes(*tensors: Tensor) -> tuple[Node, ...]:
     """The nodes that an operation on these tensors builds on."""
-    if mode.enabled:
-        for tensor in tensors:
-            if tensor.requires_grad:
-                return tuple([t.node if t.requires_grad else t._constant() for t in tensors])
-    return tuple([tensor._raw() for tensor in tensors])
+    pinned = tracked = False
+    for tensor in tensors:
+        storage = tensor.storage
+        if tensor._stamp != storage.writes:
+            tensor._sync()
+        if tensor._requires:
+            tracked = True
+        if storage.pin is not None:
+            pinned = True
+    if pinned or mode.pinned:
+        mode.pinned = pinned
+    if tracked and mode.enabled:
+        return tuple([t.node if t._requires else t._constant() for t in tensors])
+    nodes = []
+    for tensor in tensors:  # what Tensor._raw does, without a call where nothing is to be done
+        node = tensor.storage.node
+        plain = tensor._view is None and (node.value is None or node.op is Op.BUFFER)
+        nodes.append(node if plain else tensor._raw())
+    return tuple(nodes)
 
 
 def result(
@@ -76,7 +90,7 @@ def result(
     """
     if node.site is None:
         node.site = here()
-    pinned = tracked = False
+    pinned, tracked = mode.pinned, False
     floating = mode.enabled and node.dtype.kind == "float"
     for tensor in inputs:
         if tensor is not None:
@@ -125,7 +139,7 @@ def results(
                 each.storage.node = record.nodes[index]
         _save(record, saved, made[0])
         record.eager = _reads_pinned(inputs)
-    if _reads_pinned(inputs):
+    if mode.pinned or _reads_pinned(inputs):
         for each in made:
             reading.realize(each)
     return tuple(made)
@@ -283,25 +297,23 @@ def attach(tensor: Tensor, record: Record, index: int) -> None:
 
 def _save(record: Record, saved: tuple[Tensor | str, ...], output: Tensor) -> None:
     """Note the versions of what backward reads. The output itself is not kept: it keeps the record."""
-    counters: list[Versioned] = []
-    kept: list[Tensor | str] = []
+    counters = []
     for each in saved:
         if isinstance(each, str):
-            if each == "result":
-                counters.append(output._counter)
-                kept.insert(len(counters) - 1, each)
-            else:
-                kept.append(each)
-            continue
-        if isinstance(each._counter, Untracked):
+            if each != "result":
+                continue
+            each = output
+        counter = each._counter
+        if type(counter) is Untracked:
             raise RuntimeError(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
                 "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
                 "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
             )
-        counters.append(each._counter)
-        kept.insert(len(counters) - 1, each if each is not output else "result")
-    record.saved = tuple(kept)
+        counters.append(counter)
+    if len(counters) != len(saved):  # those without a version come last
+        saved = tuple(sorted(saved, key=lambda each: isinstance(each, str) and each != "result"))
+    record.saved = tuple(["result" if each is output else each for each in saved])
     record.counters = tuple(counters)
     record.versions = tuple([counter.version for counter in counters])
 

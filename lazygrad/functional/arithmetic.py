@@ -36,14 +36,15 @@ def as_input(value: Operand) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def saved_pair(left: Tensor, right: Operand) -> tuple[Tensor, ...]:
+def saved_pair(left: Tensor, right: Operand) -> tuple[Tensor | str, ...]:
     """What a product's backward reads: each operand where the other needs a gradient."""
+    if not isinstance(right, Tensor):
+        return ("number",)
     saved: tuple[Tensor, ...] = ()
-    if isinstance(right, Tensor):
-        if right.requires_grad:
-            saved += (left,)
-        if left.requires_grad:
-            saved += (right,)
+    if right.requires_grad:
+        saved += (left,)
+    if left.requires_grad:
+        saved += (right,)
     return saved
 
 
@@ -147,7 +148,7 @@ def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> O
     if rounding_mode is None:
         dtype = compute_dtype(result_type(input, other))
         (left, right), _, _ = elementwise_nodes("div", input, other, dtype=dtype)
-        saved: tuple[Tensor, ...] = ()
+        saved: tuple[Tensor | str, ...] = ("number",)
         if isinstance(other, Tensor):
             saved = (input, other) if other.requires_grad else (other,)
         return Outcome("DivBackward0", left / right, (input, as_input(other)), saved)

@@ -198,6 +198,7 @@ def _along(name: str, input: Tensor, dim: int, keepdim: bool) -> Pair:
         f"{name.capitalize()}Backward0",
         drop(composite.call(f"{name}_along", [node], axis=axis), (axis,), keepdim),
         (input,),
+        ("indices",),
     )
     return values, result(
         "NotImplemented",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import pytest
+
 torch: Any = import_module("lazygrad")
 Compare = Callable[[Callable[[Any, Any], Any]], None]
 
@@ -291,5 +293,43 @@ def test_variable(same_as_torch: Compare) -> None:
             x.grad, x, data, isinstance(x, t.autograd.Variable), isinstance(data, t.autograd.Variable), x._version,
             attempt(lambda: t.autograd.Variable(3)),
         ]  # fmt: skip
+
+    same_as_torch(scenario)
+
+
+SAVING: dict[str, Callable[[Any, Any], Any]] = {
+    "mul": lambda t, x: x * 2,
+    "div": lambda t, x: x / 2,
+    "add": lambda t, x: x + 2,
+    "reflected": lambda t, x: 2 - x,
+    "quotient": lambda t, x: 2 / x,
+    "pow": lambda t, x: x**2,
+    "sum": lambda t, x: x.sum(),
+    "mean": lambda t, x: x.mean(),
+    "relu": lambda t, x: x.relu(),
+    "max": lambda t, x: x.max(0)[0],
+    "index": lambda t, x: x[t.tensor([0, 1])],
+    "view": lambda t, x: x.view(1, 2).t(),
+    "product": lambda t, x: x.view(1, 2) @ t.ones(2, 1),
+    "cat": lambda t, x: t.cat([x, x]),
+    "where": lambda t, x: t.where(t.tensor([True, False]), x, x),
+    "softmax": lambda t, x: x.softmax(0),
+    "double": lambda t, x: x.double(),
+    "lerp": lambda t, x: t.lerp(x, x.clone(), 0.5),
+    "floor": lambda t, x: x.floor(),
+    "loss": lambda t, x: t.nn.functional.mse_loss(x, t.ones(2)),
+}
+
+
+@pytest.mark.parametrize("name", SAVING)
+def test_what_backward_reads_decides_whether_it_runs_twice(
+    same_as_torch: Compare, name: str
+) -> None:
+    def scenario(t: Any, attempt: Any) -> Any:
+        x = t.tensor([1.0, 2.0], requires_grad=True)
+        y = SAVING[name](t, x)
+        gradient = t.ones(tuple(y.shape), dtype=y.dtype)
+        y.backward(gradient)
+        return [y.grad_fn, x.grad.clone(), attempt(lambda: y.backward(gradient)), x.grad]
 
     same_as_torch(scenario)

@@ -226,3 +226,15 @@ def test_threads_build_and_read() -> None:
         thread.join()
     assert results == [(4950.0 + 100 * i, 4950.0 + 100 * i, False) for i in range(8)]
     assert modes == [False] * 8 and torch.is_grad_enabled()
+
+
+def test_every_result_of_an_operation_reads_shared_memory_at_once() -> None:
+    array = np.array([1.0, 3.0, 2.0], dtype=np.float32)
+    tensor = torch.from_numpy(array)
+    values, indices = tensor.max(0)
+    mask, order, copied = tensor > 1.5, tensor.argmin(), tensor.clone()
+    picked, double = tensor[torch.tensor([0, 2])], tensor.double()
+    array[:] = 0
+    assert (values.item(), indices.item(), order.item()) == (3.0, 1, 0)
+    assert mask.tolist() == [False, True, True] and copied.tolist() == double.tolist() == [1, 3, 2]
+    assert picked.tolist() == [1, 2]
