@@ -30,6 +30,10 @@ KERNEL_WORK = 600
 """A kernel computes at most this much per element: beyond, compile time grows and registers spill."""
 KERNEL_NODES = 96
 """A kernel evaluates at most this many nodes."""
+SHARED_ELEMENTS = 64 * 1024
+"""Reductions of tensors up to this size share a launch where they read the same buffers."""
+NEAR_NODES = 64
+"""How far below a result shared buffers are looked for."""
 KERNEL_INPUTS = 64
 KERNEL_STAGES = 24
 

@@ -93,7 +93,7 @@ kernel running(%x: f32[10] in, %y: f32[10] out)
     store %r[0], %a
     store %y[%i], %a
 """)
-    with pytest.raises(ScheduleError, match="write the same element"):
+    with pytest.raises(ScheduleError, match="what another one writes"):
         vectorize(kernel, "i", 4)
 
 

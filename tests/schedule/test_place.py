@@ -212,6 +212,27 @@ def test_every_kind_of_node_lowers(compiled: Compile, name: str) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_results_that_share_what_they_read_share_a_launch(compiled: Compile) -> None:
+    x, y = buffer(0, 2000), buffer(1, 2000)
+    error = unary(Op.SIN, x) - y
+    sums = [(error * x).sum((0,)), (error * x * x).sum((0,)), (error * error).sum((0,)) * 2.0]
+    program = compiled([*sums, x + 1.0, x * y])
+    assert len(program.names) == 2, program.names
+    arrays = [draw(2000), draw(2000, seed=1)]
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_launch_is_not_shared_with_its_own_reader(compiled: Compile) -> None:
+    x, w = buffer(0, 8, 8), buffer(1, 8, 8)
+    first = unary(Op.EXP, x)
+    second = matmul(first, w)
+    program = compiled([first, (second + x).sum((0, 1)).expand((8, 8)) + x])
+    arrays = [draw(8, 8), draw(8, 8, seed=1)]
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_long_chains_place_without_recursion(compiled: Compile) -> None:
     """Chunks of one size, so that they compile once, and no work that grows with the square of the length."""
     value = buffer(0, 100)

@@ -1,0 +1,87 @@
+"""A kernel while placement adds nodes to it, and what is done once it is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir.args import Reduction
+from ..ir.dim import Size
+from ..ir.index import Variable
+from ..ir.kernel_graph import KernelGraph
+from ..ir.node import Node
+from .reads import contraction
+
+
+@dataclass(slots=True, eq=False)
+class Growing:
+    """A kernel while nodes are added to it."""
+
+    graph: KernelGraph
+    order: int
+    nodes: int = 0
+    work: int = 0
+    inputs: set[int] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)
+    variables: int = 0
+    dims: set[str] = field(default_factory=set)
+    near: set[int] | None = None
+    """The buffers not far below its results; None where it has a contraction."""
+    span: int = 0
+    """The elements of the largest tensor not far below its results."""
+
+    def size(self, size: Size) -> None:
+        """Note the dim variables of a size that the kernel may compute with."""
+        if not isinstance(size, int):
+            self.dims.update(variable.name for variable in size.variables)
+
+    def variable(self, extent: Size) -> Variable:
+        """A new loop variable."""
+        self.variables += 1
+        letters = "ijklmnpquvwxyz"
+        number = self.variables - 1
+        suffix = str(number // len(letters)) if number >= len(letters) else ""
+        return Variable(letters[number % len(letters)] + suffix, extent)
+
+
+def label(node: Node) -> str:
+    if isinstance(node.arg, Reduction):
+        return "matmul" if contraction(node) else {"add": "sum"}.get(node.arg.kind, node.arg.kind)
+    return node.op.name.lower()
+
+
+def finish(kernel: Growing) -> None:
+    """Order the stages, name the kernel, and list the dims it needs."""
+    graph = kernel.graph
+    graph.stages.reverse()  # found from the readers down; they run from the sources up
+    names = [name for name in reversed(kernel.names) if name not in ("cast", "where")]
+    short = names if len(names) <= 4 else [*names[:2], *names[-2:]]
+    graph.name = "_".join(short) or graph.results[0].op.name.lower()
+    for extent in [v.extent for stage in graph.stages for v in stage.loops]:
+        kernel.size(extent)
+    graph.dims = sorted(kernel.dims)
+
+
+def ordered(kernels: list[KernelGraph]) -> list[KernelGraph]:
+    """The kernels so that each runs after those whose results it reads; otherwise as they stand."""
+    writer = {id(node): kernel for kernel in kernels for node in kernel.results}
+    done: set[int] = set()
+    result: list[KernelGraph] = []
+    for first in kernels:
+        stack = [first]
+        while stack:
+            kernel = stack[-1]
+            if id(kernel) in done:
+                stack.pop()
+                continue
+            before = [
+                writer[id(node)]
+                for node in kernel.inputs
+                if id(node) in writer and id(writer[id(node)]) not in done
+            ]
+            if before:
+                stack.extend(before)
+                continue
+            done.add(id(kernel))
+            result.append(kernel)
+            stack.pop()
+    return result

@@ -1,0 +1,169 @@
+"""What the readers of a node ask of it: the positions that they read, how often it is computed, what kind of work it is.
+
+Plain questions about nodes, positions and loops; placement (place.py) decides by the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import access
+from ..ir.access import Position
+from ..ir.args import Reduction, Windows
+from ..ir.dim import Size, example
+from ..ir.index import ZERO, Index, Variable, of
+from ..ir.kernel_graph import Path
+from ..ir.node import Node
+from ..ir.op import ELEMENTWISE, MOVEMENT, Op
+from . import cost
+
+LEAVES = frozenset((Op.CONST, Op.ARGUMENT, Op.BUFFER, Op.IOTA))
+STAGED = frozenset((Op.REDUCE, Op.SCAN, Op.FOLD, Op.SCATTER))
+"""Operations with loops of their own."""
+
+
+Reads = dict[Position, set[Path]]
+"""The positions at which one kernel reads a node, and the loops around each read."""
+
+
+def inlined_reads(node: Node, position: Position) -> list[tuple[Node, Position]]:
+    """The nodes, and the positions in them, that one element of an inlined node reads."""
+    if node.op in ELEMENTWISE:
+        return [(source, position) for source in node.src]
+    if node.op is Op.GATHER:
+        return [(node.src[1], position), (node.src[0], access.gathered(node, position))]
+    if node.op is Op.UPDATE:
+        inside, _ = access.region(node, position)
+        return [(node.src[0], position), (node.src[1], inside)]
+    if node.op in LEAVES:
+        return []
+    return [(node.src[0], access.source_position(node, position)[0])]
+
+
+def contraction(node: Node) -> bool:
+    """Whether it is a sum of products in which both factors are read again for other results (a matmul, a convolution)."""
+    if node.op is not Op.REDUCE or not isinstance(node.arg, Reduction) or node.arg.kind != "add":
+        return False
+    source = node.src[0]
+    while source.op is Op.CAST or (source.op is Op.RESHAPE and source.src[0].op is Op.MUL):
+        source = source.src[0]
+    if source.op is not Op.MUL:
+        return False
+    variables = [Variable(f"c{axis}", n) for axis, n in enumerate(source.shape)]
+    position = tuple(of(v) for v in variables)
+    reads: list[frozenset[Variable]] = []
+    for factor in source.src:
+        at = position
+        while factor.op in MOVEMENT or factor.op is Op.CAST:
+            if factor.op is not Op.CAST:
+                at = access.source_position(factor, at)[0]
+            factor = factor.src[0]
+        used: frozenset[Variable] = frozenset()
+        for index in at:
+            used |= index.variables
+        reads.append(used)
+    kept = {v for v in variables if v.extent != 1}
+    return bool(kept - reads[0]) and bool(kept - reads[1])
+
+
+def cheap_operand(node: Node) -> bool:
+    """Whether it is at most two cheap operations on one value: computed again in registers, it costs a contraction little."""
+    for _ in range(2):
+        if cost.work(node) > 1 or node.op not in ELEMENTWISE:
+            return False
+        sources = [source for source in node.src if source.op not in (Op.CONST, Op.ARGUMENT)]
+        if len(sources) != 1:
+            return False
+        node = sources[0]
+    return node.op not in ELEMENTWISE
+
+
+def inner_sizes(node: Node) -> list[Size]:
+    """The extents of the loops that a stage runs beside those over its own axes."""
+    if isinstance(node.arg, Reduction):
+        return [node.src[0].shape[a] for a in node.arg.axes if node.src[0].shape[a] != 1]
+    if isinstance(node.arg, Windows) and node.op is Op.FOLD:
+        return [n for n in node.arg.sizes if n != 1]
+    if node.op is Op.SCATTER:
+        return [n for n in node.src[1].shape if n != 1]
+    return []
+
+
+def scattered_position(shape: Sequence[Size], inner: Sequence[Index]) -> list[tuple[Size, Index]]:
+    rest = iter(inner)
+    return [(n, ZERO if n == 1 else next(rest)) for n in shape]
+
+
+def agreed(positions: Reads, rank: int) -> list[Index | None]:
+    """The index on each axis that all readers share; None where they differ."""
+    found = list(positions)
+    return [
+        found[0][axis] if all(p[axis] == found[0][axis] for p in found[1:]) else None
+        for axis in range(rank)
+    ]
+
+
+def common_prefix(paths: Sequence[Path]) -> Path:
+    first = paths[0]
+    length = min(len(path) for path in paths)
+    for depth in range(length):
+        if any(path[depth] != first[depth] for path in paths):
+            return first[:depth]
+    return first[:length]
+
+
+def shortened(fixed: Sequence[Index | None], common: Path) -> tuple[Path, list[Index | None]]:
+    """Give up fixing the axes that need more than the loops at the front; those are then computed whole."""
+    needed = used_variables(fixed)
+    length = 0
+    while length < len(common) and (common[length] in needed or common[length].extent == 1):
+        length += 1
+    prefix = common[:length]
+    inside = set(prefix)
+    kept = [i if i is not None and i.variables <= inside else None for i in fixed]
+    used = used_variables(kept)
+    while prefix and prefix[-1] not in used:
+        prefix = prefix[:-1]
+    return prefix, kept
+
+
+def used_variables(fixed: Sequence[Index | None]) -> set[Variable]:
+    used: set[Variable] = set()
+    for index in fixed:
+        if index is not None:
+            used |= index.variables
+    return used
+
+
+def covers(node: Node, fixed: Sequence[Index | None]) -> bool:
+    """Whether the loops reach each element of `node` exactly once."""
+    seen: set[Variable] = set()
+    for size, index in zip(node.shape, fixed, strict=True):
+        if index is None or size == 1:
+            continue
+        if len(index.variables) != 1:
+            return False
+        (variable,) = index.variables
+        if index != of(variable) or variable.extent != size or variable in seen:
+            return False
+        seen.add(variable)
+    return True
+
+
+def evaluations(node: Node, positions: Reads) -> float:
+    """How often each element is computed when `node` is inlined: loops that a read does not depend on cost nothing inside."""
+    total = 0
+    for position, paths in positions.items():
+        used: set[Variable] = set()
+        for index in position:
+            used |= index.variables
+        nests = set()
+        for path in paths:
+            depth = max((d + 1 for d, v in enumerate(path) if v in used), default=0)
+            nests.add(path[:depth])
+        for nest in nests:
+            count = 1
+            for variable in nest:
+                count *= example(variable.extent)
+            total += count
+    return total / max(cost.count(node.shape), 1)
