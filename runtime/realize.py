@@ -219,6 +219,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)
+    STEADY.runs += 1
 
 
 # --- for lg.lower

@@ -6,7 +6,7 @@ submit now, always at the same place of a loop, so that every turn of it is one 
 - A training step: a storage with a pending write is written again, and there was a backward pass since that write. Everything
   pending is submitted: once a step, after the first, always at the same write.
 - A loop of in-place writes without backward: the first storage and line written since the last submit is the anchor; when it
-  has been written `REPEATS` times, or its value is `DEEP_WRITE` operations deep, everything pending is submitted. The cut
+  has been written `REPEATS` times, or its value has grown by `DEEP_WRITE` operations, everything pending is submitted. The cut
   lies where the sequence of operations repeats, whether or not a budget divides the step.
 - A loop that binds new values (`x = x * 0.99 + 1`) has no write to count. A value `DEPTH_BUDGET` operations deep is computed at
   a place of the loop where it was cut before; a chain that comes by no such place is cut at twice that depth, and the place
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 REPEATS = 16
 """How often the anchor is written before what is pending is submitted."""
 DEEP_WRITE = 256
-"""How deep the anchor's value may be before that."""
+"""How much deeper the anchor's value may become before that."""
 DEPTH_BUDGET = 1024
 """How deep a value may be before it is computed though nobody reads it."""
 CUT_LIMIT = 256
@@ -63,9 +63,13 @@ class Steady(threading.local):
         self.anchor: weakref.ref[Written] | None = None
         self.anchor_site: Site | None = None
         self.repeats = 0
+        self.anchor_depth = 0
+        """The depth of its value when it was first seen again."""
         self.cuts: OrderedDict[int, None] = OrderedDict()
-        self.counted: weakref.ref[Node] | None = None
-        """The last node whose depth was counted."""
+        self.runs = 0
+        """How many plans have run."""
+        self.counted = -1
+        """The value of `runs` when a chain was counted and found deep."""
         self.records: list[Any] | None = None
         """Where to leave records of what is compiled (lower_api.py)."""
 
@@ -86,9 +90,10 @@ class Steady(threading.local):
                 self.anchor_site = site
             if site == self.anchor_site:
                 self.repeats += 1
-                submit = self.repeats > REPEATS or (
-                    self.repeats > 1 and deeper(storage.node, DEEP_WRITE)
-                )
+                if self.repeats == 2:
+                    self.anchor_depth = storage.node.depth
+                grown = storage.node.depth - self.anchor_depth
+                submit = self.repeats > REPEATS or grown > DEEP_WRITE
         if submit:
             return True
         if found is None:
@@ -106,6 +111,7 @@ class Steady(threading.local):
         self.anchor = weakref.ref(storage)
         self.anchor_site = _here()
         self.repeats = 1
+        self.anchor_depth = storage.node.depth
 
     def _forget_dead(self) -> None:
         self.pending = {key: item for key, item in self.pending.items() if item[0]() is not None}
@@ -142,15 +148,22 @@ class Steady(threading.local):
                 self.pending, self.backwards, self.anchor, self.anchor_site, self.repeats, self.records,
             ) = kept  # fmt: skip
 
+    def deeper(self, node: Node) -> bool:
+        """Whether more than `DEPTH_BUDGET` pending operations stand below a node.
+
+        Its depth counts those that stood there when it was built. Where that is too many they are counted again, until a chain
+        is found to be deep: on it there is no need before the next run.
+        """
+        if node.depth > DEPTH_BUDGET and self.counted != self.runs:
+            count_again(node)
+            if node.depth > DEPTH_BUDGET:
+                self.counted = self.runs
+        return node.depth > DEPTH_BUDGET
+
     def cut(self, node: Node) -> bool:
         """Whether to compute this deep value now: where its chain was cut before, or else for the first time."""
-        if node.depth <= DEPTH_BUDGET:
+        if not self.deeper(node):
             return False
-        last = None if self.counted is None else self.counted()
-        if last is None or last.value is not None or not stands_on(node, last):
-            if not deeper(node, DEPTH_BUDGET):
-                return False
-        self.counted = weakref.ref(node)
         turn = signature(node)
         if turn in self.cuts:
             self.cuts.move_to_end(turn)
@@ -173,13 +186,8 @@ def _here() -> Site | None:
     return here()
 
 
-def deeper(node: Node, limit: int) -> bool:
-    """Whether more than `limit` pending operations stand below a node.
-
-    A node's depth counts those that stood there when it was built; where that is too many they are counted again.
-    """
-    if node.depth <= limit:
-        return False
+def count_again(node: Node) -> None:
+    """Give a node, and what stands below it, the depth that it has now."""
     stack = [(node, False)]
     seen: set[Node] = set()
     while stack:
@@ -193,17 +201,6 @@ def deeper(node: Node, limit: int) -> bool:
             else:
                 stack.append((current, True))
                 stack.extend([(source, False) for source in current.src])
-    return node.depth > limit
-
-
-def stands_on(node: Node, below: Node) -> bool:
-    """Whether `below` is one of the last few operations under a node: its depth needs no counting once that of `below` is known."""
-    layer: tuple[Node, ...] = (node,)
-    for _ in range(4):
-        layer = tuple([source for each in layer for source in each.src])
-        if below in layer:
-            return True
-    return False
 
 
 def signature(node: Node) -> int:
