@@ -249,12 +249,10 @@ def block(fit: Fit) -> str:
         lines.append(
             f"# {label}: [{mp.nstr(mpf(low), 6)}, {mp.nstr(mpf(high), 6)}], degree {degree}, error {error}"
         )
-        body.append(
-            f"    {label}: (\n"
-            + "".join(f"        {shown(c, single)},\n" for c in coefficients)
-            + "    ),\n"
-        )
-    return "\n".join(lines) + f"\n{fit.name}: Table = {{\n" + "".join(body) + "}\n"
+        numbers = [shown(c, single) + "," for c in coefficients]
+        rows = [" ".join(numbers[k : k + 5]) for k in range(0, len(numbers), 5)]
+        body.append(f"    {label}: (\n" + "".join(f"        {row}\n" for row in rows) + "    ),\n")
+    return "\n".join(lines) + f"\n{fit.name}: Table = {{\n" + "".join(body) + "}  # fmt: skip\n"
 
 
 def main() -> None:
@@ -264,7 +262,7 @@ def main() -> None:
         import re
 
         text = TARGET.read_text()
-        for match in re.finditer(r"(?:# [^\n]*\n)+(\w+): Table = \{\n.*?\n\}\n", text, re.S):
+        for match in re.finditer(r"(?:# [^\n]*\n)+(\w+): Table = \{\n.*?\n\}[^\n]*\n", text, re.S):
             blocks[match[1]] = match[0]
     for fit in FITS:
         if not names or fit.name in names or fit.name not in blocks:

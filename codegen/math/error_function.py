@@ -81,7 +81,10 @@ def complementary_error_function(node: Node) -> Node | None:
 
 @MATH.rule(Op.ERFINV)
 def inverse_error_function(node: Node) -> Node | None:
-    """x times a polynomial in w = -log(1 - x^2), from 5 on in its square root; 1 - x^2 = (1 - |x|) (1 + |x|) keeps its last bits."""
+    """x times a polynomial in w = -log(1 - x^2), from w = 5 on in its square root.
+
+    1 - x^2 is (1 - |x|) (1 + |x|) as a sum of two floats, so that its last bits are kept near 1.
+    """
     fmt = format_of(node)
     if fmt is None:
         return None

@@ -1,4 +1,4 @@
-"""log |gamma(x)| and digamma, in float64; float32 goes by way of it, since both have roots at which float32 sums keep no digits."""
+"""log |gamma(x)| and digamma, in float64; float32 goes by way of it: near their roots a float32 sum keeps no digits."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def log_gamma(node: Node) -> Node | None:
 
 @MATH.rule(Op.DIGAMMA)
 def digamma(node: Node) -> Node | None:
-    """By digamma(x) = digamma(x + 1) - 1/x into [1.5, 2.5] or to 8 and more; there the asymptotic series, below 0 the reflection."""
+    """By digamma(x) = digamma(x + 1) - 1/x into [1.5, 2.5], or beyond 8 to the asymptotic series; below 0 the reflection."""
     if node.dtype is not float64:
         return None
     x = node.src[0]

@@ -1,7 +1,7 @@
 """x ** y for floats and for integers.
 
-Floats: 2 ** (y log2|x|), with the logarithm and the product as sums of two floats, since the exponent's error is multiplied by up to
-the largest exponent. Integers: by squaring, once for each bit of the exponent; wraps as integer multiplication does.
+Floats: 2 ** (y log2|x|), with the logarithm and the product as sums of two floats, since the error of the logarithm is
+multiplied by y. Integers: by squaring, once for each bit of the exponent; wraps as integer multiplication does.
 """
 
 from __future__ import annotations
