@@ -79,7 +79,7 @@ class Normal:
         numbers: list[Scalar],
         interior: list[int],
         copies: bool,
-        gradients: bool,
+        gradients: int,
     ) -> None:
         self.key = key
         self.nodes = nodes
@@ -94,7 +94,7 @@ class Normal:
         self.copies = copies
         """Whether values move between devices."""
         self.gradients = gradients
-        """Whether there is a GRAD."""
+        """How many nodes were numbered before the first GRAD was met; no fewer than all where there is none."""
         self.extra: tuple[int, ...] = ()
         """Nodes that are to be kept beside the roots."""
         self.free: set[int] = set()
@@ -154,7 +154,8 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
     numbers: list[Scalar] = []
     stored: list[tuple[int, int]] = []
     interior: list[int] = []
-    copies = gradients = False
+    copies = False
+    gradients = 1 << 62
     buffer_slots: dict[int, int] = {}
     number_slots: dict[int, int] = {}
     # The numbers of nodes: `outside` above GRADs, `inside` below them, one dict until a leaf with sources is met outside.
@@ -271,7 +272,8 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                         continue
                     turns.append((len(stack), through))
                     through = op is Op.GRAD
-                    gradients = gradients or through
+                    if through and len(nodes) < gradients:
+                        gradients = len(nodes)
                     known = inside if through else outside
                     get = known.get
             waiting = len(stack)

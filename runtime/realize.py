@@ -202,7 +202,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     """Compute what is asked for and what waits, and keep what will be read again."""
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
-        if reads_again(normal, bool(asked)):
+        if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
     settings = config.active()
     if settings.explain and "realize" in settings.explain:

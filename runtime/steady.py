@@ -252,14 +252,25 @@ PASSING = MOVEMENT | LEAVES | {Op.STOP}
 FREE, TRACKED, GRADIENT = range(3)
 
 
-def reads_again(normal: Normal, asked: bool) -> bool:
-    """Whether to look for what to keep: quick, and true too often rather than not often enough.
+def reads_again(normal: Normal, asked: int) -> bool:
+    """Whether to look for what to keep: quick, and true rather too often than not often enough.
 
-    Writes that nobody reads only meet a value again where no gradient goes, such as data that a step begins with.
+    The nodes below the first `asked` roots are numbered first. Writes that nobody asks for meet a value again only where no
+    gradient goes, such as data that a step begins with.
     """
     if asked:
-        return normal.gradients or any([n.depth < 0 for n in normal.nodes])  # noqa: C419
-    return any([n.op is Op.STOP and n.src[0].depth < 0 for n in normal.nodes if n.src])  # noqa: C419
+        last = max(normal.roots[:asked]) + 1
+        return normal.gradients < last or any(
+            [n.depth < 0 and n.op not in PASSING for n in normal.nodes[:last]]  # noqa: C419
+        )
+    return any([n.op is Op.STOP and n.src and computed(n.src[0]) for n in normal.nodes])  # noqa: C419
+
+
+def computed(node: Node) -> bool:
+    """Whether a plan has computed a value, perhaps seen through movement, that was not kept."""
+    while node.op in PASSING and node.src and node.value is None:
+        node = node.src[0]
+    return node.depth < 0 and node.op not in PASSING
 
 
 def keep_again(normal: Normal, asked: int) -> None:
