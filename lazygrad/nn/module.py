@@ -15,7 +15,6 @@ from ..history import RemovableHandle
 from ..tensor import Tensor
 from .parameter import Parameter
 
-
 Hooks = dict[int, Callable[..., Any]]
 """Hooks by the number of their handle, in the order of their calls; each takes keyword arguments too."""
 
