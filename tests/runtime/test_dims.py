@@ -36,7 +36,7 @@ def read(node: Node) -> np.ndarray:
     return device.get(PLACE).to_host(node.value, node.dtype, node.shape)
 
 
-def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it():
+def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it() -> None:
     pattern = generalise([(5, 5, 15, 7, 6), (8, 8, 24, 7, 9)], [None] * 5)
     assert pattern is not None
     assert pattern.names == ("d0",)
@@ -46,7 +46,7 @@ def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it():
     assert pattern.bind((1, 1, 3, 7, 2)) is None  # a size of 1 broadcasts
 
 
-def test_a_product_of_two_variables_is_found_in_three_runs():
+def test_a_product_of_two_variables_is_found_in_three_runs() -> None:
     pattern = generalise([(4, 6, 24), (5, 9, 45), (7, 6, 42)], [None] * 3)
     assert pattern is not None and isinstance(pattern.sizes[2], Dim)
     assert pattern.bind((10, 20, 200)) is not None
@@ -54,7 +54,7 @@ def test_a_product_of_two_variables_is_found_in_three_runs():
 
 
 @given(st.lists(st.lists(st.integers(2, 50), min_size=4, max_size=4), min_size=2, max_size=4))
-def test_a_pattern_holds_for_what_it_was_made_of(vectors: list[list[int]]):
+def test_a_pattern_holds_for_what_it_was_made_of(vectors: list[list[int]]) -> None:
     pattern = generalise(vectors, [None] * 4)
     if pattern is None:
         assert all(vector == vectors[0] for vector in vectors)
@@ -73,7 +73,7 @@ def softmax_of_rows(x: Node) -> Node:
     return grown / grown.sum((1,)).expand(x.shape)
 
 
-def test_many_lengths_of_one_axis(place: str):
+def test_many_lengths_of_one_axis(place: str) -> None:
     before = PLANS.compiled
     lengths = range(2, 202) if place == "interpret" else range(2, 60, 3)
     for length in lengths:
@@ -84,7 +84,7 @@ def test_many_lengths_of_one_axis(place: str):
     assert PLANS.compiled - before <= 3
 
 
-def test_an_offset_that_grows(place: str):
+def test_an_offset_that_grows(place: str) -> None:
     """A cache that is filled row by row."""
     cache = leaf(np.zeros((16, 4)))
     expected = np.zeros((16, 4), np.float32)
@@ -98,7 +98,7 @@ def test_an_offset_that_grows(place: str):
     assert PLANS.compiled - before <= 3
 
 
-def test_two_axes_that_change_on_their_own():
+def test_two_axes_that_change_on_their_own() -> None:
     before = PLANS.compiled
     for rows, columns in [(3, 5), (4, 9), (7, 5), (6, 6), (11, 2), (2, 13)]:
         data = np.random.default_rng(rows).standard_normal((rows, columns)).astype(np.float32)
@@ -107,7 +107,7 @@ def test_two_axes_that_change_on_their_own():
     assert PLANS.compiled - before <= 4
 
 
-def test_sizes_of_one_stay_apart():
+def test_sizes_of_one_stay_apart() -> None:
     for rows in (5, 1, 6, 1, 7, 0):
         data = np.arange(rows * 3.0).reshape(rows, 3)
         np.testing.assert_array_equal(read(leaf(data).sum((0,))), data.sum(0, keepdims=True))
@@ -115,7 +115,7 @@ def test_sizes_of_one_stay_apart():
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=3, max_size=6), st.floats(0.1, 9))
-def test_any_sequence_of_lengths(lengths: list[int], scale: float):
+def test_any_sequence_of_lengths(lengths: list[int], scale: float) -> None:
     for length in lengths:
         data = np.linspace(-1, 1, length * 3).reshape(length, 3).astype(np.float32)
         x = leaf(data)

@@ -51,7 +51,7 @@ def compiled() -> int:
     return PLANS.compiled
 
 
-def test_realize_computes_and_attaches():
+def test_realize_computes_and_attaches() -> None:
     x, y = leaf(random(3, 4)), leaf(random(3, 4, seed=1))
     total = x + y
     scaled = total * 2.5
@@ -65,7 +65,7 @@ def test_realize_computes_and_attaches():
     assert scaled.depth == 0
 
 
-def test_a_number_that_scales_is_an_argument_and_one_that_selects_is_not():
+def test_a_number_that_scales_is_an_argument_and_one_that_selects_is_not() -> None:
     x = leaf(random(5))
     before = compiled()
     for rate in (0.5, 0.25, 7.0):
@@ -80,14 +80,14 @@ def test_a_number_that_scales_is_an_argument_and_one_that_selects_is_not():
     assert first.key != second.key and not first.numbers
 
 
-def test_a_number_is_selected_by_any_reader():
+def test_a_number_is_selected_by_any_reader() -> None:
     x = leaf(random(5))
     shared = number(2.5, x)
     normal = normalise([x * shared, Node(Op.POW, (x, shared), x.dtype, x.shape)])
     assert not [entry for entry in normal.entries if entry[0] is Op.ARGUMENT]
 
 
-def test_keys_tell_graphs_apart():
+def test_keys_tell_graphs_apart() -> None:
     x, y = leaf(random(4)), leaf(random(4, seed=1))
     same_memory = Node(Op.BUFFER, (), float32, (4,), None, place=PLACE)
     same_memory.value = x.value
@@ -115,7 +115,7 @@ def by_hand(w1, w2, x, y):
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_gradients_with_and_without_a_read_of_the_loss(read_first: bool):
+def test_gradients_with_and_without_a_read_of_the_loss(read_first: bool) -> None:
     w1, w2, x, y = (
         leaf(random(*s, seed=i)) for i, s in enumerate([(5, 4), (4, 3), (6, 5), (6, 3)])
     )
@@ -128,7 +128,7 @@ def test_gradients_with_and_without_a_read_of_the_loss(read_first: bool):
         np.testing.assert_allclose(read(grad), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_stopped_value_lets_its_past_go():
+def test_a_stopped_value_lets_its_past_go() -> None:
     x = leaf(random(3))
     node = (x + 1.5).stop()
     realize([node])
