@@ -15,7 +15,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import ELEMENTWISE, Op
 
 from .target import Target
-from .transform.access import Stride, body, extent, lines_inside, loop_name
+from .transform.access import Stride, body, carries, extent, lines_inside, loop_name
 from .transform.accumulate import accumulate
 from .transform.jam import jam
 from .transform.vectorize import vectorize
@@ -98,6 +98,8 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
 
 def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
     """The cost of the loop when it is vectorized, and with how many lanes; None where it cannot be."""
+    if carries(loop):
+        return None
     lanes = _lanes(loop, target)
     trips = extent(loop) or TYPICAL_EXTENT
     assert isinstance(loop.arg, Loop)

@@ -11,6 +11,7 @@ expressions of any depth lower under any recursion limit.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from lazygrad.ir import access, loops
@@ -47,6 +48,7 @@ from lazygrad.ir.node import Node, constant, where
 from lazygrad.ir.op import ELEMENTWISE, MOVEMENT, Op
 
 Conditions = frozenset[Condition]
+NO_CONDITION: Conditions = frozenset()
 Step = Generator["Step", Node, Node]
 """A computation of a value: it yields the computations that it waits for, and is sent their values."""
 
@@ -84,7 +86,8 @@ class _Scope:
 
 def lower(graph: KernelGraph) -> Node:
     """The loop tree of a kernel. Its params are those of `graph`, in the order that KernelGraph says."""
-    if len(graph.loops) > 1 and not graph.stages:
+    empty = any(variable.extent == 0 for variable in graph.loops)
+    if len(graph.loops) > 1 and not graph.stages and not empty:
         try:
             return _Lowering(graph, flat=True).kernel()
         except _NotFlat:
@@ -123,7 +126,8 @@ class _Lowering:
         self._stages_here(self.root)
         scope = self._descend(self.root, self.loops)
         results = [
-            _run(self.value(node, self.position, frozenset(), scope)) for node in self.graph.outputs
+            _run(self.value(node, self.position, NO_CONDITION, scope))
+            for node in self.graph.outputs
         ]
         for node, value in zip(self.graph.outputs, results, strict=True):
             offset = self._offset(flatten(self.position, node.shape), scope)
@@ -198,7 +202,7 @@ class _Lowering:
             case _:
                 assert buffer is not None
                 scope = self._descend(outer, stage.free)
-                value = _run(self.value(node, stage.position, frozenset(), scope))
+                value = _run(self.value(node, stage.position, NO_CONDITION, scope))
                 scope.lines.append(loops.store(buffer, self._offset(offset, scope), value))
         if buffer is not None:
             self.locals[id(node)] = (stage, buffer, outer)
@@ -221,7 +225,7 @@ class _Lowering:
         source = node.src[0]
         kind: ReduceKind = "add"
         accumulate = node.dtype
-        conditions: Conditions = frozenset()
+        conditions = NO_CONDITION
         if isinstance(node.arg, Reduction):
             kind, accumulate = node.arg.kind, node.arg.accumulate
             rest = iter(stage.inner)
@@ -258,7 +262,7 @@ class _Lowering:
         scope.lines.append(total)
         scope.lines.append(loops.store(total, 0, identity(node.arg.kind, node.arg.accumulate)))
         inner = self._descend(scope, [along])
-        value = _run(self.value(node.src[0], stage.position, frozenset(), inner))
+        value = _run(self.value(node.src[0], stage.position, NO_CONDITION, inner))
         before = loops.load(total, 0)
         inner.lines.append(before)
         after = combine(node.arg.kind, before, value.cast(node.arg.accumulate))
@@ -271,7 +275,7 @@ class _Lowering:
         assert isinstance(node.arg, Scatter)
         base, index, value = node.src
         scope = self._descend(outer, stage.free)
-        start = _run(self.value(base, stage.position, frozenset(), scope))
+        start = _run(self.value(base, stage.position, NO_CONDITION, scope))
         scope.lines.append(loops.store(buffer, self._offset(offset, scope), start))
         scope = self._descend(outer, stage.inner)
         rest = iter(stage.inner)
@@ -279,7 +283,7 @@ class _Lowering:
         target = list(at)
         axis = node.arg.axis
         target[axis] = Index(((Indirect(index, at, base.shape[axis]), 1),), 0)
-        new = _run(self.value(value, at, frozenset(), scope))
+        new = _run(self.value(value, at, NO_CONDITION, scope))
         where_to = self._offset(flatten(target, base.shape), scope)
         if node.arg.kind != "set":
             old = loops.load(buffer, where_to)
@@ -320,10 +324,12 @@ class _Lowering:
             case Op.IOTA:
                 assert isinstance(node.arg, Axis)
                 yield self._prepare(at[node.arg.axis], conditions, scope)
-                return self._offset(at[node.arg.axis], scope).cast(node.dtype)
+                return self._offset(at[node.arg.axis], scope, conditions).cast(node.dtype)
             case Op.GATHER:
                 inside = access.gathered(node, at)
-                for index in inside:  # checked also where the source is a number, which nothing reads
+                for (
+                    index
+                ) in inside:  # checked also where the source is a number, which nothing reads
                     yield self._prepare(index, conditions, scope)
                 return (yield self.value(node.src[0], inside, conditions, scope))
             case Op.UPDATE:
@@ -395,7 +401,7 @@ class _Lowering:
         for condition in conditions:
             variables |= condition.index.variables
         target = scope.around(variables, least)
-        node = loops.load(buffer, self._offset(offset, scope), mask)
+        node = loops.load(buffer, self._offset(offset, scope, conditions), mask)
         scope.hoist(node, target)
         self.memo[key] = node
         return node
@@ -405,7 +411,7 @@ class _Lowering:
     def _prepare(self, index: Index, conditions: Conditions, scope: _Scope) -> Step:
         """Load the indices that `index` needs, checked and made safe."""
         for atom in reversed(indirect_atoms(index)):
-            if ("index", atom) not in self.memo:
+            if ("index", atom, conditions) not in self.memo:
                 raw = yield self.value(atom.node, atom.position, conditions, scope)
                 if raw.dtype is not int64:
                     raw = raw.cast(int64)
@@ -418,7 +424,7 @@ class _Lowering:
                 for position in atom.position:
                     variables |= position.variables
                 scope.lines.append(loops.check(test, "IndexError", text))
-                self.memo[("index", atom)] = where(fine, raw, 0)
+                self.memo[("index", atom, conditions)] = where(fine, raw, 0)
         return constant(0, int64)
 
     def _mask(self, conditions: Conditions, scope: _Scope) -> Generator[Step, Node, Any]:
@@ -428,26 +434,24 @@ class _Lowering:
             key = ("mask", condition)
             found = self.memo.get(key)
             if found is None:
-                yield self._prepare(condition.index, frozenset(), scope)
-                test = condition.emit(self._leaf, self._size)
+                yield self._prepare(condition.index, NO_CONDITION, scope)
+                test = condition.emit(partial(self._leaf, NO_CONDITION), self._size)
                 if test is None:
                     continue
                 found = self.memo[key] = test
             tests.append(found)
         return conjunction(tests)
 
-    def _offset(self, index: Index, scope: _Scope) -> Node:
+    def _offset(self, index: Index, scope: _Scope, conditions: Conditions = NO_CONDITION) -> Node:
         if self.flat and any(isinstance(atom, (Quotient, Remainder)) for atom, _ in index.terms):
             raise _NotFlat
-        for atom in reversed(indirect_atoms(index)):
-            if ("index", atom) not in self.memo:
-                _run(self._prepare(index, frozenset(), scope))
-        return emit(index, self._leaf, self._size)
+        _run(self._prepare(index, conditions, scope))
+        return emit(index, partial(self._leaf, conditions), self._size)
 
-    def _leaf(self, atom: Variable | Indirect) -> Node:
+    def _leaf(self, conditions: Conditions, atom: Variable | Indirect) -> Node:
         if isinstance(atom, Variable):
             return self._index(atom)
-        return self.memo[("index", atom)]
+        return self.memo[("index", atom, conditions)]
 
     def _index(self, variable: Variable) -> Node:
         found = self.indices.get(variable)

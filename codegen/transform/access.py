@@ -71,6 +71,24 @@ def loop_name(loop: Node) -> str:
     return arg.name
 
 
+def unused_suffix(kernel: Node, loop: Node) -> str:
+    """What to append to the names in a second copy of a loop's body, so that they are new in the kernel."""
+    taken = {node.arg.name for node in postorder([kernel]) if isinstance(node.arg, Name)}
+    own = {loop_name(loop)}
+    for inner, _ in all_loops(loop):
+        own.add(loop_name(inner))
+    own.update(line.arg.name for line in lines_inside(loop) if isinstance(line.arg, Name))
+    suffix, number = "_rest", 1
+    while any(
+        name == each + suffix or name.startswith(f"{each}{suffix}_")
+        for each in own
+        for name in taken
+    ):
+        number += 1
+        suffix = f"_rest{number}"
+    return suffix
+
+
 def extent(loop: Node) -> int | None:
     """The extent of a loop, if it is a constant."""
     return constant_value(loop.src[1])
@@ -97,9 +115,26 @@ def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:
     raise ScheduleError(f"loop {loop_name(loop)} is not in the kernel")
 
 
-def strides(index: Node) -> Stride:
-    """How offsets move with a loop's variable."""
-    return Stride(index)
+def carries(loop: Node) -> bool:
+    """Whether an iteration may read what another one has written: a buffer from outside is read and written, not at one moving offset."""
+    stride = Stride(loop.src[0])
+    own = {id(line) for line in lines_inside(loop) if line.op is Op.LOCAL}
+    reads: dict[int, list[Node]] = {}
+    writes: dict[int, list[Node]] = {}
+    for line in lines_inside(loop):
+        if line.op is Op.LOAD:
+            stride.mark(line, None)
+        if line.op in (Op.LOAD, Op.STORE) and id(line.src[0]) not in own:
+            found = reads if line.op is Op.LOAD else writes
+            found.setdefault(id(line.src[0]), []).append(line.src[1])
+    for buffer, offsets in writes.items():
+        if buffer in reads:
+            first = offsets[0]
+            if stride(first) in (0, None) or any(
+                o is not first for o in (*offsets, *reads[buffer])
+            ):
+                return True
+    return False
 
 
 class Stride:

@@ -12,7 +12,15 @@ from lazygrad.ir.dtype import int64
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 
-from .access import ScheduleError, body, constant_value, loop_name, loop_named, replace_loop
+from .access import (
+    ScheduleError,
+    body,
+    constant_value,
+    loop_name,
+    loop_named,
+    replace_loop,
+    unused_suffix,
+)
 
 
 def jam(kernel: Node, name: str, factor: int) -> Node:
@@ -32,19 +40,20 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
         )
     size = constant_value(loop.src[1])
     index = loop.src[0]
+    rest_suffix = unused_suffix(kernel, loop)
     lines: list[Node] = []
     if size is None:
         rest = loop.src[1] % factor
         whole = loop.src[1] - rest
         lines.append(_jammed(loop, index, whole, factor, "", index))
-        tail = loops.index(f"{name}_rest")
-        lines.append(_jammed(loop, tail, rest, 1, "_rest", whole + tail))
+        tail = loops.index(name + rest_suffix)
+        lines.append(_jammed(loop, tail, rest, 1, rest_suffix, whole + tail))
         return replace_loop(kernel, loop, lines)
     count = size - size % factor
     if count:
         lines.append(_jammed(loop, index, constant(count, int64), factor, "", index))
     if size % factor:
-        copies = _Copies(loop, constant(count, int64), size % factor, "_rest" if count else "")
+        copies = _Copies(loop, constant(count, int64), size % factor, rest_suffix if count else "")
         lines.extend(copies.lines(body(loop)))
     return replace_loop(kernel, loop, lines)
 
@@ -85,7 +94,8 @@ class _Copies:
                         copy[id(line)] = loops.local(name, line.dtype, line.shape)
                         result.append(copy[id(line)])
                 case Op.LOAD if not self._varies(line):
-                    new = self._value(line, 0)
+                    # a line of its own: the rest of the loop has one too
+                    new = line.like(tuple(self._value(source, 0) for source in line.src))
                     for copy in self.copies:
                         copy[id(line)] = new
                     result.append(new)

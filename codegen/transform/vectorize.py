@@ -21,11 +21,13 @@ from .access import (
     ScheduleError,
     Stride,
     body,
+    carries,
     constant_value,
     lines_inside,
     loop_name,
     loop_named,
     replace_loop,
+    unused_suffix,
 )
 
 _VALUES = frozenset((Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.CHECK))
@@ -50,6 +52,8 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         line.op in _VALUES and line.src[-1].shape + line.shape != () for line in lines_inside(loop)
     ):
         raise ScheduleError(f"the body of loop {name} is vectorized already")
+    if carries(loop):
+        raise ScheduleError(f"an iteration of loop {name} may read what another one writes")
     size = constant_value(loop.src[1])
     lines: list[Node] = []
     partials = _Partials(lanes)
@@ -64,18 +68,25 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         inner = main.lines(body(loop))
         lines.append(loops.loop(loop.src[0], whole, inner, lanes, loop.arg.kind))
     if rest is not None:
-        lines.extend(_tail(loop, lanes, whole, rest, partials, size is None))
+        suffix = unused_suffix(kernel, loop)
+        lines.extend(_tail(loop, lanes, whole, rest, partials, size is None, suffix))
     return replace_loop(kernel, loop, [*partials.before, *lines, *partials.after()])
 
 
 def _tail(
-    loop: Node, lanes: int, whole: Node, rest: Node, partials: _Partials, symbolic: bool
+    loop: Node,
+    lanes: int,
+    whole: Node,
+    rest: Node,
+    partials: _Partials,
+    symbolic: bool,
+    suffix: str,
 ) -> list[Node]:
     """The last, masked, vector. Where the extent is not known it may be none, so it stands in a loop of at most one trip."""
-    offset = loops.index(f"{loop_name(loop)}_rest") if symbolic else constant(0, int64)
+    offset = loops.index(loop_name(loop) + suffix) if symbolic else constant(0, int64)
     start = whole + offset if symbolic else whole
     inside = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(rest, lanes))
-    widen = _Widen(loop, start, lanes, inside, partials, "_rest")
+    widen = _Widen(loop, start, lanes, inside, partials, suffix)
     lines = widen.lines(body(loop))
     return [loops.loop(offset, rest, lines, lanes)] if symbolic else lines
 

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazygrad.codegen.choose import Transform, apply
+from lazygrad.codegen.choose import Transform, apply, choose
 from lazygrad.codegen.lower import lower
+from lazygrad.codegen.target import host
 from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
 from lazygrad.codegen.transform.accumulate import accumulate
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
+from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import DType, float64, int64
 from lazygrad.ir.interpret import run_kernel
 from lazygrad.ir.node import Node, unary
@@ -143,7 +145,7 @@ def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
     inputs = [arrays[n.arg.index].ravel() for n in graph.inputs if isinstance(n.arg, Slot)]
 
     def run(kernel: Node) -> list[np.ndarray]:
-        sizes = [int(np.prod(n.shape)) for n in graph.results]
+        sizes = [int(str(product(n.shape))) for n in graph.results]
         made = [
             np.zeros(size, n.dtype.storage) for size, n in zip(sizes, graph.results, strict=True)
         ]
@@ -170,3 +172,19 @@ def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
         verify_kernel(changed)
     for got, want in zip(run(accumulate(changed)), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, err_msg=str(steps))
+
+
+def test_a_scatter_that_adds_refuses_to_vectorize() -> None:
+    """Two lanes may add to one element."""
+    kernel = only("""
+kernel scatter(%index: i64[8] in, %x: f32[8] in, %y: f32[3] out)
+  for %i in range(0, 8):
+    %where = load %index[%i] : i64
+    %old = load %y[%where] : f32
+    %value = load %x[%i] : f32
+    %new = add %old, %value : f32
+    store %y[%where], %new
+""")
+    with pytest.raises(ScheduleError, match="what another one writes"):
+        vectorize(kernel, "i", 4)
+    assert [step.name for step in choose(kernel, host())] == ["accumulate"]

@@ -184,6 +184,12 @@ def test_a_training_step_has_each_contraction_once(compiled: Compile) -> None:
 
 CASES: dict[str, Callable[[Node, Node, Node], Sequence[Node]]] = {
     "gather under a pad": lambda x, i, w: [build.pad(build.gather(x, i, 1), (1, 0), (0, 2))],
+    "gather under a pad and beside it": lambda x, i, w: [
+        build.pad(build.gather(x, i, 1), (0, 1), (0, 1))
+        + build.pad(x, (0, 0), (0, 0)).sum((0, 1)).expand((16, 7)),
+        build.shrink(build.pad(build.gather(x, i, 1), (1, 1), (1, 1)), (0, 0), (16, 5))
+        * build.gather(x, i, 1),
+    ],
     "scatter": lambda x, i, w: [build.scatter(x, i, build.gather(x, i, 1), 1)],
     "scan": lambda x, i, w: [build.scan(x, "add", 1), build.scan(x, "max", 0)],
     "window": lambda x, i, w: [build.window(x, (1,), (3,), (2,), (1,)).reduce("max", (2,))],
