@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazygrad.ir.args import Reduction, Scalar, Slot
+from lazygrad.ir.args import Axis, Reduction, Scalar, Scatter, Slot
 from lazygrad.ir.dim import Size, example, product
 from lazygrad.ir.dtype import DType
 from lazygrad.ir.interpret import evaluate, from_storage
@@ -202,6 +202,61 @@ def _largest(array: Array) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
+# --- failed checks
+
+TRACEABLE = 1 << 24
+"""A failure is not traced through values of more elements."""
+
+
+def located(
+    error: Exception,
+    roots: Sequence[Node],
+    device: Device,
+    buffers: Sequence[Buffer],
+    numbers: Sequence[Scalar],
+) -> Exception:
+    """The error of a failed check with what is wrong and the user's line, where they are found.
+
+    Only the indices and the divisors are computed again, and only if that is little work.
+    """
+    order = postorder(roots)
+    arrays = leaf_arrays(order, device, buffers)
+    site = nearest_sites(order)
+    for node in order:
+        if node.op is Op.GATHER or node.op is Op.SCATTER:
+            if not isinstance(error, IndexError) or not _small(node.src[1]):
+                continue
+            assert isinstance(node.arg, (Axis, Scatter))
+            (index,) = evaluate([node.src[1]], arrays, numbers)
+            axis = node.arg.axis
+            size = example(node.src[0].shape[axis])
+            wrong = index[(index < 0) | (index >= size)]
+            if wrong.size:
+                text = f"index {int(wrong.flat[0])} is out of bounds for dimension {axis} with size {size}"
+                return IndexError(text + line_of(site.get(id(node))))
+        elif node.op in (Op.IDIV, Op.MOD) and not isinstance(error, IndexError):
+            if _small(node.src[1]) and not evaluate([node.src[1]], arrays, numbers)[0].all():
+                return type(error)(str(error) + line_of(site.get(id(node))))
+    return error
+
+
+def _small(node: Node) -> bool:
+    return all(product(below.shape) <= TRACEABLE for below in postorder([node]))
+
+
+def leaf_arrays(
+    order: Sequence[Node], device: Device, buffers: Sequence[Buffer]
+) -> list[Array | None]:
+    """The values of the BUFFER leaves by slot."""
+    arrays: list[Array | None] = [None] * len(buffers)
+    for node in order:
+        if node.op is Op.BUFFER and isinstance(node.arg, Slot):
+            arrays[node.arg.index] = from_storage(
+                device.view(buffers[node.arg.index], node.dtype, node.shape), node.dtype
+            )
+    return arrays
+
+
 # --- NaNs
 
 
@@ -225,12 +280,7 @@ def explain_nan(
         NaNError: with the operation and the user's line; a NaN in a leaf is the leaf's.
     """
     order = postorder(roots)
-    arrays: list[Array | None] = [None] * len(buffers)
-    for node in order:
-        if node.op is Op.BUFFER and isinstance(node.arg, Slot):
-            arrays[node.arg.index] = from_storage(
-                device.view(buffers[node.arg.index], node.dtype, node.shape), node.dtype
-            )
+    arrays = leaf_arrays(order, device, buffers)
     site = nearest_sites(order)
     for node, value in zip(order, evaluate(order, arrays, numbers), strict=True):
         if value.dtype.kind == "f" and np.isnan(value).any():

@@ -168,6 +168,9 @@ def with_sizes(found: CompiledPlan, pattern: Pattern, values: Sequence[int]) -> 
 PLANS = PlanCache()
 """The plans of this process."""
 
+FAILURES = tuple(ERRORS.values())
+"""What a failed check raises."""
+
 _graph_lock = threading.RLock()
 """Held while nodes are walked and while values are attached: a node that gets its value may lose its sources."""
 
@@ -189,7 +192,7 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
     if waiting:
         try:
             _run(asked, waiting, history, why)
-        except tuple(ERRORS.values()):
+        except FAILURES:
             pass  # it may be the fault of a value that nobody has asked for
         else:
             STEADY.done()
@@ -215,7 +218,10 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     else:
         known = PLANS.find(normal.key)
         found = known if known is not None else PLANS.get(normal)
-    results = found.plan.run(normal.buffers, normal.numbers, found.dims)
+    try:
+        results = found.plan.run(normal.buffers, normal.numbers, found.dims)
+    except FAILURES as error:
+        raise _located(normal, found, error) from None
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)
@@ -252,14 +258,18 @@ def before_write(storage: Written) -> None:
 
 def after_backward() -> None:
     """A backward pass has been built: storages written before it belong to an earlier step."""
-    STEADY.backwards += 1
+    STEADY.backward()
 
 
 def deep(node: Node) -> None:
     """A value is more than `DEPTH_BUDGET` operations deep: compute it, at a place where its loop comes round."""
     if STEADY.cut(node):
         with _graph_lock:
-            order = normalise([node]).nodes if node.value is None else []
+            order = []
+            if node.value is None:
+                others = [other for other in STEADY.deep_values(node.place) if other is not node]
+                order = normalise([node, *others]).nodes
+                del others  # live_values counts references
             waiting = [node, *(other for other in live_values(order) if other is not node)]
         if order:
             _run((), waiting, (), "a chain of operations grew long")
@@ -282,6 +292,17 @@ def _observed(settings: Settings) -> Variant:
     return (
         settings.verify, settings.dump, settings.dump_passes, settings.dump_filter, settings.dump_to, settings.dump_diff,
     )  # fmt: skip
+
+
+def _located(normal: Normal, found: CompiledPlan, error: Exception) -> Exception:
+    """The error of a failed check with the line of the operation; other errors, and those on several devices, as they are."""
+    from .oracle import VerificationError as Mismatch
+    from .oracle import located
+
+    if isinstance(error, Mismatch) or normal.copies:
+        return error
+    device = devices.get(normal.nodes[found.attach[0]].place)
+    return located(error, expanded(normal, found.attach), device, normal.buffers, normal.numbers)
 
 
 def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:

@@ -10,7 +10,7 @@ submit now, always at the same place of a loop, so that every turn of it is one 
   lies where the sequence of operations repeats, whether or not a budget divides the step.
 - A loop that binds new values (`x = x * 0.99 + 1`) has no write to count. A value `DEPTH_BUDGET` operations deep is computed at
   a place of the loop where it was cut before; a chain that comes by no such place is cut at twice that depth, and the place
-  remembered. Other values on the chain that a tensor holds are computed with it.
+  remembered. Other values that a tensor holds are computed with it: those on the chain, and the ends of other deep chains.
 - What is read takes pending writes along: a later step would compute them, and what they share with it, a second time.
 - What is computed a second time is kept (`keep_again`), so a loop that reads a function of a growing chain has a steady key too; and
   gradients that are read are kept, since the update that follows reads them again.
@@ -41,6 +41,8 @@ DEEP_WRITE = 256
 """How much deeper the anchor's value may become before that."""
 DEPTH_BUDGET = 1024
 """How deep a value may be before it is computed though nobody reads it."""
+CUT_DEPTH = DEPTH_BUDGET + DEPTH_BUDGET // 8
+"""How deep it is when it is computed at a known place: by then the loop's other chains, if they grow as fast, are deep too."""
 CUT_LIMIT = 256
 """How many places where chains were cut are remembered."""
 WINDOW = 64
@@ -70,8 +72,15 @@ class Steady(threading.local):
         """How many plans have run."""
         self.counted = -1
         """The value of `runs` when a chain was counted and found deep."""
+        self.tips: dict[Site | None, weakref.ref[Node]] = {}
+        """The last value of each line that was deep, since the last cut."""
         self.records: list[Any] | None = None
         """Where to leave records of what is compiled (lower_api.py)."""
+
+    def backward(self) -> None:
+        """A backward pass has been built: what was written before belongs to an earlier step, and steps need no anchor."""
+        self.backwards += 1
+        self.anchor = None
 
     def writes(self, storage: Written) -> bool:
         """Note that `storage` is about to be written; whether to submit what is pending before that."""
@@ -126,8 +135,9 @@ class Steady(threading.local):
         return found
 
     def done(self) -> None:
-        """Nothing is pending any more."""
+        """Nothing is pending any more: a new turn begins."""
         self.pending.clear()
+        self.anchor = None
 
     @contextmanager
     def apart(self, records: list[Any]) -> Iterator[None]:
@@ -164,6 +174,9 @@ class Steady(threading.local):
         """Whether to compute this deep value now: where its chain was cut before, or else for the first time."""
         if not self.deeper(node):
             return False
+        self.tips[node.site] = weakref.ref(node)
+        if node.depth <= CUT_DEPTH:
+            return False
         turn = signature(node)
         if turn in self.cuts:
             self.cuts.move_to_end(turn)
@@ -174,6 +187,12 @@ class Steady(threading.local):
         while len(self.cuts) > CUT_LIMIT:
             self.cuts.popitem(last=False)
         return True
+
+    def deep_values(self, place: str) -> list[Node]:
+        """The last deep value of each line, where it is still pending: those of a loop's other chains. They are asked for once."""
+        found = [reference() for reference in self.tips.values()]
+        self.tips.clear()
+        return [n for n in found if n is not None and n.value is None and n.place == place]
 
 
 STEADY = Steady()
