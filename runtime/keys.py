@@ -157,7 +157,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
     copies = False
     gradients = 1 << 62
     buffer_slots: dict[int, int] = {}
-    number_slots: dict[int, int] = {}
+    number_slots: dict[object, int] = {}
     # The numbers of nodes: `outside` above GRADs, `inside` below them, one dict until a leaf with sources is met outside.
     outside: dict[Node, int] = {}
     inside = outside
@@ -186,8 +186,8 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
             if number in selecting or number - number != 0:
                 emit((constant, node.arg, node.dtype, node.shape, node.place))
             else:
-                # One object read twice is one number in every run; equal numbers may differ in the next.
-                name = id(number) if type(number) is float else -1 - count
+                # One object read twice in one dtype is one number in every run; equal numbers may differ in the next.
+                name = (id(number), node.dtype) if type(number) is float else -1 - count
                 slot = number_slots.get(name)
                 if slot is None:
                     slot = number_slots[name] = len(numbers)

@@ -139,7 +139,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     places = true_positions(expand(mask, shape))
     (node,) = tensor_nodes(input)
     picked = Places(shape, dict(enumerate(places))).take(node.expand(shape))
-    return result("MaskedSelectBackward0", picked, (input,), (mask,))
+    return result("MaskedSelectBackward0", picked, (input,), (input, mask))
 
 
 @function("nonzero")

@@ -136,13 +136,15 @@ class _Placement:
             return None
         for kernel in reversed(self.kernels[-8:]):
             graph = kernel.graph
+            if kernel in readers:
+                continue  # it would wait for itself
             if not graph.outputs or graph.outputs[0].shape != node.shape:
                 continue
             if kernel.near is None or not near & kernel.near or not self._room(kernel, node):
                 continue
             if not graph.loops and max(kernel.span, self.span) > cost.SHARED_ELEMENTS:
                 continue
-            if not self._depends(kernel, [reader for reader in readers if reader is not kernel]):
+            if not self._depends(kernel, readers):
                 kernel.near |= near
                 kernel.span = max(kernel.span, self.span)
                 return kernel
