@@ -7,10 +7,12 @@ whose message begins with the operator and ends with where the operands were mad
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..ir.dtype import DType, bool_, float64, int64, promote
-from ..ir.node import Node, constant
+from ..ir.node import Node, Shape, constant
+from ..ir.op import Op
 from ..results import tensor_nodes
 from ..site import describe
 from ..tensor import Tensor
@@ -239,22 +241,43 @@ def elementwise_nodes(
 def _alike(
     left: Operand, right: Operand, dtype: DType | None
 ) -> tuple[list[Node], DType, tuple[int, ...]] | None:
-    """The nodes of the two most frequent pairs, which need neither promotion nor broadcasting: made with few questions."""
+    """The nodes of the most frequent pairs, which need no promotion: made with few questions."""
     if not isinstance(left, Tensor) or (dtype is not None and dtype is not left.dtype):
         return None
     kind = left.dtype
     if isinstance(right, Tensor):
-        if right.dtype is not kind or left.shape != right.shape:
+        if right.dtype is not kind:
             return None
         first, second = tensor_nodes(left, right)
         if first.place != second.place:
             return None
+        shape = first.shape
+        if shape != second.shape:
+            sizes = _common_shape(shape, second.shape)
+            if sizes is None:
+                return None
+            if shape != sizes:
+                first = Node(Op.EXPAND, (first,), kind, sizes)
+            if second.shape != sizes:
+                second = Node(Op.EXPAND, (second,), kind, sizes)
+            shape = sizes
     else:
         if number_dtype(right).category > kind.category:
             return None
         (first,) = tensor_nodes(left)
-        second = constant(right, kind, first.shape, first.place)
-    return [first, second], kind, first.shape  # type: ignore[return-value]
+        shape = first.shape
+        second = constant(right, kind, shape, first.place)
+    return [first, second], kind, shape  # type: ignore[return-value]
+
+
+@lru_cache(4096)
+def _common_shape(left: Shape, right: Shape) -> Shape | None:
+    """The shape that two shapes broadcast to; None where they do not."""
+    short, long = sorted((left, right), key=len)
+    short = (1,) * (len(long) - len(short)) + short
+    if any(m != n and m != 1 and n != 1 for m, n in zip(short, long, strict=True)):
+        return None
+    return tuple(n if m == 1 else m for m, n in zip(short, long, strict=True))
 
 
 def common_place(name: str, tensors: Sequence[Tensor]) -> str:
