@@ -13,6 +13,7 @@ from lazygrad.ir.dtype import float32
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 from lazygrad.runtime import device
+from lazygrad.runtime.device import Array
 from lazygrad.runtime.realize import PLANS, realize
 from lazygrad.schedule.dims import generalise
 
@@ -20,18 +21,18 @@ PLACE = "interpret"
 
 
 @pytest.fixture(params=["interpret", "cpu"])
-def place(request, monkeypatch):
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(globals(), "PLACE", request.param)
-    return request.param
+    return str(request.param)
 
 
-def leaf(array: np.ndarray) -> Node:
+def leaf(array: Array) -> Node:
     node = Node(Op.BUFFER, (), float32, array.shape, None, place=PLACE)
     node.value = device.get(PLACE).from_host(array.astype(np.float32))
     return node
 
 
-def read(node: Node) -> np.ndarray:
+def read(node: Node) -> Array:
     realize([node])
     return device.get(PLACE).to_host(node.value, node.dtype, node.shape)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +13,18 @@ import lazygrad as lg
 from lazygrad import config
 from lazygrad.ir import build
 from lazygrad.ir.args import Constant
-from lazygrad.ir.node import Node, constant
+from lazygrad.ir.node import Node, constant, postorder
 from lazygrad.ir.op import Op
 from lazygrad.runtime import compile, device, oracle
+from lazygrad.runtime.compile import CompiledPlan
+from lazygrad.runtime.keys import Normal
 from lazygrad.runtime.realize import PLANS, realize
 
 DEVICES = ("interpret", "cpu")
 
 
 @pytest.fixture(params=DEVICES)
-def on(request):
+def on(request: pytest.FixtureRequest) -> Iterator[str]:
     with config.override(device=request.param):
         yield request.param
 
@@ -29,14 +33,17 @@ def launches() -> int:
     return device.default().launches
 
 
-def two_layers(x, w1, w2):
-    return ((x @ w1).relu() @ w2).square().sum()
+def two_layers(x: lg.Tensor, w1: lg.Tensor, w2: lg.Tensor) -> lg.Tensor:
+    result: lg.Tensor = ((x @ w1).relu() @ w2).square().sum()
+    return result
 
 
-def tensors():
+def tensors() -> tuple[lg.Tensor, lg.Tensor, lg.Tensor]:
     generator = np.random.default_rng(0)
-    make = lambda *s: lg.tensor(generator.standard_normal(s).astype(np.float32))  # noqa: E731
-    x, w1, w2 = make(8, 20), make(20, 6), make(6, 3)
+    x, w1, w2 = (
+        lg.tensor(np.asarray(generator.standard_normal(shape), np.float32))
+        for shape in ((8, 20), (20, 6), (6, 3))
+    )
     return x, w1.requires_grad_(), w2.requires_grad_()
 
 
@@ -46,23 +53,21 @@ def tensors():
 def contractions(record: compile.Record) -> int:
     from lazygrad.schedule.place import contraction
 
-    return sum(contraction(n) for n in build_order(record.graph))
-
-
-def build_order(roots):
-    from lazygrad.ir.node import postorder
-
-    return postorder(roots)
+    return sum(contraction(n) for n in postorder(record.graph))
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_a_read_of_the_loss_costs_no_second_forward(read_first, monkeypatch):
+def test_a_read_of_the_loss_costs_no_second_forward(
+    read_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two contractions forward, three backward (the data need no gradient), with and without the read."""
     with config.override(device="cpu"):
-        records = []
+        records: list[compile.Record] = []
         original = compile.compile_normal
 
-        def spy(normal, record=None, made=None):
+        def spy(
+            normal: Normal, record: object = None, made: list[Node] | None = None
+        ) -> CompiledPlan:
             records.append(compile.Record())
             return original(normal, records[-1], made)
 
@@ -73,6 +78,7 @@ def test_a_read_of_the_loss_costs_no_second_forward(read_first, monkeypatch):
         if read_first:
             loss.item()
         loss.backward()
+        assert w1.grad is not None and w2.grad is not None
         realize([w1.grad.node, w2.grad.node])
         assert sum(map(contractions, records)) == 5
 
@@ -80,7 +86,7 @@ def test_a_read_of_the_loss_costs_no_second_forward(read_first, monkeypatch):
 # --- dumps
 
 
-def test_every_dump_of_one_kernel(tmp_path, capsys):
+def test_every_dump_of_one_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with config.override(device="cpu", dump="all", dump_to=str(tmp_path)):
         x = lg.tensor([1.0, 2.0, 3.0])
         (x * 2.5).exp().tolist()
@@ -91,7 +97,7 @@ def test_every_dump_of_one_kernel(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_dump_filter_by_name_and_by_line(capsys):
+def test_dump_filter_by_name_and_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     x = lg.tensor([1.0, 2.0, 3.0])
     with config.override(device="cpu", dump="kernel", dump_filter="no_such_kernel*"):
         (x * 3.5).tolist()
@@ -104,7 +110,7 @@ def test_dump_filter_by_name_and_by_line(capsys):
         assert capsys.readouterr().err == ""
 
 
-def test_dump_of_passes_and_their_differences(capsys):
+def test_dump_of_passes_and_their_differences(capsys: pytest.CaptureFixture[str]) -> None:
     x, w1, w2 = tensors()
     with config.override(device="cpu", dump_passes="all"):
         two_layers(x, w1, w2).item()
@@ -118,7 +124,9 @@ def test_dump_of_passes_and_their_differences(capsys):
     assert compile.PASS_TIMES["simplify"].runs > 0 and compile.PASS_TIMES["simplify"].seconds > 0
 
 
-def test_a_dump_changes_nothing_and_is_not_lost_to_the_cache(capsys):
+def test_a_dump_changes_nothing_and_is_not_lost_to_the_cache(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     x = lg.tensor([1.0, 2.0, 3.0])
     with config.override(device="cpu"):
         plain = (x * 4.5 + 1.25).tolist()
@@ -128,7 +136,7 @@ def test_a_dump_changes_nothing_and_is_not_lost_to_the_cache(capsys):
             assert "kernel" in capsys.readouterr().err or _ == 1
 
 
-def test_explanations(capsys, on):
+def test_explanations(capsys: pytest.CaptureFixture[str], on: str) -> None:
     x = lg.tensor([1.0, 2.0, 3.0])
     with config.override(explain="recompile,realize"):
         (x * 5.5).sum().item()
@@ -143,7 +151,7 @@ def test_explanations(capsys, on):
 # --- checks
 
 
-def test_verification_passes_and_catches_a_wrong_kernel(monkeypatch):
+def test_verification_passes_and_catches_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     x, w1, w2 = tensors()
     with config.override(device="cpu", verify=True):
         loss = two_layers(x, w1, w2)
@@ -170,12 +178,15 @@ def test_verification_passes_and_catches_a_wrong_kernel(monkeypatch):
     ((name, original),) = compile.KERNEL_PASSES
     monkeypatch.setattr(compile, "KERNEL_PASSES", ((name, wrong),))
     clamped = lg.tensor([0.0, 1.0, 2.0, 3.0]).clamp(max=1.5)
-    with config.override(device="cpu", verify=True), pytest.raises(oracle.VerificationError) as found:
+    with (
+        config.override(device="cpu", verify=True),
+        pytest.raises(oracle.VerificationError) as found,
+    ):
         clamped.tolist()
     assert "the interpreter 1.5" in str(found.value) and "kernel" in str(found.value)
 
 
-def test_debug_nans_names_the_operation_and_the_line(on):
+def test_debug_nans_names_the_operation_and_the_line(on: str) -> None:
     x = lg.tensor([4.0, -1.0])
     with config.override(debug_nans=True), pytest.raises(oracle.NaNError) as found:
         (x.sqrt() * 2.5 + 1.0).tolist()
@@ -185,12 +196,16 @@ def test_debug_nans_names_the_operation_and_the_line(on):
         assert (x.abs().sqrt() + 1.5).tolist() == [3.5, 2.5]
 
 
-def test_an_error_leaves_everything_as_it_was(on):
+def test_an_error_leaves_everything_as_it_was(on: str) -> None:
     x = lg.tensor([1.0, 2.0, 3.0])
     index = lg.tensor([0, 7])
     base = lg.tensor([5.0, 6.0, 7.0])
-    with pytest.raises(IndexError):
+    with pytest.raises(
+        IndexError, match=r"index 7 is out of bounds .* size 3 \(test_inspection.py"
+    ):
         x.gather(0, index).tolist()
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError \(test_inspection.py"):
+        (index // lg.tensor([1, 0])).tolist()
     with pytest.raises(IndexError):
         (x.gather(0, index) + 1).tolist()
     assert x.tolist() == [1.0, 2.0, 3.0] and base.tolist() == [5.0, 6.0, 7.0]
@@ -201,7 +216,7 @@ def test_an_error_leaves_everything_as_it_was(on):
 # --- threads and devices
 
 
-def test_one_key_is_compiled_once_by_many_threads(on):
+def test_one_key_is_compiled_once_by_many_threads(on: str) -> None:
     before = PLANS.compiled
     data = lg.tensor(np.arange(17.0))
     found: list[list[float]] = []
@@ -219,7 +234,7 @@ def test_one_key_is_compiled_once_by_many_threads(on):
     assert PLANS.compiled - before == 1
 
 
-def test_a_graph_over_two_devices():
+def test_a_graph_over_two_devices() -> None:
     array = np.arange(6, dtype=np.float32)
     leaf = Node(Op.BUFFER, (), lg.float32, (6,), None, place="interpret")
     leaf.value = device.get("interpret").from_host(array)
@@ -230,7 +245,9 @@ def test_a_graph_over_two_devices():
     assert total.value.device == "interpret" and there.value.device == "cpu"
     result = device.get("interpret").to_host(total.value, total.dtype, total.shape)
     np.testing.assert_array_equal(result, (array * 2.5 + 1.5) * array)
-    (gradient,) = build.grad([total.sum((0,))], [constant(1.0, lg.float32, (1,), "interpret")], [leaf])
+    (gradient,) = build.grad(
+        [total.sum((0,))], [constant(1.0, lg.float32, (1,), "interpret")], [leaf]
+    )
     realize([gradient])
     result = device.get("interpret").to_host(gradient.value, gradient.dtype, gradient.shape)
     np.testing.assert_allclose(result, 5 * array + 1.5)
@@ -239,15 +256,16 @@ def test_a_graph_over_two_devices():
 # --- lower
 
 
-def test_lower_changes_nothing_and_shows_every_stage(on):
+def test_lower_changes_nothing_and_shows_every_stage(on: str) -> None:
     x, w1, w2 = tensors()
     counter = lg.zeros(3)
     state = lg.get_rng_state().tolist()
 
-    def step():
+    def step() -> tuple[lg.Tensor, lg.Tensor]:
         loss = two_layers(x, w1, w2)
         loss.backward()
         counter.add_(1)
+        assert w1.grad is not None
         with lg.no_grad():
             w1.sub_(w1.grad * 0.01)
         return loss, lg.rand(3)
@@ -271,12 +289,13 @@ def test_lower_changes_nothing_and_shows_every_stage(on):
     assert str(lowered).count("# plan") == 1
 
 
-def test_a_read_inside_splits_the_plan(on):
+def test_a_read_inside_splits_the_plan(on: str) -> None:
     x = lg.tensor([1.0, 2.0, 3.0])
 
-    def f(x):
+    def f(x: lg.Tensor) -> lg.Tensor:
         total = (x * 7.5).sum().item()
-        return x * total
+        scaled: lg.Tensor = x * total
+        return scaled
 
     lowered = lg.lower(f, x)
     assert len(lowered.plans) == 2

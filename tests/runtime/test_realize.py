@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lazygrad.ir import build
-from lazygrad.ir.dtype import float32, float64
+from lazygrad.ir.dtype import DType, float32, float64
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 from lazygrad.runtime import device
+from lazygrad.runtime.device import Array
 from lazygrad.runtime.keys import normalise
 from lazygrad.runtime.realize import PLANS, realize
 
@@ -17,13 +18,13 @@ PLACE = "interpret"
 
 
 @pytest.fixture(params=["interpret", "cpu"], autouse=True)
-def place(request, monkeypatch):
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each test on each device."""
     monkeypatch.setitem(globals(), "PLACE", request.param)
-    return request.param
+    return str(request.param)
 
 
-def leaf(array: np.ndarray, dtype=float32) -> Node:
+def leaf(array: Array, dtype: DType = float32) -> Node:
     node = Node(Op.BUFFER, (), dtype, array.shape, None, place=PLACE)
     node.value = device.get(PLACE).from_host(array)
     return node
@@ -33,7 +34,7 @@ def number(value: float, like: Node) -> Node:
     return constant(value, like.dtype, like.shape, like.place)
 
 
-def read(node: Node) -> np.ndarray:
+def read(node: Node) -> Array:
     return device.get(PLACE).to_host(node.value, node.dtype, node.shape)
 
 
@@ -43,7 +44,7 @@ def matmul(left: Node, right: Node) -> Node:
     return product.sum((1,)).reshape((m, n))
 
 
-def random(*shape: int, seed: int = 0) -> np.ndarray:
+def random(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
@@ -106,7 +107,7 @@ def two_layers(w1: Node, w2: Node, x: Node, y: Node) -> Node:
     return (difference * difference).sum((0, 1)).reshape(())
 
 
-def by_hand(w1, w2, x, y):
+def by_hand(w1: Array, w2: Array, x: Array, y: Array) -> tuple[Array, Array]:
     pre = x @ w1
     hidden = np.maximum(pre, 0)
     d = 2 * (hidden @ w2 - y)
