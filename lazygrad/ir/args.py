@@ -7,7 +7,7 @@ Equality of args is equality of what they select; source lines are not part of i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .dim import Size
@@ -165,14 +165,14 @@ class Call(Arg):
 
     name: str
     attributes: tuple[tuple[str, Attribute], ...] = ()
+    exact: object = field(init=False, repr=False)
+    """The attributes in a form whose equality is exact: compared for every known plan."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", (self.name, self.attributes, _exact(self.attributes)))
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Call)
-            and self.name == other.name
-            and self.attributes == other.attributes
-            and (_exact(self.attributes) == _exact(other.attributes))
-        )
+        return self is other or (isinstance(other, Call) and self.exact == other.exact)
 
     def __hash__(self) -> int:
         return hash((self.name, self.attributes))
