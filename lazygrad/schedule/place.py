@@ -180,7 +180,7 @@ class _Placement:
         graph = kernel.graph
         if node.op is Op.REDUCE:
             return not self._contraction(node) and self._stage(node, kernel, positions, stored=True)
-        if node.op not in ELEMENTWISE or node.shape != _shape(graph):
+        if node.op not in ELEMENTWISE | MOVEMENT or node.shape != _shape(graph):
             return False
         if set(positions) != {graph.position}:
             return False
