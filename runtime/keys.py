@@ -92,7 +92,7 @@ class Normal:
         self.interior = interior
         """Leaves that have sources: values that a gradient goes on below."""
         self.copies = copies
-        """Whether values move between devices."""
+        """Whether there is more than one device."""
         self.gradients = gradients
         """How many nodes were numbered before the first GRAD was met; no fewer than all where there is none."""
         self.extra: tuple[int, ...] = ()
@@ -314,6 +314,9 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
             stored.append((count, slot))
         emit(entry)
         keep(node)
+    if len(roots) > 1:
+        first_place = roots[0].place
+        copies = copies or any([root.place != first_place for root in roots])  # noqa: C419
     root_numbers = tuple([outside[root] for root in roots])
     leaves: tuple[int, ...] = ()
     if history:

@@ -309,11 +309,11 @@ def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -
     """LAZYGRAD_DEBUG_NANS: where a result holds a NaN, name the operation that made the first one."""
     from .oracle import explain_nan, has_nan
 
-    device = devices.get(normal.nodes[found.attach[0]].place)
     for number, buffer in zip(found.attach, results, strict=True):
-        if has_nan(device, normal.nodes[number], buffer):
+        node = normal.nodes[number]
+        if has_nan(devices.get(node.place), node, buffer) and not normal.copies:
             roots = expanded(normal, found.attach)
-            explain_nan(roots, device, normal.buffers, normal.numbers)
+            explain_nan(roots, devices.get(node.place), normal.buffers, normal.numbers)
 
 
 def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:

@@ -253,6 +253,17 @@ def test_a_graph_over_two_devices() -> None:
     np.testing.assert_allclose(result, 5 * array + 1.5)
 
 
+def test_writes_that_wait_on_two_devices() -> None:
+    tensors = []
+    for name in ("interpret", "cpu"):
+        with config.override(device=name):
+            tensors.append(lg.tensor([1.0, 2.0, 3.0]))
+            tensors[-1] += 1
+    assert [t.storage.node.place for t in tensors] == ["interpret", "cpu"]
+    for tensor in tensors:
+        assert tensor.tolist() == [2.0, 3.0, 4.0]
+
+
 # --- lower
 
 
