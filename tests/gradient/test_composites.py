@@ -149,7 +149,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_losses(compare: Compare, reduction: str) -> None:
-    kind = {"reduction": reduction}
+    kind: dict[str, Any] = {"reduction": reduction}
     compare(of("mse_loss", **kind), lambda x, y: F.mse_loss(x, y, **kind), TABLE, LIKELY)
     compare(of("l1_loss", **kind), lambda x, y: F.l1_loss(x, y, **kind), TABLE, LIKELY + 0.01)
     compare(
@@ -175,7 +175,7 @@ def test_losses(compare: Compare, reduction: str) -> None:
 def test_weighted_binary_losses(compare: Compare, reduction: str) -> None:
     """The weights are constants, in integers here so that they are no differentiable operands."""
     weight = np.array([[1, 2, 3, 1], [2, 2, 1, 1], [0, 1, 2, 3]])
-    kind = {"reduction": reduction}
+    kind: dict[str, Any] = {"reduction": reduction}
 
     def logits(weighted: bool, positive: bool) -> Callable[..., Node]:
         return lambda x, y, w: call(

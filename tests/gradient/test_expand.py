@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -175,27 +174,37 @@ def test_half_types_keep_their_dtype() -> None:
     assert [n.dtype for n in found] == [bfloat16, bfloat16]
 
 
-def chain(length: int) -> tuple[float, int]:
-    """Seconds and nodes of the gradient of a chain."""
+def chain(length: int) -> tuple[int, int]:
+    """Calls of functions, Python's own among them, and nodes of the gradient of a chain."""
     x = leaf()
     node = x
     for step in range(length):
         node = node * 1.0001 if step % 2 else unary(Op.SIN, node)
-    begin = time.perf_counter()
-    found = expand(gradients(node, x))
-    return time.perf_counter() - begin, len(postorder(found))
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        found = expand(gradients(node, x))
+    finally:
+        sys.setprofile(before)
+    return calls, len(postorder(found))
 
 
 def test_a_chain_of_twenty_thousand() -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(200)
     try:
-        short, _ = min(chain(2_000) for _ in range(3))
-        long, nodes = min(chain(20_000) for _ in range(2))
+        short, _ = chain(2_000)
+        long, nodes = chain(20_000)
     finally:
         sys.setrecursionlimit(limit)
     assert nodes < 80_000
-    assert long < 20 * short
+    assert long < 11 * short
 
 
 def test_a_chain_of_gradients() -> None:
@@ -230,8 +239,8 @@ SMOOTH: list[Callable[[Node], Node]] = [
     lambda n: n.permute(tuple(reversed(range(len(n.shape))))),
     lambda n: n.flip((0,)),
     lambda n: build.pad(n, (1,) * len(n.shape), (0,) * len(n.shape)),
-    lambda n: build.shrink(n, (0,) * len(n.shape), [max(1, s - 1) for s in n.shape]),  # type: ignore[type-var, misc]
-    lambda n: n.reshape((math.prod(n.shape), 1)),  # type: ignore[arg-type]
+    lambda n: build.shrink(n, (0,) * len(n.shape), [max(1, s - 1) for s in n.shape]),
+    lambda n: n.reshape((math.prod(n.shape), 1)),
     lambda n: build.window(n, (0,), (1,), (1,), (1,)).reshape(n.shape),
 ]
 
@@ -244,7 +253,7 @@ def programs(draw: st.DrawFn) -> tuple[Node, Node]:
         node = pool[-1] if draw(st.booleans()) else draw(st.sampled_from(pool))
         new = draw(st.sampled_from(SMOOTH))(node)
         fitting = [other for other in pool if other.shape == new.shape]
-        if fitting and draw(st.booleans()):
+        if len(fitting) > 0 and draw(st.booleans()):
             other = draw(st.sampled_from(fitting))
             new = draw(st.sampled_from([new + other, new * other, new - other]))
         if draw(st.integers(0, 5)) == 0:

@@ -142,7 +142,7 @@ def test_reductions(compare: Compare, kind: str, axes: tuple[int, ...]) -> None:
     points = [TABLE, ZEROS] if kind == "mul" else [TABLE, np.array([[np.nan, 1.0], [2.0, np.inf]])]
     for table in points:
         compare(
-            lambda x: (x.reduce(kind, axes).reshape(()) if kind == "mul" and len(axes) == 2 else x.reduce(kind, axes)),  # type: ignore[arg-type]
+            lambda x: (x.reduce(kind, axes).reshape(()) if kind == "mul" and len(axes) == 2 else x.reduce(kind, axes)),
             references[kind], table,
         )  # fmt: skip
 
