@@ -93,12 +93,13 @@ class CpuDevice(HostDevice):
 
     def build(self, kernel: Node) -> CpuKernel:
         """Compile one kernel, as it is."""
-        from lazygrad.codegen.render.llvm import render_kernel
+        from lazygrad.codegen.render.llvm import render_kernel, symbol
         from lazygrad.ir.args import Kernel
 
         assert isinstance(kernel.arg, Kernel)
         rendered = render_kernel(kernel, self.target)
-        address, keep = self._compiler.load(self._compiler.compile(rendered.text), kernel.arg.name)
+        code = self._compiler.compile(rendered.text)
+        address, keep = self._compiler.load(code, symbol(kernel.arg.name))
         return CpuKernel(self, kernel.arg.name, rendered, address, keep)
 
     def source(self, kernel: Node) -> str:

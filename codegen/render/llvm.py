@@ -119,7 +119,7 @@ class _Writer:
         text = [
             f"{NOTHING} = private unnamed_addr constant i64 0, align 8",
             "",
-            f"define void @{quoted(self.arg.name)}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
+            f"define void @{quoted(symbol(self.arg.name))}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
             "ptr noalias align 64 %scratch) #0 {",
             "entry:",
             *self.entry,
@@ -456,6 +456,11 @@ class _Writer:
         )
         emit.add(f"br label %{after}")
         self._label(after)
+
+
+def symbol(name: str) -> str:
+    """The symbol of a kernel: never one that code may call, as a kernel that is named fmod after its operation calls fmod."""
+    return f"kernel.{name}"
 
 
 def quoted(name: str) -> str:

@@ -121,9 +121,11 @@ def carries(loop: Node) -> bool:
     own = {id(line) for line in lines_inside(loop) if line.op is Op.LOCAL}
     reads: dict[int, list[Node]] = {}
     writes: dict[int, list[Node]] = {}
+    written = {id(line.src[0]) for line in lines_inside(loop) if line.op is Op.STORE}
     for line in lines_inside(loop):
         if line.op is Op.LOAD:
-            stride.mark(line, None)
+            still = all(stride(each) == 0 for each in line.src[1:])
+            stride.mark(line, 0 if still and id(line.src[0]) not in written else None)
         if line.op in (Op.LOAD, Op.STORE) and id(line.src[0]) not in own:
             found = reads if line.op is Op.LOAD else writes
             found.setdefault(id(line.src[0]), []).append(line.src[1])

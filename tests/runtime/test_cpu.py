@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lazygrad
 from lazygrad.codegen.target import host
 from lazygrad.ir.dtype import bfloat16, float32, int8
 from lazygrad.ir.node import Node
@@ -167,7 +168,7 @@ def test_a_bad_argument_is_an_error_and_not_a_crash() -> None:
 def test_source_and_assembly() -> None:
     kernel = kernel_of(AXPY)
     source, assembly = cpu().source(kernel), cpu().asm(kernel)
-    assert "define void @axpy(" in source and "%mul = fmul <16 x float>" in source
+    assert "define void @kernel.axpy(" in source and "%mul = fmul <16 x float>" in source
     assert "axpy:" in assembly
 
 
@@ -193,3 +194,8 @@ def test_targets_know_their_vectors() -> None:
         assert host("avx2").vector_bytes == 32 and "avx512f" not in host("avx2").features
         assert "zmm" in cpu().asm(kernel_of(AXPY))
         assert "zmm" not in CpuDevice(host("avx2")).asm(kernel_of(AXPY))
+
+
+def test_a_kernel_may_have_the_name_of_a_function_that_it_calls() -> None:
+    """fmod calls the host library's fmod; it must not call itself."""
+    assert lazygrad.fmod(lazygrad.tensor([3.5, -3.5]), 2.0).tolist() == [1.5, -1.5]
