@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +38,7 @@ def attempt(function: Callable[[], Any]) -> Any:
 @pytest.fixture
 def same_as_torch() -> Callable[[Scenario], None]:
     """Run a scenario, a function of a module and of `attempt`, with both libraries, and compare what it returns."""
-    torch = importlib.import_module("torch")
+    torch = pytest.importorskip("torch")
 
     def compare(scenario: Scenario) -> None:
         expected = plain(scenario(torch, attempt))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import lazygrad.composites  # noqa: F401  registers the composites
 from lazygrad.gradient.expand import expand
@@ -36,6 +35,7 @@ def compare_with_torch(
     tolerance: float = 1e-9,
 ) -> None:
     """First and second derivatives of both functions with respect to their float arguments, with generic cotangents."""
+    torch = pytest.importorskip("torch")
     random = np.random.default_rng(len(arrays))
     data = [np.asarray(a, None if isinstance(a, np.ndarray) else np.float64) for a in arrays]
     floats = [i for i, a in enumerate(data) if a.dtype.kind == "f"]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from lazygrad.composites.contraction import contract, matmul
 from lazygrad.gradient.reverse import COMPOSITE_REVERSE
@@ -20,6 +18,9 @@ from lazygrad.ir.dtype import bfloat16, float16, float32, float64, int64
 from lazygrad.ir.interpret import evaluate
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
 
 Compare = Callable[..., None]
 Array = np.ndarray[Any, Any]

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lazygrad.gradient.reverse import REVERSE
 from lazygrad.ir import build
 from lazygrad.ir.dtype import float32, float64, int64
 from lazygrad.ir.node import Node, constant, unary, where
 from lazygrad.ir.op import Op
+
+torch = pytest.importorskip("torch")
 
 Compare = Callable[..., None]
 Array = np.ndarray[Any, Any]
