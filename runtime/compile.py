@@ -22,6 +22,7 @@ from lazygrad.ir.dim import Size, product
 from lazygrad.ir.kernel_graph import KernelGraph
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.ir.rewrite import rebuild, remake
 
 from . import device as devices
 from . import dump
@@ -81,32 +82,11 @@ class CompiledPlan:
 
 def attach_values(roots: Sequence[Node]) -> list[Node]:
     """Nodes whose value is stored become the BUFFER that has it; a STOP, which no gradient meets any more, its source."""
-    done: dict[int, Node] = {}
-    keep: list[Node] = []
-    stack = list(reversed(roots))
-    while stack:
-        node = stack[-1]
-        if id(node) in done:
-            stack.pop()
-            continue
-        if node.value is not None:
-            done[id(node)] = node.value
-            stack.pop()
-            continue
-        pending = [source for source in node.src if id(source) not in done]
-        if pending:
-            stack.extend(reversed(pending))
-            continue
-        stack.pop()
-        src = tuple([done[id(source)] for source in node.src])
-        new = node
-        if node.op is Op.STOP:
-            new = src[0]
-        elif any(a is not b for a, b in zip(src, node.src, strict=True)):
-            new = node.like(src)
-            keep.append(new)
-        done[id(node)] = new
-    return [done[id(root)] for root in roots]
+
+    def make(node: Node, src: tuple[Node, ...]) -> Node:
+        return src[0] if node.op is Op.STOP else remake(node, src)
+
+    return rebuild(roots, lambda node: node.value, make)
 
 
 def simplify(roots: Sequence[Node]) -> list[Node]:
@@ -148,7 +128,8 @@ def compile_normal(
     made = made or normal.graph()
     wanted = list(dict.fromkeys((*normal.roots, *normal.extra)))
     if normal.history:
-        wanted += kept_for_gradients(made, wanted, [*normal.history, *normal.interior])
+        leaves = [*normal.history, *normal.interior]
+        wanted += kept_for_gradients(made, wanted, leaves, normal.watched)
     roots = [made[number] for number in wanted]
     for name, function in EXPANSION:
         roots = graph_pass(name, function, roots, record)

@@ -18,6 +18,7 @@ from lazygrad.ir.interpret import evaluate, from_storage
 from lazygrad.ir.kernel_graph import KernelGraph
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
+from lazygrad.ir.rewrite import rebuild
 from lazygrad.ir.text import describe, show
 
 from .device import Array, Device
@@ -111,37 +112,13 @@ def _reference(graph: KernelGraph, kernel: Node) -> _Reference:
         leaf[id(node)] = Node(Op.BUFFER, (), node.dtype, node.shape, Slot(index), node.place)
     for index, node in enumerate(graph.numbers):
         leaf[id(node)] = Node(Op.ARGUMENT, (), node.dtype, node.shape, Slot(index), node.place)
-    roots = substitute(graph.results, leaf)
+    roots = rebuild(graph.results, lambda node: leaf.get(id(node)))
     terms = 1
     for node in postorder(roots):
         if isinstance(node.arg, Reduction) and node.src:
             ratio = example(product(node.src[0].shape)) // max(example(product(node.shape)), 1)
             terms = max(terms, ratio)
     return _Reference(graph, kernel, roots, terms)
-
-
-def substitute(roots: Sequence[Node], values: Mapping[int, Node]) -> list[Node]:
-    """The roots with some nodes, by id, replaced; what only those read is not looked at."""
-    done = dict(values)
-    keep: list[Node] = []
-    stack = list(reversed(roots))
-    while stack:
-        node = stack[-1]
-        if id(node) in done:
-            stack.pop()
-            continue
-        pending = [source for source in node.src if id(source) not in done]
-        if pending:
-            stack.extend(reversed(pending))
-            continue
-        stack.pop()
-        src = tuple([done[id(source)] for source in node.src])
-        new = node
-        if any(a is not b for a, b in zip(src, node.src, strict=True)):
-            new = node.like(src)
-            keep.append(new)
-        done[id(node)] = new
-    return [done[id(root)] for root in roots]
 
 
 def _arguments(

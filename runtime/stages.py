@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lazygrad.ir.args import Scalar, Slot
 from lazygrad.ir.node import Node, Shape, postorder
 from lazygrad.ir.op import Op
+from lazygrad.ir.rewrite import rebuild
 
 from . import device as devices
 from .compile import Record, compile_on
@@ -105,7 +106,7 @@ def staged_plan(roots: Sequence[Node], buffers: int, record: Record) -> Plan:
             group = [node for node in needed.values() if node.place == place]
             targets = tuple(range(slots, slots + len(group)))
             slots += len(group)
-            plan = compile_on(place, _cut(group, known), record)
+            plan = compile_on(place, rebuild(group, lambda node: known.get(id(node))), record)
             steps.append(Stretch(plan, targets))
             results.update(zip(map(id, group), targets, strict=True))
         for copy in copies:
@@ -116,10 +117,3 @@ def staged_plan(roots: Sequence[Node], buffers: int, record: Record) -> Plan:
                 )
                 slots += 1
     return StagedPlan(steps, slots, [results[id(root)] for root in roots])
-
-
-def _cut(roots: Sequence[Node], known: dict[int, Node]) -> list[Node]:
-    """The roots with leaves in the place of the COPYs that have been made."""
-    from .oracle import substitute
-
-    return substitute(roots, known)

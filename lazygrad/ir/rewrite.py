@@ -91,10 +91,7 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
         if pending:
             stack.extend(reversed(pending))
             continue
-        src = tuple(done[id(source)] for source in node.src)
-        current = (
-            node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
-        )
+        current = remake(node, tuple(done[id(source)] for source in node.src))
         if current is not node:
             keep.append(current)
         result = table(current.op, current)
@@ -111,20 +108,36 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
     return [done[id(root)] for root in roots]
 
 
-def share(roots: Sequence[Node]) -> list[Node]:
-    """Hash-cons: equal nodes become one. After gradients are expanded only, when identity no longer matters."""
-    canonical: dict[object, Node] = {}
-    done: dict[int, Node] = {}
-    from .node import postorder
+def remake(node: Node, src: tuple[Node, ...]) -> Node:
+    """The node on these sources: itself where they are its own."""
+    return node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
 
-    for node in postorder(roots):
-        src = tuple(done[id(source)] for source in node.src)
-        key = (node.op, tuple(id(s) for s in src), node.arg, node.dtype, node.shape, node.place)
-        found = canonical.get(key)
+
+def rebuild(
+    roots: Sequence[Node],
+    known: Callable[[Node], Node | None],
+    make: Callable[[Node, tuple[Node, ...]], Node] = remake,
+) -> list[Node]:
+    """The roots with some nodes replaced: those that `known` has something for, whose sources are not looked at.
+
+    `make` gives what stands for any other node, from its new sources.
+    """
+    done: dict[int, Node] = {}
+    keep: list[Node] = []  # ids stay unique while their nodes live
+    stack = list(reversed(roots))
+    while stack:
+        node = stack[-1]
+        if id(node) in done:
+            stack.pop()
+            continue
+        found = known(node)
         if found is None:
-            found = (
-                node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
-            )
-            canonical[key] = found
+            pending = [source for source in node.src if id(source) not in done]
+            if pending:
+                stack.extend(reversed(pending))
+                continue
+            found = make(node, tuple([done[id(source)] for source in node.src]))
+            keep.append(found)
         done[id(node)] = found
+        stack.pop()
     return [done[id(root)] for root in roots]

@@ -13,9 +13,10 @@ from lazygrad.ir.args import Call, Constant, Slot
 from lazygrad.ir.dtype import float32, int8, int64
 from lazygrad.ir.node import Node, constant, postorder, same, unary, where
 from lazygrad.ir.op import Op
-from lazygrad.ir.rewrite import TABLES, RuleTable, rewrite, share
+from lazygrad.ir.rewrite import TABLES, RuleTable, rewrite
 from lazygrad.ir.text import parse, show
 from lazygrad.ir.verify import verify_graph
+from lazygrad.schedule.simplify import simplify
 
 
 def leaf(slot: int = 0) -> Node:
@@ -37,7 +38,7 @@ def test_two_results_of_one_expression_are_two_nodes() -> None:
     left, right = x * 2.0, x * 2.0
     assert left is not right and left != right and same([left], [right])
     assert not same([left, right], [left])
-    shared = share([left, right])
+    shared = simplify([left, right])
     assert shared[0] is shared[1]
 
 
@@ -122,7 +123,7 @@ def test_a_chain_of_20000_is_built_walked_rewritten_printed_and_freed() -> None:
             (result,) = rewrite([node], rules)
             assert result.op is Op.LOG and result.depth == 20_000
             (back,) = parse(show(result))
-            assert same([back], share([result]))
+            assert same([back], [result])
             del node, result, back
             gc.collect()
         finally:
