@@ -207,7 +207,6 @@ def _check(program: Program) -> None:
                 )
 
 
-
 def same_gradients(what: str, program: Program, left: Observation, right: Observation) -> None:
     assert bool(left.error) == bool(right.error), f"{what}: {left.error!r} and {right.error!r}"
     tolerance = max(program.tolerance.values())
