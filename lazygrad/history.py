@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .ir.node import Node
+from .ir.node import RECORDED, RELEASED, Node
 from .ir.op import Op
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Record:
         self.nodes = nodes
         """The node of each output; none once released."""
         for node in nodes:
-            node.tracked = True
+            node.tracked = RECORDED
         self.edges = edges
         self.operands = operands
         """The node that was used, for each edge."""
@@ -140,6 +140,8 @@ class Record:
 
     def release(self) -> None:
         """Let go of the nodes and of what was saved: another backward through here is an error."""
+        for node in self.nodes:
+            node.tracked = RELEASED
         self.nodes = ()
         self.operands = ()
         self.saved = self.counters = self.versions = ()

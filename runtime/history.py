@@ -14,18 +14,24 @@ from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import expand_call
 from lazygrad.ir.dim import product
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import RECORDED, RELEASED, Node
 from lazygrad.ir.op import Op
+
+from .keys import Normal
 
 COSTLY = frozenset((Op.SCAN, Op.FOLD, Op.SCATTER, Op.EXTERN))
 """Operations that are never computed again; beside them, a REDUCE of more than one element for each result."""
 
 
 def kept_for_gradients(
-    made: Sequence[Node], roots: Sequence[int], leaves: Sequence[int]
+    made: Sequence[Node],
+    roots: Sequence[int],
+    leaves: Sequence[int],
+    watched: Sequence[int] = (),
 ) -> list[int]:
-    """The numbers of the nodes that gradients of `roots` with respect to `leaves` read and that are expensive."""
-    outputs = [made[number] for number in roots if made[number].dtype.is_floating_point]
+    """The numbers of the nodes that gradients of `roots` and `watched` with respect to `leaves` read and that are expensive."""
+    ends = dict.fromkeys((*roots, *watched))
+    outputs = [made[number] for number in ends if made[number].dtype.is_floating_point]
     targets = [made[number] for number in leaves if made[number].dtype.is_floating_point]
     if not outputs or not targets:
         return []
@@ -50,6 +56,40 @@ def kept_for_gradients(
             continue
         stack.extend(node.src)
     return sorted(kept)
+
+
+def watch_recorded(normal: Normal, asked: int) -> None:
+    """Where what is asked for was made of values that gradients may be asked of, keep what those will read.
+
+    So a loss that is read as `loss.data`, or a norm of it that no gradient goes through, costs no second forward either. Data
+    are not told from parameters here: what only gradients of data read is kept too.
+    """
+    nodes = normal.nodes
+    if not any([node.tracked == RECORDED for node in nodes]):  # noqa: C419
+        return
+    watched: dict[int, None] = {}
+    leaves: dict[int, None] = {}
+    stack = [(root, False) for root in normal.roots[:asked]]
+    seen = set(stack)
+    while stack:
+        number, below = stack.pop()
+        node = nodes[number]
+        sources = normal.sources(number)
+        if below:
+            if not sources or node.op is Op.STOP or node.tracked == RELEASED:
+                leaves[number] = None
+                continue
+        elif node.op is Op.GRAD:
+            continue
+        elif sources and node.tracked == RECORDED:
+            watched[number] = None
+            below = True
+        for source in sources:
+            if (source, below) not in seen:
+                seen.add((source, below))
+                stack.append((source, below))
+    if watched and leaves:
+        normal.watch(tuple(watched), tuple(leaves))
 
 
 def expensive(node: Node) -> bool:

@@ -65,7 +65,7 @@ class Normal:
     """A normalised graph. Node i of `nodes` has entry i of `key`, which names its sources by their numbers."""
 
     __slots__ = (
-        "buffers", "copies", "extra", "free", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored",
+        "buffers", "copies", "extra", "free", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +97,8 @@ class Normal:
         """How many nodes were numbered before the first GRAD was met; no fewer than all where there is none."""
         self.extra: tuple[int, ...] = ()
         """Nodes that are to be kept beside the roots."""
+        self.watched: tuple[int, ...] = ()
+        """Nodes that gradients may be asked of, as they may of the roots."""
         self.free: set[int] = set()
         """Those of them that no gradient looks behind."""
 
@@ -104,6 +106,11 @@ class Normal:
         """Ask for more nodes of the graph."""
         self.extra = extra
         self.key = (*self.key, extra)
+
+    def watch(self, watched: tuple[int, ...], history: tuple[int, ...]) -> None:
+        """Ask for what gradients of inner nodes with respect to leaves below them will read."""
+        self.watched, self.history = watched, history
+        self.key = (*self.key[:2], (watched, history), *self.key[3:])
 
     @property
     def entries(self) -> tuple[Entry, ...]:

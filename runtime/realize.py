@@ -31,6 +31,7 @@ from .families import (
     symbolic_graph,
     take_apart,
 )
+from .history import watch_recorded
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
@@ -205,6 +206,8 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     """Compute what is asked for and what waits, and keep what will be read again."""
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
+        if not history:
+            watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
     settings = config.active()

@@ -24,6 +24,9 @@ Shape = tuple[Size, ...]
 Site = tuple[CodeType, int]
 """A place in the user's program: a code object and the instruction in it, made a line only when it is shown."""
 
+RECORDED, RELEASED = 1, 2
+"""What `tracked` is while autograd has a record of a node, and once a backward pass has released that."""
+
 
 class Node:
     """One operation. `src` are its sources; `shape` is of its result (in the loop stratum () or (lanes,))."""
@@ -43,6 +46,7 @@ class Node:
     )
 
     depth: int
+    tracked: int
     place: str
 
     def __init__(
@@ -62,7 +66,7 @@ class Node:
         self.shape = shape
         self.site = site
         self.value: Any = None
-        self.tracked = False
+        self.tracked = 0
         depth = 0
         for source in src:
             if source.depth > depth:
