@@ -181,6 +181,8 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
     if not around:
         return []
     outer = around[-1]
+    if carries(outer):
+        return []
     if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
         return []
     nested = [line for line in body(loop) if line.op is Op.LOOP]
@@ -208,6 +210,8 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
     if len(around) < 2 or len(steps) != 1 or len(loads) < 2:
         return []
     outer, inner = around[-2:]
+    if carries(outer):
+        return []
     if not any(line is steps[0].src[0] for line in body(inner)):
         return []
     if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:

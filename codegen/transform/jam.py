@@ -15,6 +15,7 @@ from lazygrad.ir.op import Op
 from .access import (
     ScheduleError,
     body,
+    carries,
     constant_value,
     loop_name,
     loop_named,
@@ -30,7 +31,7 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     Guarantees: every iteration runs exactly once; iterations that `factor` does not divide are jammed with each other.
 
     Raises:
-        ScheduleError: there is no such loop, or a loop inside it depends on it.
+        ScheduleError: there is no such loop, a loop inside it depends on it, or an iteration needs the one before it.
     """
     loop = loop_named(kernel, name)
     assert isinstance(loop.arg, Loop)
@@ -38,6 +39,8 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
         raise ScheduleError(
             f"loop {name} has step {loop.arg.step}; only a loop with step 1 is jammed"
         )
+    if carries(loop):
+        raise ScheduleError(f"an iteration of loop {name} may read what another one writes")
     size = constant_value(loop.src[1])
     index = loop.src[0]
     rest_suffix = unused_suffix(kernel, loop)

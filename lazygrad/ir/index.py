@@ -133,11 +133,11 @@ class Index:
         low: Size = self.constant
         high: Size = self.constant
         for atom, coefficient in self.terms:
-            top = _greatest(atom)
-            if coefficient >= 0:
-                high = high + coefficient * top
-            else:
-                low = low + coefficient * top
+            bottom, top = _least(atom), _greatest(atom)
+            if not coefficient >= 0:
+                bottom, top = top, bottom
+            low = low + coefficient * bottom
+            high = high + coefficient * top
         return low, high
 
     def within(self, low: Size, high: Size) -> bool:
@@ -289,6 +289,18 @@ def _variables(atom: Atom) -> frozenset[Variable]:
     if isinstance(atom, Indirect):
         return frozenset().union(*(index.variables for index in atom.position))
     return atom.dividend.variables
+
+
+def _least(atom: Atom) -> Size:
+    """No atom is negative but the quotient of a dividend that may be, as a flipped axis makes it."""
+    if not isinstance(atom, Quotient):
+        return 0
+    low = atom.dividend.bounds()[0]
+    if low >= 0:
+        return 0
+    if isinstance(low, int) and isinstance(atom.divisor, int):
+        return low // atom.divisor
+    raise UndecidedError(f"the bounds of {_name(atom)} are not known")
 
 
 def _greatest(atom: Atom) -> Size:

@@ -187,4 +187,6 @@ kernel scatter(%index: i64[8] in, %x: f32[8] in, %y: f32[3] out)
 """)
     with pytest.raises(ScheduleError, match="what another one writes"):
         vectorize(kernel, "i", 4)
+    with pytest.raises(ScheduleError, match="what another one writes"):
+        jam(kernel, "i", 2)
     assert [step.name for step in choose(kernel, host())] == ["accumulate"]

@@ -172,7 +172,7 @@ def _check(program: Program) -> None:
             ours.values[name],
             interpreted.values[name],
             tolerance,
-            True,
+            program.special,
         )
         assert ours.dtypes[name] == value.dtype.name, (
             f"{name} is {ours.dtypes[name]}, not {value.dtype}"

@@ -570,6 +570,7 @@ class Writer:
         self.variables.append(made)
         if form is not None:
             self.used.append(form)
+            self.smooth = self.smooth and not form.has("rounds")
         if floats and not self.special and array.size and float(np.abs(array).max()) > MAGNITUDE:
             line = f"{name} / ({name} * {name} + 1.0).sqrt()"
             other = f"ref.fresh({name} / np.sqrt({name} * {name} + 1.0))"
