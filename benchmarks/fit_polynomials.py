@@ -209,7 +209,7 @@ FITS = [
         "atanh(s) = s + s z/3 + s z^2 q(z), z = s^2"),
     Fit("ERFINV_CENTRE", erfinv_ratio, lambda w: 1 / erfinv_ratio(w), ("1e-20", 5), 10, 25,
         "erfinv(x) = x q(w), w = -log(1 - x^2)"),
-    Fit("ERFINV_TAIL", lambda v: erfinv_ratio((v + 3) ** 2), lambda v: 1 / erfinv_ratio((v + 3) ** 2), ("-0.78", "1.1"), 10, 21,
+    Fit("ERFINV_TAIL", lambda v: erfinv_ratio((v + 3) ** 2), lambda v: 1 / erfinv_ratio((v + 3) ** 2), ("-0.78", "1.1"), 10, 22,
         "erfinv(x) = x q(sqrt(w) - 3), w = -log(1 - x^2)"),
     Fit("ERFINV_FAR", lambda v: erfinv_ratio((v + 5) ** 2), lambda v: 1 / erfinv_ratio((v + 5) ** 2), ("-1.01", "1.1"), None, 18,
         "erfinv(x) = x q(sqrt(w) - 5), w = -log(1 - x^2)"),

@@ -5,8 +5,8 @@
 float32: every one of the 2^32 inputs of each function of one argument (--quick: about a million, of every exponent), against
 float64; where float64's own functions may be off (near the roots of lgamma and digamma), the worst inputs are computed again
 with mpmath. float64: random and special inputs against mpmath. Prints the largest error in ulp and where it is; exits with 1
-above 2 ulp. A float32 row takes one to five minutes on one core (the gamma functions longest). Needs scipy and mpmath. --speed prints
-nanoseconds per element instead, beside PyTorch's if it is installed.
+above 2 ulp. A float32 row takes one to five minutes on one core (the gamma functions longest). Needs scipy and mpmath.
+--speed prints nanoseconds per element instead, beside PyTorch's if it is installed.
 """
 
 from __future__ import annotations

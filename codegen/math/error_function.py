@@ -99,11 +99,29 @@ def inverse_error_function(node: Node) -> Node | None:
     low = fma(below, above_low, fma(below_low, above, low))
     high, low = fast_two_sum(high, low)
     w = -log_of_word(high, low, fmt)
-    near = polynomial(w, ERFINV_CENTRE[fmt.dtype])
     root = sqrt(magnitude(w))
-    far = polynomial(root - 3.0, ERFINV_TAIL[fmt.dtype])
+    pieces = [(w, w.lt(5.0), ERFINV_CENTRE), (root - 3.0, root.lt(4.0), ERFINV_TAIL)]
     if fmt.dtype in ERFINV_FAR:
-        far = where(root.lt(4.0), far, polynomial(root - 5.0, ERFINV_FAR[fmt.dtype]))
-    result = x * where(w.lt(5.0), near, far)
+        pieces.append((root - 5.0, root.ge(4.0), ERFINV_FAR))
+    chosen: tuple[Node, Node, Node] | None = None
+    for argument, condition, table in reversed(pieces):
+        start, *others = table[fmt.dtype]
+        piece = (argument, number(start, x), polynomial(argument, others))
+        if chosen is None:
+            chosen = piece
+        else:
+            chosen = (
+                where(condition, piece[0], chosen[0]),
+                where(condition, piece[1], chosen[1]),
+                where(condition, piece[2], chosen[2]),
+            )
+    assert chosen is not None
+    rest, first, curve = chosen
+    # first + rest * curve, times x, with one rounding that counts
+    value = fma(rest, curve, first)
+    value_low = fma(rest, curve, first - value)
+    product, product_low = two_product(x, value)
+    result = product + fma(x, value_low, product_low)
+    result = where(product.eq(0.0), product, result)
     outside = where(magnitude(x).eq(1.0), x * INFINITY, number(NAN, x))
     return where(inside, result, outside)
