@@ -31,6 +31,8 @@ class Family:
     """The sizes of one structure that were seen, and the plans with Dims that were made for them."""
 
     vectors: list[tuple[int, ...]] = field(default_factory=list)
+    limits: list[tuple[int | None, ...]] = field(default_factory=list)
+    """How large the offsets among each may be."""
     plans: list[tuple[Pattern, Any]] = field(default_factory=list)
     attempts: int = 0
 
@@ -135,7 +137,7 @@ def pattern_for(family: Family, sizes: Sizes) -> Pattern | None:
     """A new pattern that covers these sizes too, if the family may try one."""
     if not family.vectors or family.attempts >= PATTERN_LIMIT:
         return None
-    pattern = generalise([*family.vectors, sizes.vector], sizes.limits)
+    pattern = generalise([*family.vectors, sizes.vector], [*family.limits, sizes.limits])
     if pattern is not None:
         family.attempts += 1
     return pattern
@@ -145,3 +147,4 @@ def note(family: Family, sizes: Sizes) -> None:
     """Remember the sizes of a run, for the next pattern."""
     if sizes.vector not in family.vectors and len(family.vectors) < VECTOR_LIMIT:
         family.vectors.append(sizes.vector)
+        family.limits.append(sizes.limits)

@@ -48,8 +48,10 @@ class Pattern:
         return tuple(values.values())
 
 
-def generalise(vectors: Sequence[Sequence[int]], limits: Sequence[int | None]) -> Pattern | None:
-    """The pattern of some runs; None where nothing varies. `limits` has the largest value of an offset, None for a size."""
+def generalise(
+    vectors: Sequence[Sequence[int]], limits: Sequence[Sequence[int | None]]
+) -> Pattern | None:
+    """The pattern of some runs; None where nothing varies. `limits` has the largest value of each offset in each run, None for a size."""
     columns: list[Column] = list(zip(*vectors, strict=True))
     varying = {
         column: position
@@ -68,7 +70,7 @@ def generalise(vectors: Sequence[Sequence[int]], limits: Sequence[int | None]) -
             form = (1, (len(bases),), 0)
             bases.append(column)
         forms[column] = form
-    bounds = _bounds(bases, forms, columns, limits)
+    bounds = _bounds(bases, forms, columns, list(zip(*limits, strict=True)))
     dims = [
         Dim.variable(f"d{number}", low, high, example=max(base))
         for number, (base, (low, high)) in enumerate(zip(bases, bounds, strict=True))
@@ -122,17 +124,21 @@ def _bounds(
     bases: Sequence[Column],
     forms: dict[Column, tuple[int, tuple[int, ...], int]],
     columns: Sequence[Column],
-    limits: Sequence[int | None],
+    limits: Sequence[tuple[int | None, ...]],
 ) -> list[tuple[int, int]]:
-    """The bounds of each variable: every size is at least 2, every offset between 0 and its limit."""
+    """The bounds of each variable: every size is at least 2, every offset between 0 and its limit.
+
+    A limit that grows with the offset, as that of the second part of a concatenation does, is none.
+    """
     least, most = dict.fromkeys(forms, 0), dict.fromkeys(forms, HIGH)
     for column, limit in zip(columns, limits, strict=True):
         if column not in forms:
             continue
-        if limit is None:
+        known = [each for each in limit if each is not None]
+        if not known:
             least[column] = 2
-        else:
-            most[column] = min(most[column], max(limit, *column))
+        elif not _follows(tuple(known), forms[column], bases):
+            most[column] = min(most[column], max(*known, *column))
     lows = [least[base] for base in bases]
     highs = [most[base] for base in bases]
     for column, (factor, product, constant) in forms.items():
@@ -141,3 +147,16 @@ def _bounds(
             lows[number] = max(lows[number], -(-(least[column] - constant) // factor))
             highs[number] = min(highs[number], (most[column] - constant) // factor)
     return list(zip(lows, highs, strict=True))
+
+
+def _follows(
+    limit: Column, offset: tuple[int, tuple[int, ...], int], bases: Sequence[Column]
+) -> bool:
+    """Whether a limit is written like its offset, and so stays ahead of it."""
+    found = _form(limit, bases) if len(set(limit)) > 1 else None
+    return (
+        found is not None
+        and found[1] == offset[1]
+        and found[0] >= offset[0]
+        and found[2] >= offset[2]
+    )

@@ -38,7 +38,7 @@ def read(node: Node) -> Array:
 
 
 def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it() -> None:
-    pattern = generalise([(5, 5, 15, 7, 6), (8, 8, 24, 7, 9)], [None] * 5)
+    pattern = generalise([(5, 5, 15, 7, 6), (8, 8, 24, 7, 9)], [[None] * 5] * 2)
     assert pattern is not None
     assert pattern.names == ("d0",)
     assert [str(size) for size in pattern.sizes] == ["d0", "d0", "3*d0", "7", "d0 + 1"]
@@ -48,7 +48,7 @@ def test_equal_columns_share_a_variable_and_affine_ones_are_written_by_it() -> N
 
 
 def test_a_product_of_two_variables_is_found_in_three_runs() -> None:
-    pattern = generalise([(4, 6, 24), (5, 9, 45), (7, 6, 42)], [None] * 3)
+    pattern = generalise([(4, 6, 24), (5, 9, 45), (7, 6, 42)], [[None] * 3] * 3)
     assert pattern is not None and isinstance(pattern.sizes[2], Dim)
     assert pattern.bind((10, 20, 200)) is not None
     assert pattern.bind((10, 20, 199)) is None
@@ -56,7 +56,7 @@ def test_a_product_of_two_variables_is_found_in_three_runs() -> None:
 
 @given(st.lists(st.lists(st.integers(2, 50), min_size=4, max_size=4), min_size=2, max_size=4))
 def test_a_pattern_holds_for_what_it_was_made_of(vectors: list[list[int]]) -> None:
-    pattern = generalise(vectors, [None] * 4)
+    pattern = generalise(vectors, [[None] * 4] * len(vectors))
     if pattern is None:
         assert all(vector == vectors[0] for vector in vectors)
         return
