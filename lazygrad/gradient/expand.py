@@ -166,7 +166,8 @@ def _gradients(grad: Node, src: tuple[Node, ...]) -> list[Node]:
             continue
         if id(node) in wanted:
             results[id(node)] = cotangent_of
-        if id(node) in ends or not any(id(source) in needed for source in node.src):
+        passes = node.op is not Op.STOP and id(node) not in ends
+        if not passes or not any(id(source) in needed for source in node.src):
             continue
         for source, part in zip(node.src, _rule(node, cotangent_of), strict=True):
             if part is not None and id(source) in needed:

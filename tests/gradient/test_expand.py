@@ -68,6 +68,14 @@ def test_a_stop_and_an_integer_end_a_path() -> None:
     assert numbers(gradients(x * (x * x).stop() + rounded * x, x), 2.0) == [6.0]
 
 
+def test_a_stop_that_is_a_target_passes_nothing_on() -> None:
+    """Also where there is a path from what it stops to another target."""
+    x = leaf()
+    y = x * x
+    stopped = y.stop()
+    assert numbers(gradients(stopped * 3.0 + y, stopped, x), 2.0) == [3.0, 4.0]
+
+
 def test_a_boundary_ends_a_path_and_other_targets_do_not() -> None:
     x = leaf()
     y = x * x

@@ -195,7 +195,8 @@ def _check(program: Program) -> None:
                 theirs.values[name],
                 program.tolerance[name],
             )
-        same_gradients("cpu and PyTorch", program, ours, theirs)
+        if "not implemented" not in theirs.error:  # some second derivatives are not, in PyTorch
+            same_gradients("cpu and PyTorch", program, ours, theirs)
     if program.smooth and not program.special and ours.gradients:
         for name, slopes in differences(program).items():
             found = ours.gradients[name]

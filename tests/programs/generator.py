@@ -488,7 +488,7 @@ class Writer:
         return self.assign(name, line, f"ref.fresh({line})", {"a": a}, form)
 
     def _pairs(self, form: Form, a: Variable, b: Variable, inplace: bool) -> bool:
-        if b.array.dtype != a.array.dtype or (inplace and np.shares_memory(a.array, b.array)):
+        if b.array.dtype != a.array.dtype or (inplace and a.root == b.root):
             return False
         if form.has("product"):
             try:
@@ -611,7 +611,7 @@ class Writer:
         parameters = Parameters(self.draw, a.array.shape, True)
         operands = self.operands(form, a, inplace=True)
         others = [v for v in operands.values() if v is not a]
-        if any(np.shares_memory(v.array, a.array) for v in others):
+        if any(v.root == a.root for v in others):
             raise Unsuitable
         ours, theirs, guard = self._texts(form, parameters, operands)
         self.guard(form, guard, operands)
@@ -722,10 +722,14 @@ STEPS: list[tuple[int, str, list[Form]]] = [
     (4, "write", operations.IN_PLACE),
 ]
 KINDS = [(kind, table) for weight, kind, table in STEPS for _ in range(weight)]
+AMBIGUOUS = ("mean", "max", "min", "relu", "clamp", "hard", "soft", "sum", "@", "nan_to_num")
+"""Where the sign of a zero is not defined, or what becomes of infinities."""
 SPECIAL = [
-    form for form in (*operations.UNARY, *operations.BINARY, *operations.MOVES, *operations.TRUTHS)
-    if (form.has("exact") or form in operations.MOVES or form in operations.TRUTHS) and "mean" not in form.torch and "max" not in form.torch
-]  # fmt: skip
+    form
+    for form in (*operations.UNARY, *operations.BINARY, *operations.MOVES, *operations.TRUTHS)
+    if (form.has("exact") or form in operations.MOVES or form in operations.TRUTHS)
+    and not any(word in form.torch for word in AMBIGUOUS)
+]
 
 
 @st.composite
