@@ -82,6 +82,13 @@ def item(tensor: Tensor) -> int | float | bool:
     return value
 
 
+def scalar(tensor: Tensor) -> int | float | bool:
+    """The number that float(), int() and complex() ask for."""
+    if tensor.numel() != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    return item(tensor)
+
+
 def tolist(tensor: Tensor) -> Any:
     return values(tensor).tolist()
 

@@ -467,13 +467,13 @@ class Tensor:
         return reading.truth(self)
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(reading.scalar(self))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(reading.scalar(self))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(reading.scalar(self))
 
     def __index__(self) -> int:
         return reading.index(self)

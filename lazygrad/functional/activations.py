@@ -30,7 +30,9 @@ def _call(
     name: str, input: Tensor, composite_name: str, grad_name: str, saved: tuple[Tensor | str, ...], **attributes: Attribute
 ) -> Outcome:  # fmt: skip
     if input.dtype.kind != "float":
-        raise RuntimeError(f"{name}: \"{name}_cpu\" not implemented for '{type_name(input.dtype)}'")
+        raise NotImplementedError(
+            f"{name}: \"{name}_cpu\" not implemented for '{type_name(input.dtype)}'"
+        )
     (node,) = tensor_nodes(input)
     node = composite.call(composite_name, [node], like=node, **attributes)
     return Outcome(grad_name, node, (input,), saved)
@@ -67,7 +69,7 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     bounds = [bound for bound in (low, high) if bound is not None]
     dtype = result_type(input, *bounds)
     if dtype is bool_:
-        raise RuntimeError("clamp: \"clamp_scalar_cpu\" not implemented for 'Bool'")
+        raise NotImplementedError("clamp: \"clamp_scalar_cpu\" not implemented for 'Bool'")
     (node,) = tensor_nodes(input)
     node = node.cast(dtype)
     convert = float if dtype.kind == "float" else int
@@ -247,7 +249,7 @@ def _pointwise(
 
     def run(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
         if input.dtype.kind != "float":
-            raise RuntimeError(
+            raise NotImplementedError(
                 f"{name}: \"{name}_cpu\" not implemented for '{type_name(input.dtype)}'"
             )
         (node,) = tensor_nodes(input)
@@ -431,7 +433,7 @@ def _softmax_axis(
     if dtype is not None:
         node = node.cast(dtype)
     if node.dtype.kind != "float":
-        raise RuntimeError(
+        raise NotImplementedError(
             f"{name}: \"{name}_lastdim_kernel_impl\" not implemented for '{type_name(node.dtype)}'"
         )
     return node, axis

@@ -161,7 +161,7 @@ def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> O
     else:
         (left, right), dtype, _ = elementwise_nodes("div", input, other)
         if dtype is bool_:
-            raise RuntimeError("div: \"div_true_cuda\" not implemented for 'Bool'")
+            raise NotImplementedError("div: \"div_true_cuda\" not implemented for 'Bool'")
         if dtype.kind == "float":
             node = unary(Op.TRUNC, left / right)
         else:
@@ -285,7 +285,7 @@ def pow(input: Tensor, exponent: Operand) -> Outcome:
     if isinstance(exponent, Tensor):
         (left, right), dtype, _ = elementwise_nodes("pow", input, exponent)
         if dtype is bool_:
-            raise RuntimeError("pow: \"pow\" not implemented for 'Bool'")
+            raise NotImplementedError("pow: \"pow\" not implemented for 'Bool'")
         saved = (input, exponent, "result") if exponent.requires_grad else (input, exponent)
         return Outcome(
             "PowBackward1", composite.call("pow", [left, right]), (input, exponent), saved
@@ -294,7 +294,7 @@ def pow(input: Tensor, exponent: Operand) -> Outcome:
     if dtype.kind != "float" and exponent < 0:
         raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
     if dtype is bool_:
-        raise RuntimeError("pow: \"pow\" not implemented for 'Bool'")
+        raise NotImplementedError("pow: \"pow\" not implemented for 'Bool'")
     (node,) = tensor_nodes(input)
     node = node.cast(dtype)
     power = composite.call("pow_scalar", [node], like=node, exponent=exponent)
@@ -313,7 +313,7 @@ def _scalar_power(exponent: Tensor, base: Number) -> Outcome:
     base = as_number(base)
     (right, left), dtype, _ = elementwise_nodes("pow", exponent, base)
     if dtype is bool_:
-        raise RuntimeError("pow: \"pow\" not implemented for 'Bool'")
+        raise NotImplementedError("pow: \"pow\" not implemented for 'Bool'")
     return Outcome(
         "PowBackward2", composite.call("pow", [left, right]), (exponent,), (exponent, "result")
     )

@@ -102,7 +102,9 @@ def _bitwise(
         other = operand(other)
         dtype = result_type(input, other)
         if dtype.kind == "float" or (shift and dtype is bool_):
-            raise RuntimeError(f"{name}: \"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+            raise NotImplementedError(
+                f"{name}: \"{name}_cpu\" not implemented for '{type_name(dtype)}'"
+            )
         (left, right), _, _ = elementwise_nodes(name, input, other, dtype=dtype)
         return Outcome("NotImplemented", combine(left, right), ())
 

@@ -48,7 +48,7 @@ def _operands(name: str, left: Tensor, right: Tensor) -> tuple[Node, Node]:
             + describe_operands(left=left, right=right)
         )
     if left.dtype is bool_:
-        raise RuntimeError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
+        raise NotImplementedError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
     common_place(name, (left, right))
     first, second = tensor_nodes(left, right)
     return first, second
