@@ -65,7 +65,7 @@ def complementary_error_function(node: Node) -> Node | None:
     size = at_most(magnitude(x), fmt.pick(10.1, 27.3))
     near = 1.0 - with_sign_of(magnitude(error_of_magnitude(at_most(size, 1.0), fmt)), x, fmt)
     square, lost = two_product(size, size)
-    value, value_low, scale = exponential_word(-square, fmt, -lost)
+    value, value_low, scale, rest_of_scale = exponential_word(-square, fmt, -lost)
     first, *others = ERFC_TAIL[fmt.dtype]
     ratio = (size - 2.0) / (size + 2.0)
     curve, curve_low = fast_two_sum(number(first, x), ratio * polynomial(ratio, others))
@@ -74,7 +74,7 @@ def complementary_error_function(node: Node) -> Node | None:
     tail_low = fma(-tail, divisor, curve) + curve_low - tail * fma(size, 2.0, 1.0 - divisor)
     high, low = two_product(value, tail)
     low = fma(value_low, tail, fma(value, tail_low / divisor, low))
-    far = ((high + low) * scale) * scale
+    far = ((high + low) * scale) * rest_of_scale
     far = where(x.lt(0.0), 2.0 - far, far)
     return where(size.lt(0.45), near, far)
 

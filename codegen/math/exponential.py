@@ -101,13 +101,19 @@ def exponential_plus_one(x: Node, fmt: Format) -> Node:
     return fma(power_of_two(integer, fmt), polynomial(rest, (1.0, 1.0, *EXPM1[fmt.dtype])), 1.0)
 
 
-def exponential_word(x: Node, fmt: Format, low_part: Node) -> tuple[Node, Node, Node]:
-    """(high, low, s) with exp(x + low_part) = (high + low) s s; x as for `exponential_parts`."""
-    integer, multiple = nearest(x, LOG2_E / 2, fmt, fmt.bias)
-    high, low = fmt.split(2 * LN2, 2)
+def exponential_word(x: Node, fmt: Format, low_part: Node) -> tuple[Node, Node, Node, Node]:
+    """(high, low, s, t) with exp(x + low_part) = (high + low) s t; s and t are powers of two, and high s is exact.
+
+    Unlike in `exponential_parts`, r is at most ln2 / 2, since what is left beside 1 + r is rounded in proportion to r^2.
+    """
+    integer, multiple = nearest(x, LOG2_E, fmt)
+    power = integer - fmt.magic_bits
+    half = power >> 1
+    high, low = fmt.split(LN2, 2)
     exact = fma(multiple, -high, x)
     rest = fma(multiple, -low, exact)
     lost = fma(multiple, -low, exact - rest) + low_part
     total, error = fast_two_sum(number(1.0, x), rest)
-    curve = fma(rest * rest, polynomial(rest, EXP[fmt.dtype]), error)
-    return total, fma(lost, total + curve, curve), power_of_two(integer, fmt)
+    curve = fma(rest * rest, polynomial(rest, EXPM1[fmt.dtype]), error)
+    scale, rest_of_scale = (power_of_two(n + fmt.bias, fmt) for n in (half, power - half))
+    return total, fma(lost, total + curve, curve), scale, rest_of_scale

@@ -43,6 +43,11 @@ class Format:
         return 1.5 * 2.0**self.mantissa
 
     @property
+    def magic_bits(self) -> int:
+        """The bits of `magic`."""
+        return (self.bias + self.mantissa << self.mantissa) | 1 << (self.mantissa - 1)
+
+    @property
     def smallest_normal(self) -> float:
         return float(2.0 ** (1 - self.bias))
 
