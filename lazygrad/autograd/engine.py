@@ -365,7 +365,7 @@ def _depends(records: Sequence[Record], starts: Sequence[tuple[Target, Tensor]])
         by_node[id(record.nodes[index])] = cotangent.requires_grad
     for record in records:
         depends = incoming.get(id(record), False) or any(
-            each == "result" if isinstance(each, str) else each.requires_grad
+            each in ("result", "overwritten") if isinstance(each, str) else each.requires_grad
             for each in record.saved
         )
         for (source, _), operand in zip(record.edges, record.operands):

@@ -179,8 +179,9 @@ def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
             f"{name}: output with shape {sizes_text(tensor.shape)} doesn't match the broadcast shape "
             f"{sizes_text(outcome.node.shape)}" + describe_operands(self=tensor, other=operands)
         )
-    # PyTorch's in-place operators save a clone of what they overwrite, so it never counts as changed.
-    saved = tuple(s for s in outcome.saved if s is not tensor)
+    # PyTorch's in-place operators save a clone of what they overwrite, so it never counts as changed; but gradients depend on it.
+    overwritten = "overwritten" if tensor.requires_grad else "constant"
+    saved = tuple(overwritten if s is tensor else s for s in outcome.saved)
     node = outcome.node.cast(tensor.dtype)
     return result_inplace(outcome.name, tensor, node, outcome.inputs, saved)
 

@@ -232,3 +232,16 @@ def test_the_old_index_of_a_scalar() -> None:
         loss[0]
     with pytest.raises(IndexError, match="invalid index of a 0-dim tensor"):
         loss.detach()[0]
+
+
+def test_gradients_of_gradients_through_what_was_overwritten(same_as_torch: Compare) -> None:
+    def scenario(t: Any, attempt: Any) -> Any:
+        x = t.tensor([0.5, 1.5], requires_grad=True)
+        seen = []
+        for change in ("sin_", "square_", "log_"):
+            y = getattr(x * 1, change)()
+            (first,) = t.autograd.grad(y.sum(), x, create_graph=True)
+            seen += [first, first.requires_grad, *t.autograd.grad(first.sum(), x)]
+        return seen
+
+    same_as_torch(scenario)
