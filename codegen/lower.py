@@ -256,7 +256,7 @@ class _Lowering:
     def _scan(self, stage: Stage, outer: _Scope, buffer: Node, offset: Index) -> None:
         node = stage.node
         assert isinstance(node.arg, Scan)
-        along = stage.free[[a for a, i in enumerate(stage.fixed) if i is None].index(node.arg.axis)]
+        along = stage.scanned
         scope = self._descend(outer, [variable for variable in stage.free if variable is not along])
         total = loops.local(f"r{self._count('r')}", node.arg.accumulate)
         scope.lines.append(total)

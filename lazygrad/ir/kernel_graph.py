@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .access import Position
+from .args import Scan
 from .index import Index, Variable
 from .node import Node
 
@@ -41,7 +42,19 @@ class Stage:
 
     @property
     def loops(self) -> Path:
-        return (*self.path, *self.free, *self.inner)
+        """Every loop around the innermost line, outermost first; a scan runs along its axis inside the others."""
+        free = self.free
+        if isinstance(self.node.arg, Scan):
+            along = self.scanned
+            free = (*(variable for variable in free if variable is not along), along)
+        return (*self.path, *free, *self.inner)
+
+    @property
+    def scanned(self) -> Variable:
+        """The loop variable of the axis that a SCAN runs along."""
+        assert isinstance(self.node.arg, Scan)
+        before = [index for index in self.fixed[: self.node.arg.axis] if index is None]
+        return self.free[len(before)]
 
 
 @dataclass(slots=True, eq=False)
