@@ -17,8 +17,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
+from lazygrad.ir.args import Constant, Slot
 from lazygrad.ir.kernel_graph import KernelGraph, Stage
 from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
 
 if TYPE_CHECKING:
     from lazygrad.config import Settings
@@ -101,17 +103,32 @@ def schedule_text(kernel_graph: KernelGraph) -> str:
     loops = ", ".join(f"{v.name} < {v.extent}" for v in kernel_graph.loops)
     names = {id(n): f"in{i}" for i, n in enumerate(kernel_graph.inputs)}
     lines = [f"kernel {kernel_graph.name}  loops ({loops})"]
-    lines += [f"  {names[id(n)]} = {_describe(n)}" for n in kernel_graph.inputs]
-    for number, node in enumerate(_inside(kernel_graph)):
-        names[id(node)] = f"%{number}"
+    from lazygrad.ir.text import attributes
+
+    for node in kernel_graph.inputs:
+        made = "" if node.op is Op.BUFFER else f"{node.op.name.lower()} of a kernel before : "
+        lines.append(f"  {names[id(node)]} = {made}{_describe(node)}{_line(node)}")
+    count = 0
+    for node in _inside(kernel_graph):
+        if node.op is Op.CONST or node.op is Op.ARGUMENT:
+            names[id(node)] = _number(node)
+            continue
+        names[id(node)] = f"%{count}"
         sources = ", ".join(names.get(id(source), "?") for source in node.src)
         stage = next((s for s in kernel_graph.stages if s.node is node), None)
-        lines.append(
-            f"  %{number} = {node.op.name.lower()} {sources}  : {_describe(node)}{_where(stage)}"
-        )
+        words = " ".join(w for w in (node.op.name.lower(), sources, attributes(node)) if w)
+        lines.append(f"  %{count} = {words} : {_describe(node)}{_where(stage)}{_line(node)}")
+        count += 1
     lines.append("  writes " + ", ".join(names[id(n)] for n in kernel_graph.results))
     lines += [f"  because {reason}" for reason in kernel_graph.reasons]
     return "\n".join(lines)
+
+
+def _number(node: Node) -> str:
+    """A number where it is read: the value of a constant, or which argument of the plan it is."""
+    if isinstance(node.arg, Constant):
+        return repr(node.arg.value)
+    return f"argument {node.arg.index}" if isinstance(node.arg, Slot) else "argument"
 
 
 def _where(stage: Stage | None) -> str:
@@ -143,7 +160,7 @@ def _inside(kernel_graph: KernelGraph) -> list[Node]:
 
 def _describe(node: Node) -> str:
     sizes = ", ".join(map(str, node.shape))
-    return f"{node.dtype.short}[{sizes}]{_line(node)}"
+    return f"{node.dtype.short}[{sizes}]"
 
 
 def _line(node: Node) -> str:

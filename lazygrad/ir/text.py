@@ -44,7 +44,13 @@ def describe(node: Node) -> str:
         for s in node.src[:8]
     )
     more = ", ..." if len(node.src) > 8 else ""
-    words = [node.op.name.lower(), sources + more, _arg(node), ":", _type(node.dtype, node.shape)]
+    words = [
+        node.op.name.lower(),
+        sources + more,
+        attributes(node),
+        ":",
+        _type(node.dtype, node.shape),
+    ]
     return " ".join(word for word in words if word) + _site(node.site)
 
 
@@ -102,7 +108,7 @@ def _value(value: Any, attribute: bool = False) -> str:
     return repr(value) if attribute or not isinstance(value, str) else value
 
 
-def _arg(node: Node) -> str:
+def attributes(node: Node) -> str:
     """The arg between braces, field by field."""
     arg = node.arg
     if arg is None:
@@ -121,7 +127,7 @@ def _graph(roots: Sequence[Node], sites: bool) -> str:
     number = {id(node): f"%{position}" for position, node in enumerate(order)}
     lines = [*_dims(order), "graph"]
     for node in order:
-        head, arg = node.op.name.lower(), _arg(node)
+        head, arg = node.op.name.lower(), attributes(node)
         if isinstance(node.arg, Constant):
             head, arg = f"{head} {node.arg.value!r}", ""
         elif isinstance(node.arg, Slot):
@@ -263,7 +269,7 @@ class _KernelText:
             self._operand(source, default_type(node.op, position, node.dtype, node.shape, others))
             for position, source in enumerate(node.src)
         )
-        return " ".join(word for word in (node.op.name.lower(), operands, _arg(node)) if word)
+        return " ".join(word for word in (node.op.name.lower(), operands, attributes(node)) if word)
 
 
 def _is_index(node: Node) -> bool:
