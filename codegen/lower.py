@@ -202,7 +202,7 @@ class _Lowering:
             case _:
                 assert buffer is not None
                 scope = self._descend(outer, stage.free)
-                value = _run(self.value(node, stage.position, NO_CONDITION, scope))
+                value = _run(self.value(node, stage.position, _inside(stage), scope))
                 scope.lines.append(loops.store(buffer, self._offset(offset, scope), value))
         if buffer is not None:
             self.locals[id(node)] = (stage, buffer, outer)
@@ -225,7 +225,7 @@ class _Lowering:
         source = node.src[0]
         kind: ReduceKind = "add"
         accumulate = node.dtype
-        conditions = NO_CONDITION
+        conditions = _inside(stage)
         if isinstance(node.arg, Reduction):
             kind, accumulate = node.arg.kind, node.arg.accumulate
             rest = iter(stage.inner)
@@ -238,7 +238,7 @@ class _Lowering:
             at, needed = access.folded(
                 node, stage.position, access.window_positions(node, stage.inner)
             )
-            conditions = frozenset(needed)
+            conditions |= frozenset(needed)
         total = loops.local(f"r{self._count('r')}", accumulate)
         scope.lines.append(total)
         scope.lines.append(loops.store(total, 0, identity(kind, accumulate)))
@@ -262,7 +262,7 @@ class _Lowering:
         scope.lines.append(total)
         scope.lines.append(loops.store(total, 0, identity(node.arg.kind, node.arg.accumulate)))
         inner = self._descend(scope, [along])
-        value = _run(self.value(node.src[0], stage.position, NO_CONDITION, inner))
+        value = _run(self.value(node.src[0], stage.position, _inside(stage), inner))
         before = loops.load(total, 0)
         inner.lines.append(before)
         after = combine(node.arg.kind, before, value.cast(node.arg.accumulate))
@@ -512,6 +512,12 @@ def combine(kind: str, left: Node, right: Node) -> Node:
         kind
     ]
     return Node(op, (left, right), left.dtype, left.shape)
+
+
+def _inside(stage: Stage) -> Conditions:
+    """What keeps the place of a stage inside its node: a stage that is read through a PAD is computed for the padding too."""
+    inside = (Condition(p, 0, n) for p, n in zip(stage.position, stage.node.shape, strict=True))
+    return frozenset(condition for condition in inside if not condition.certain)
 
 
 def _run(step: Generator[Any, Any, Any]) -> Any:

@@ -45,7 +45,7 @@ def cotangent(array: Array) -> Array:
 
 def _array(tensor: Any) -> Array:
     shape = tuple(tensor.shape)
-    return np.array(tensor.detach().tolist(), dtype=np.float64).reshape(shape)
+    return np.array(tensor.detach().clone().tolist(), dtype=np.float64).reshape(shape)
 
 
 def run(program: Program, module: Any, shapes: dict[str, Array]) -> Observation:

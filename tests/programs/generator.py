@@ -466,7 +466,11 @@ class Writer:
         found = {"a": a}
         for letter in "bc":
             if re.search(rf"\b{letter}\b", form.torch):
-                b = self.pick(lambda v: self._pairs(form, a, v, inplace))
+                shapes = [v.array.shape for v in found.values()]
+                b = self.pick(
+                    lambda v: self._pairs(form, a, v, inplace)
+                    and (letter == "b" or _broadcast(*shapes, v.array.shape) is not None)
+                )
                 domain = form.domain(f"{letter}:")
                 found[letter] = self.operand(b, domain)
         if re.search(r"\bm\b", form.torch):
@@ -538,7 +542,7 @@ class Writer:
         shares = [s for s in sources if views and root(s.array) is root(array)]
         floats = array.dtype.kind == "f"
         tolerance = max(s.tolerance for s in sources) if sources else ROUNDED
-        if array.dtype == np.float32:
+        if array.dtype == np.float32 or (form is not None and form.has("loose")):
             tolerance = max(tolerance, LOOSE)
         exact = all(s.exact for s in sources) and (
             not floats
@@ -567,6 +571,9 @@ class Writer:
         self.numpy.append(f"{name} = {theirs}")
         for source in sources:
             source.read = True
+        if not made.writable:  # PyTorch refuses to write what has been split
+            for other in self.variables:
+                other.writable = other.writable and other.root != made.root
         self.variables.append(made)
         if form is not None:
             self.used.append(form)
@@ -703,9 +710,9 @@ def short(array: Array) -> bool:
     return bool(np.all(np.abs(array) < 2**10) and np.all(scaled == np.round(scaled)))
 
 
-def _broadcast(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...] | None:
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
     try:
-        return np.broadcast_shapes(left, right)
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         return None
 

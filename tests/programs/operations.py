@@ -246,11 +246,11 @@ torch.broadcast_tensors(a, b)[0] | np.broadcast_to(a, np.broadcast_shapes(a.shap
 TRUTHS = forms(
     """
 a == b | a == b | anything | a - b
-a != b | a != b | anything | a - b
+torch.ne(a, b) | a != b | anything | a - b
 a < b | a < b | number | a - b
-a <= b | a <= b | number | a - b
-a > b | a > b | number | a - b
-a >= b | a >= b | number | a - b
+a.le(b) | a <= b | number | a - b
+torch.gt(a, b) | a > b | number | a - b
+a.ge(b) | a >= b | number | a - b
 a > {number} | a > {number} |  | a - {number}
 a.lt({number}) | a < {number} |  | a - {number}
 a.eq(0) | a == 0 | anything | a
@@ -314,7 +314,7 @@ a.cumsum({axis}) | ref.running(a, "sum", {axis}) | anyint rank1
 a.count_nonzero() | np.count_nonzero(a) | anyint
 a.amax() | np.max(a) | int full
 a.argmax() | np.argmax(a) | int full
-F.one_hot(a.abs() % 4, 4) | ref.one_hot(np.abs(a) % 4, 4) | wide
+F.one_hot(a.abs().long() % 4, 4) | ref.one_hot(np.abs(a) % 4, 4) | wide
 """)
 
 REDUCTIONS = forms("""
@@ -463,7 +463,7 @@ F.cross_entropy(a, {classes}, reduction="sum") | -np.sum(ref.at_target(ref.log_s
 
 CASTS = forms("""
 a.float() | a.astype(np.float32, copy=False) | float
-a.to(torch.float32).double() | a.astype(np.float32).astype(np.float64) | float
+a.to(torch.float32).double() | a.astype(np.float32).astype(np.float64) | float loose
 a.to(torch.bfloat16).to(torch.float64) | ref.bfloat16(a).astype(np.float64) | float rounds
 a.half().double() | a.astype(np.float16).astype(np.float64) | float rounds
 a.long() | a.astype(np.int64, copy=False) | anything cuts jumps

@@ -1,0 +1,46 @@
+"""Lowering: what the loop tree of a kernel must never do, seen by the simulator, which refuses an access outside of a buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lazygrad.codegen.lower import lower
+from lazygrad.ir import build
+from lazygrad.ir.args import Slot
+from lazygrad.ir.dtype import float64
+from lazygrad.ir.interpret import run_kernel
+from lazygrad.ir.node import Node, unary
+from lazygrad.ir.op import Op
+from lazygrad.schedule.place import place
+
+
+def test_a_stage_read_through_padding_stays_inside_its_source() -> None:
+    """cat([s, s * c, s]): the middle part is computed at the loop over all three, also where it is not wanted."""
+    x = Node(Op.BUFFER, (), float64, (4,), Slot(0), "cpu")
+    scale = Node(Op.BUFFER, (), float64, (4,), Slot(1), "cpu")
+    heavy = x
+    for _ in range(6):
+        heavy = unary(Op.TAN, heavy * heavy)
+    middle = heavy
+    for _ in range(6):
+        middle = unary(Op.TAN, middle * scale)
+    root = (
+        build.pad(heavy, (0,), (8,)) + build.pad(middle, (4,), (4,)) + build.pad(heavy, (8,), (0,))
+    )
+    random = np.random.default_rng(0)
+    values = {id(x): random.random(4) / 4, id(scale): random.random(4)}
+    arrays = dict(values)
+    for graph in place([root]).kernels:
+        results = [np.zeros([int(str(n)) for n in node.shape]) for node in graph.results]
+        run_kernel(lower(graph), [*(arrays[id(node)] for node in graph.inputs), *results])
+        arrays.update(
+            {id(node): result for node, result in zip(graph.results, results, strict=True)}
+        )
+    heavy_value = values[id(x)]
+    for _ in range(6):
+        heavy_value = np.tan(heavy_value * heavy_value)
+    middle_value = heavy_value
+    for _ in range(6):
+        middle_value = np.tan(middle_value * values[id(scale)])
+    expected = np.concatenate([heavy_value, middle_value, heavy_value])
+    np.testing.assert_allclose(arrays[id(root)], expected, 1e-12)

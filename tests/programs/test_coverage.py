@@ -1,0 +1,142 @@
+"""Every operator and every rule: what the tables of operations.py reach, and the few programs that reach the rest."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lazygrad
+import lazygrad.composites  # noqa: F401  registers its rules
+from lazygrad import config
+from lazygrad.functional.registry import FUNCTIONS, METHODS, NN_FUNCTIONS, OPERATORS
+from lazygrad.ir.rewrite import TABLES
+
+from . import operations, sweep
+from .execute import check
+from .generator import write
+
+FORMS = {f"{number}: {form.torch}": form for number, form in enumerate(sweep.FORMS)}
+PARTS = 6
+RANDOM = 60
+
+MORE = {
+    "half types": "a.half().exp().sum() + a.half().square().sum() + (a.half() * a.half()).sum(0).sum()",
+    "integer powers": "(i ** i.abs()).double().sum()",
+    "chains of movement": "F.pad(F.pad(a, [1, 0]), [0, 2]).sum() + torch.arange(9.0)[2:6].flip(0).sum() * a.sum()",
+    "sums of integers": "((i + 3) + 4).double().sum()",
+    "rounding twice": "a.floor().floor().sum() * a.sum()",
+    "choices": "torch.where(m, torch.where(m, a, a * 2), a * 3).sum()",
+    "choices of truths": "a.masked_fill(torch.where(m, torch.ones_like(m), torch.zeros_like(m)), 0.0).sum()",
+    "windows that overlap": "(a.unfold(1, 3, 1) * a.unfold(1, 3, 1)).sum()",
+    "a product scattered": "a.detach().scatter(0, i.abs() % 3, 2.0, reduce='multiply').sum() * a.sum()",
+    "another device": "a.to('interpret').square().sum().to('cpu') + a.to('cpu').sum()",
+    "nothing written": "(a * 1).index_copy(0, torch.zeros(0, dtype=torch.int64), a[:0]).sum()",
+    "names": "torch.addmm(a, a, torch.eye(4).double()).sum() + a.subtract(1).multiply(2).sum()",
+}
+"""Programs of lazygrad that reach what the tables do not; their gradients are taken twice."""
+
+UNREACHED = {
+    # rules that tensors cannot reach; their tests build nodes
+    "reverse gradient": {"fused_multiply_add", "running_extreme", "scatter_extreme", "scatter_product"},
+    "reverse gradient of composites": {"cross_entropy_reverse"},
+    "simplify": {"same_type", "stop", "copy_to_itself"},
+    "interpret": {"same_value", "gradient"},
+    "llvm values": {"bool_arithmetic", "sign", "reciprocal_root"},
+}
+"""Rules that no tensor program fires: `tests/gradient`, `tests/schedule`, `tests/ir` and `tests/codegen` build nodes for them."""
+
+NOT_TENSORS = {
+    # operators that are not functions of tensors, or read or draw values
+    "result_type", "promote_types", "can_cast", "is_floating_point", "is_complex", "is_tensor", "numel", "is_nonzero",
+    "is_same_size", "broadcast_shapes", "allclose", "equal", "rand", "randn", "rand_like", "randn_like", "randint",
+    "randint_like", "randperm", "normal", "bernoulli", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
+    "Tensor.type",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_each_operator_alone(part: int) -> None:
+    """Each line of the tables, on a tensor that suits it, with first and second gradients."""
+    for form in list(FORMS.values())[part::PARTS]:
+        made = list(sweep.programs_of(form))
+        assert made, f"no tensor suits {form.torch}"
+        for program in made:
+            check(program)
+
+
+def outcome(text: str, device: str) -> list[Any]:
+    with config.override(device=device):
+        draws = np.random.default_rng(0)
+        a = lazygrad.tensor(draws.uniform(0.5, 1.5, (3, 4)), requires_grad=True)
+        names: dict[str, Any] = {
+            "torch": lazygrad,
+            "F": lazygrad.nn.functional,
+            "a": a,
+            "i": lazygrad.tensor(draws.integers(-3, 4, (3, 4))),
+            "m": lazygrad.tensor(draws.integers(0, 2, (3, 4)) > 0),
+        }
+        result = eval(text, names)
+        values = [result.tolist()]
+        if result.requires_grad:
+            (first,) = lazygrad.autograd.grad(result, a, create_graph=True)
+            values.append(first.tolist())
+            if first.requires_grad:
+                values.append(lazygrad.autograd.grad(first.sum(), a)[0].tolist())
+        return values
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_the_tables_do_not_reach(name: str) -> None:
+    cpu, interpreted = outcome(MORE[name], "cpu"), outcome(MORE[name], "interpret")
+    assert len(cpu) == len(interpreted)
+    for left, right in zip(cpu, interpreted, strict=True):
+        np.testing.assert_allclose(left, right, 2e-3 if "half" in name else 1e-9, 1e-9)
+
+
+@pytest.mark.parametrize("form", operations.CREATION, ids=[f.torch for f in operations.CREATION])
+def test_creation(form: operations.Form) -> None:
+    text = form.torch.replace("{shape}", "(2, 0, 3)"), form.numpy.replace("{shape}", "(2, 0, 3)")
+    for device in ("cpu", "interpret"):
+        with config.override(device=device):
+            made = eval(text[0], {"torch": lazygrad, "np": np})
+        expected = eval(text[1], {"np": np})
+        assert tuple(made.shape) == expected.shape
+        np.testing.assert_allclose(np.array(made.tolist()).reshape(expected.shape), expected, 1e-6)
+
+
+def test_every_rule_has_fired() -> None:
+    """After the tests above: a rule that fires nowhere is dead, or its program is missing here."""
+    if not all(rule.hits for rule in TABLES["inline composites"].all_rules()):
+        pytest.fail("this test counts what the tests of its module fire: run them together")
+    for number in range(RANDOM):
+        draws = random.Random(number)
+        check(write([draws.randrange(1, 2**32) for _ in range(25)]))
+    for name, table in TABLES.items():
+        unfired = {rule.name for rule in table.all_rules() if not rule.hits}
+        assert unfired <= UNREACHED.get(name, set()), f"{name}: rules that no program fires"
+
+
+def test_every_operator_is_in_a_program() -> None:
+    texts = [form.torch for form in (*sweep.FORMS, *operations.CREATION)] + list(MORE.values())
+    called: set[int] = set()
+    for text in texts:
+        for owner, name in re.findall(r"(\w*)\.(\w+)", text):
+            for table in (FUNCTIONS, NN_FUNCTIONS, METHODS):
+                if name in table and (table is METHODS) == (owner not in ("torch", "F")):
+                    called.add(id(table[name]))
+                in_place = name.removesuffix("_")
+                if in_place != name and in_place in METHODS:
+                    called.add(id(METHODS[in_place]))
+    missing = {
+        name
+        for name, operator in OPERATORS.items()
+        if (operator.functions or operator.methods or operator.nn)
+        and not name.startswith(("Tensor.__", "__r", "nn."))
+        and name not in NOT_TENSORS
+        and id(operator.function) not in called
+    }
+    assert not missing, "\n".join(sorted(missing))
