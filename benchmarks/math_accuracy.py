@@ -149,7 +149,8 @@ def worst_of(
         if error <= known:
             return None
         if op in ROOTS and np.isfinite(given[index]) and np.isfinite(value):
-            value = float(exactly(op, float(given[index])))
+            with mpmath.workprec(200):
+                value = float(exactly(op, float(given[index])))
             error = float(ulps(got[index : index + 1], np.array([value]))[0])
             if error <= known:
                 continue

@@ -7,8 +7,24 @@ from lazygrad.ir.node import Node, unary, where
 from lazygrad.ir.op import Op
 
 from .coefficients import COS, DIGAMMA, DIGAMMA_NEAR, LOG_GAMMA, SIN, STIRLING, TAN
-from .floats import DOUBLE, INFINITY, NAN, PI, fma, magnitude, number, polynomial
-from .logarithm import log_of_parts, reduced
+from .floats import (
+    DOUBLE,
+    INFINITY,
+    LN2,
+    NAN,
+    PI,
+    Word,
+    fast_two_sum,
+    flip_sign,
+    fma,
+    magnitude,
+    number,
+    polynomial,
+    two_product,
+    two_sum,
+    word_product,
+)
+from .logarithm import log1p_core, log_of_parts, reduced
 from .table import MATH
 
 HALF_LOG_TWO_PI = 0.9189385332046727418
@@ -103,16 +119,41 @@ def digamma(node: Node) -> Node | None:
     square = inverse * inverse
     series = fma(inverse, -0.5, -(square * polynomial(square, DIGAMMA[float64])))
     middle = polynomial(t, DIGAMMA_NEAR[float64])
-    value = where(near, middle, log_positive(place) + series) - numerator / denominator
-    value = where(place.lt(INFINITY), value, place)
-    # digamma(x) = digamma(1 - x) - pi / tan(pi x)
+    high, low = log_word(place)
+    high = where(near, middle, high)
+    low = where(near, 0.0, low + series) - numerator / denominator
+    value = where(place.lt(INFINITY), high + low, place)
     fraction = fraction_of(x)
-    size = magnitude(fraction)
-    shallow = size.lt(0.25)
-    angle = where(shallow, size, 0.5 - size) * float(PI)
-    tangent = fma(angle * angle * angle, polynomial(angle * angle, TAN[float64]), angle)
-    tangent = where(shallow, float(PI) / tangent, float(PI) * tangent)
-    mirror = value - where(fraction.lt(0.0), -tangent, tangent)
-    mirror = where(fraction.eq(0.0), NAN, mirror)
+    cotangent, cotangent_low = cotangent_of_pi(fraction)
+    total, error = two_sum(high, -cotangent)
+    mirror = where(fraction.eq(0.0), NAN, total + (error + (low - cotangent_low)))
     value = where(negative, mirror, value)
     return where(x.eq(0.0), -1.0 / x, value)
+
+
+def log_word(x: Node) -> Word:
+    """log(x) for positive x as a sum of two floats, as exact as the logarithm of the significand."""
+    power, rest = reduced(x, DOUBLE)
+    two_high, two_low = DOUBLE.split(LN2, 2)
+    product, lost = two_product(power, number(two_high, x))
+    total, error = two_sum(product, log1p_core(rest, DOUBLE))
+    return total, error + fma(power, two_low, lost)
+
+
+def cotangent_of_pi(fraction: Node) -> Word:
+    """pi / tan(pi r) for |r| <= 1/2 as a sum of two floats: next to a root of digamma it cancels against a logarithm."""
+    size = magnitude(fraction)
+    shallow = size.lt(0.25)
+    pi_high, pi_low = (number(part, fraction) for part in DOUBLE.split(PI, 2))
+    angle, angle_low = word_product(
+        (where(shallow, size, 0.5 - size), number(0.0, fraction)), (pi_high, pi_low)
+    )
+    square = angle * angle
+    bend = fma(angle * square, polynomial(square, TAN[float64]), fma(angle_low, square, angle_low))
+    tangent, error = fast_two_sum(angle, bend)
+    quotient = pi_high / tangent
+    rest = fma(-quotient, tangent, pi_high) - fma(quotient, error, -pi_low)
+    rest = where(quotient.lt(INFINITY), rest / tangent, 0.0)
+    product, lost = word_product((tangent, error), (pi_high, pi_low))
+    high, low = where(shallow, quotient, product), where(shallow, rest, lost)
+    return flip_sign(high, fraction, DOUBLE), flip_sign(low, fraction, DOUBLE)
