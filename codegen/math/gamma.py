@@ -126,7 +126,9 @@ def digamma(node: Node) -> Node | None:
     fraction = fraction_of(x)
     cotangent, cotangent_low = cotangent_of_pi(fraction)
     total, error = two_sum(high, -cotangent)
-    mirror = where(fraction.eq(0.0), NAN, total + (error + (low - cotangent_low)))
+    mirror = total + (error + (low - cotangent_low))
+    mirror = where(magnitude(cotangent).lt(INFINITY), mirror, -cotangent)
+    mirror = where(fraction.eq(0.0), NAN, mirror)
     value = where(negative, mirror, value)
     return where(x.eq(0.0), -1.0 / x, value)
 
@@ -152,8 +154,7 @@ def cotangent_of_pi(fraction: Node) -> Word:
     bend = fma(angle * square, polynomial(square, TAN[float64]), fma(angle_low, square, angle_low))
     tangent, error = fast_two_sum(angle, bend)
     quotient = pi_high / tangent
-    rest = fma(-quotient, tangent, pi_high) - fma(quotient, error, -pi_low)
-    rest = where(quotient.lt(INFINITY), rest / tangent, 0.0)
+    rest = (fma(-quotient, tangent, pi_high) - fma(quotient, error, -pi_low)) / tangent
     product, lost = word_product((tangent, error), (pi_high, pi_low))
     high, low = where(shallow, quotient, product), where(shallow, rest, lost)
     return flip_sign(high, fraction, DOUBLE), flip_sign(low, fraction, DOUBLE)
