@@ -348,7 +348,9 @@ def store(tensor: Tensor, node: Node, tracked: bool = False) -> None:
         storage.writes += 1
         return
     below = storage.current()
-    storage.replace(node if seen is None else write(seen.path, below, node), tracked)
+    written = node if seen is None else write(seen.path, below, node)
+    # a write of no elements leaves the very node, which may be a record's
+    storage.replace(written, tracked or (written is below and storage.tracked))
     if node.depth > DEPTH_BUDGET:
         deep(storage.node)
 

@@ -227,7 +227,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     found = gather_node(source, _lifted(index_node("gather", index, 0)), axis).reshape(
         tuple(index.shape)
     )
-    return Outcome("GatherBackward0", found, (input,), (index,))
+    return Outcome("GatherBackward0", found, (input,), (input, index))
 
 
 @function("take_along_dim")
@@ -292,7 +292,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
         "TakeBackward0",
         gather_node(flat, places, 0).reshape(tuple(index.shape)),
         (input,),
-        (index,),
+        (input, index),
     )
 
 

@@ -245,3 +245,27 @@ def test_gradients_of_gradients_through_what_was_overwritten(same_as_torch: Comp
         return seen
 
     same_as_torch(scenario)
+
+
+def test_a_write_of_no_elements_leaves_the_history(same_as_torch: Compare) -> None:
+    def scenario(t: Any, attempt: Any) -> Any:
+        x = t.tensor([[1.0, 2.0]], requires_grad=True)
+        y = x.clone()
+        empty = y[:, :0]
+        empty.sigmoid_()
+        empty.data.zero_()
+        seen = [y.tolist()]
+        return [*seen, *t.autograd.grad(y, x, t.ones_like(y))]
+
+    same_as_torch(scenario)
+
+
+def test_gather_saves_what_it_reads_of(same_as_torch: Compare) -> None:
+    def scenario(t: Any, attempt: Any) -> Any:
+        x = t.tensor([1.0, 2.0], requires_grad=True)
+        y = x * 1
+        z = t.gather(y, 0, t.tensor([0, 0]))
+        y.mul_(2)
+        return attempt(lambda: z.sum().backward())
+
+    same_as_torch(scenario)
