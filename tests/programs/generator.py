@@ -22,7 +22,8 @@ from .operations import DOMAINS, Form
 
 Array = np.ndarray[Any, Any]
 
-SIZE_LIMIT = 64
+SIZE_LIMIT = 320
+LEAF_LIMIT = 64
 MAGNITUDE = 30.0
 ROUNDED = 1e-9
 """The error that float64 results are allowed."""
@@ -745,30 +746,39 @@ def programs(draw: Callable[[Any], Any], most: int = 24) -> Program:
     return write(draw(st.tuples(*[st.integers(0, 2**32)] * (most + 1))))
 
 
-def write(seeds: Sequence[int]) -> Program:
-    """The program of some seeds: the first makes the leaves, each other one a step, but 0, which makes none."""
+def write(
+    seeds: Sequence[int], forms: Sequence[Form] = (), special: bool | None = None
+) -> Program:
+    """The program of some seeds: the first makes the leaves, each other one a step, but 0, which makes none.
+
+    `forms`: what half of the steps are of; `special`: whether leaves have infinities, NaNs and negative zeros.
+    """
     writer = Writer(random.Random(seeds[0]))
-    make_leaves(writer)
+    make_leaves(writer, special)
     for seed in seeds[1:]:
         if seed:
             writer.draw = random.Random(seed)
             for _ in range(4):
                 try:
-                    _step(writer)
+                    if forms and writer.integer(0, 1):
+                        form = writer.one_of(forms)
+                        (writer.write if form in operations.IN_PLACE else writer.apply)(form)
+                    else:
+                        _step(writer)
                     break
                 except Unsuitable:
                     continue
     return finish(writer)
 
 
-def make_leaves(writer: Writer) -> None:
+def make_leaves(writer: Writer, special: bool | None = None) -> None:
     """Two to four leaves that broadcast with each other, most of them floats of one dtype."""
-    writer.special = writer.integer(0, 11) == 0
+    writer.special = writer.integer(0, 11) == 0 if special is None else special
     rank = writer.one_of([1, 2, 2, 3, 3, 0, 4, 2])
     base = tuple(
         writer.one_of([1, 2, 3, 4, 2, 3, 5, 1, 3, 4, 2, 3, 2, 3, 0, 17]) for _ in range(rank)
     )
-    while math.prod(base) > SIZE_LIMIT:
+    while math.prod(base) > LEAF_LIMIT:
         base = base[1:]
     dtype = "float64" if writer.integer(0, 5) else "float32"
     for number in range(writer.integer(2, 4)):
