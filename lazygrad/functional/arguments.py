@@ -350,14 +350,19 @@ def axes(dims: Any, rank: int, name: str = "") -> tuple[int, ...]:
     return tuple(sorted(found)) if rank else ()
 
 
+def no_kernel(name: str, dtype: DType) -> NotImplementedError:
+    """PyTorch's error for a dtype that an operation is not made for."""
+    return NotImplementedError(f"{name}: \"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+
+
 def require_floating(name: str, tensor: Tensor) -> None:
     """Check that a tensor is floating.
 
     Raises:
-        RuntimeError: it is not.
+        NotImplementedError: it is not.
     """
     if not tensor.dtype.is_floating_point:
-        raise RuntimeError(
+        raise NotImplementedError(
             f"{name}: expected a floating point tensor, but got {tensor_text(tensor)}"
             + describe_operands(input=tensor)
         )

@@ -14,6 +14,7 @@ from .arguments import (
     as_number,
     compute_dtype,
     elementwise_nodes,
+    no_kernel,
     result_type,
     type_name,
 )
@@ -221,7 +222,9 @@ def floor_divide(input: Tensor, other: Operand) -> Outcome:
 
 
 def _refuse_zero(name: str, input: Operand, other: Operand) -> None:
-    """A constant zero divisor of an integer division is an error at the call."""
+    """A constant zero divisor of an integer division is an error at the call, as are two bools."""
+    if result_type(input, other) is bool_:
+        raise no_kernel(name, bool_)
     if isinstance(other, Tensor) or other != 0 or result_type(input, other).kind == "float":
         return
     if isinstance(input, Tensor) and input.numel():

@@ -290,7 +290,14 @@ def get_item(input: Tensor, key: Any) -> Tensor:
         if -size <= key < size:
             return select(input, 0, key)
     parts = [_part(each) for each in _as_tuple(key)]
-    if not input.ndim and parts == [0] and input._extra is not None and input._extra.indexable:
+    if (
+        not input.ndim
+        and len(parts) == 1
+        and type(parts[0]) is int
+        and parts[0] == 0
+        and input._extra is not None
+        and input._extra.indexable
+    ):
         return input.item()  # type: ignore[return-value] # loss.data[0] of the old API
     seen, left = basic(input, parts, len(parts) == 1)
     if not left:
@@ -298,7 +305,10 @@ def get_item(input: Tensor, key: Any) -> Tensor:
             return viewed("AliasBackward0", input, views.Same())
         return seen
     if not seen.ndim:
-        raise IndexError("a 0-d tensor cannot be indexed with a tensor; use where() or item()")
+        mask = parts[0]
+        if len(parts) == 1 and isinstance(mask, Tensor) and not mask.ndim and mask.dtype is bool_:
+            return get_item(seen.reshape(1), mask.reshape(1))
+        raise IndexError("too many indices for tensor of dimension 0")
     return index(seen, _without_masks(seen, left))
 
 

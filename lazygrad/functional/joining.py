@@ -250,6 +250,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size, the last perhaps smaller. Same as torch.chunk."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not input.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     axis = arguments.axis(dim, input.ndim, "chunk")
     total = int(input.shape[axis])
     if total == 0:

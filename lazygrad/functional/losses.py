@@ -11,7 +11,14 @@ from ..ir.node import Node, unary, where
 from ..ir.op import Op
 from ..results import result, tensor_nodes
 from ..tensor import Tensor
-from .arguments import as_number, describe_operands, elementwise_nodes, sizes_text, type_name
+from .arguments import (
+    as_number,
+    describe_operands,
+    elementwise_nodes,
+    no_kernel,
+    sizes_text,
+    type_name,
+)
 from .registry import function
 
 P = ParamSpec("P")
@@ -61,6 +68,8 @@ def mse_loss(
     Same as torch.nn.functional.mse_loss.
     """
     reduction = _old_reduction(size_average, reduce, reduction)
+    if not (input.dtype.is_floating_point or target.dtype.is_floating_point):
+        raise no_kernel("mse", input.dtype)
     node = composite.call("mse_loss", _pair("mse_loss", input, target), reduction=reduction)
     return result("MseLossBackward0", node, (input, target), (input, target))
 

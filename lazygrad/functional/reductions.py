@@ -149,7 +149,7 @@ def _extremum(
     name: str, input: Tensor, dim: Dims, keepdim: bool, whole: bool, grad_name: str
 ) -> Outcome:
     axes = arguments.axes(dim, input.ndim, name)
-    _refuse_empty(name, input, axes, whole)
+    _refuse_empty(name, input, axes, whole or dim in (None, ()))
     (node,) = tensor_nodes(input)
     if axes:
         node = composite.call("amax" if name.endswith("max") else "amin", [node], axes=axes)
@@ -265,8 +265,13 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 def _index_of(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Outcome:
     (node,) = tensor_nodes(input)
+    if input.dtype is bool_:
+        raise RuntimeError(f"{name}(): does not support bool input")
     if dim is None:
-        _refuse_empty(name, input, tuple(range(input.ndim)), True)
+        if not input.numel():
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+            )
         flat = composite.call(name, [node.reshape((input.numel(),))], axis=0)
         return Outcome("NotImplemented", flat.reshape((1,) * input.ndim if keepdim else ()), ())
     axis = arguments.axis(dim, input.ndim, name)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 
 from ..ir import composite
-from ..ir.dtype import DType, bool_
+from ..ir.dtype import DType, bool_, int64
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
 from ..results import tensor_nodes
 from ..tensor import Tensor
-from .arguments import Number, as_number, compute_dtype
+from .arguments import Number, as_number, compute_dtype, no_kernel
 from .registry import METHODS, Outcome, function, operator
 
 
@@ -67,6 +67,8 @@ def _rounding(op: Op, name: str, *aliases: str, formula: str) -> Callable[..., T
 
     def build(input: Tensor) -> Outcome:
         (node,) = tensor_nodes(input)
+        if input.dtype is bool_:
+            raise no_kernel(name, bool_)
         if input.dtype.kind == "float":
             node = unary(op, node)
         return Outcome(f"{name.capitalize()}Backward0", node, (input,))
@@ -86,6 +88,8 @@ trunc = _rounding(Op.TRUNC, "trunc", "fix", formula="The integer part")
 def round(input: Tensor, *, decimals: int = 0) -> Outcome:
     """The nearest integer, halves to even, or the nearest multiple of 10 ** -decimals. Same as torch.round."""
     (node,) = tensor_nodes(input)
+    if input.dtype is bool_:
+        raise no_kernel("round", bool_)
     if input.dtype.kind == "float":
         if decimals == 0:
             node = unary(Op.ROUND, node)
@@ -136,6 +140,8 @@ def abs(input: Tensor) -> Outcome:
         node = composite.call("abs", [node], like=node)
     elif kind == "int":
         node = unary(Op.ABS, node)
+    elif input.dtype is bool_:
+        raise no_kernel("abs", bool_)
     return Outcome("AbsBackward0", node, (input,), (input,))
 
 
@@ -161,6 +167,8 @@ def sgn(input: Tensor) -> Outcome:
 def square(input: Tensor) -> Outcome:
     """input ** 2, elementwise. Same as torch.square."""
     (node,) = tensor_nodes(input)
+    if input.dtype is bool_:
+        node = node.cast(int64)
     node = composite.call("pow_scalar", [node], like=node, exponent=2)
     return Outcome("PowBackward0", node, (input,), (input,))
 
@@ -254,14 +262,12 @@ def bitwise_not(input: Tensor) -> Outcome:
     """The complement of each bit; of a bool its negation.
 
     Raises:
-        TypeError: input is floating.
+        NotImplementedError: input is floating; for `~input` a TypeError.
 
     Same as torch.bitwise_not.
     """
     if input.dtype.kind == "float":
-        raise TypeError(
-            "bitwise_not: ~ (operator.invert) is only implemented on integer and Boolean-type tensors"
-        )
+        raise no_kernel("bitwise_not", input.dtype)
     (node,) = tensor_nodes(input)
     return Outcome("NotImplemented", ~node, (input,))
 
@@ -307,7 +313,18 @@ signbit = _test(
 METHODS["__neg__"] = neg
 METHODS["__abs__"] = abs
 METHODS["__pos__"] = positive
-METHODS["__invert__"] = bitwise_not
+
+
+def _invert(input: Tensor) -> Tensor:
+    """~input: bitwise_not, with an error of its own."""
+    if input.dtype.kind == "float":
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return bitwise_not(input)
+
+
+METHODS["__invert__"] = _invert
 METHODS["__round__"] = lambda self, decimals=0: round(self, decimals=decimals)
 METHODS["__floor__"] = floor
 METHODS["__ceil__"] = ceil
