@@ -469,8 +469,10 @@ class Writer:
             if re.search(rf"\b{letter}\b", form.torch):
                 shapes = [v.array.shape for v in found.values()]
                 b = self.pick(
-                    lambda v: self._pairs(form, a, v, inplace)
-                    and (letter == "b" or _broadcast(*shapes, v.array.shape) is not None)
+                    lambda v, letter=letter, shapes=shapes: (  # type: ignore[misc]
+                        self._pairs(form, a, v, inplace)
+                        and (letter == "b" or _broadcast(*shapes, v.array.shape) is not None)
+                    )
                 )
                 domain = form.domain(f"{letter}:")
                 found[letter] = self.operand(b, domain)
@@ -581,8 +583,8 @@ class Writer:
             self.smooth = self.smooth and not form.has("rounds")
         if floats and not self.special and array.size and float(np.abs(array).max()) > MAGNITUDE:
             line = f"{name} / ({name} * {name} + 1.0).sqrt()"
-            other = f"ref.fresh({name} / np.sqrt({name} * {name} + 1.0))"
-            return self.assign(f"v{self._number()}", line, other, {"a": made}, None)
+            numpy_line = f"ref.fresh({name} / np.sqrt({name} * {name} + 1.0))"
+            return self.assign(f"v{self._number()}", line, numpy_line, {"a": made}, None)
         return made
 
     def check(self, array: Array, operands: dict[str, Variable]) -> None:
@@ -746,9 +748,7 @@ def programs(draw: Callable[[Any], Any], most: int = 24) -> Program:
     return write(draw(st.tuples(*[st.integers(0, 2**32)] * (most + 1))))
 
 
-def write(
-    seeds: Sequence[int], forms: Sequence[Form] = (), special: bool | None = None
-) -> Program:
+def write(seeds: Sequence[int], forms: Sequence[Form] = (), special: bool | None = None) -> Program:
     """The program of some seeds: the first makes the leaves, each other one a step, but 0, which makes none.
 
     `forms`: what half of the steps are of; `special`: whether leaves have infinities, NaNs and negative zeros.

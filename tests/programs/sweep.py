@@ -35,7 +35,13 @@ def programs_of(form: Form, wanted: int = 1) -> Iterator[Program]:
         shape = SHAPES[seed % len(SHAPES)]
         for dtype in ("bool", "uint8", "int64", "float64", "float64", "float64"):
             writer.leaf(shape, dtype, seed % 4 == 3, dtype == "float64")
-        kinds = {"int": "int64", "bool": "bool", "anyint": "int64", "signed": "int64", "wide": "int64"}
+        kinds = {
+            "int": "int64",
+            "bool": "bool",
+            "anyint": "int64",
+            "signed": "int64",
+            "wide": "int64",
+        }
         category = next((kinds[word] for word in kinds if form.has(word)), "float64")
         suiting = [v for v in writer.variables if v.array.dtype.name == category]
         writer.variables = [v for v in writer.variables if v not in suiting] + suiting

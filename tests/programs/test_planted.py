@@ -144,7 +144,9 @@ def jam_without_its_tail(patch: Patch) -> None:
 def products_combined_by_sums(patch: Patch) -> None:
     steps = module("codegen.transform.accumulate")
     before = steps.combine
-    patch.setattr(steps, "combine", lambda kind, *rest: before("add" if kind == "mul" else kind, *rest))
+    patch.setattr(
+        steps, "combine", lambda kind, *rest: before("add" if kind == "mul" else kind, *rest)
+    )
 
 
 @plant("scatter_add", "index_select", "F.embedding", "a[{positions_first}]", "a[{positions0}]")
@@ -200,7 +202,11 @@ def forget() -> None:
 
 
 def drawn(bug: Plant) -> Iterator[Program]:
-    near = [form for form in sweep.FORMS if any(form.torch.startswith(w) or w in form.torch for w in bug.near)]
+    near = [
+        form
+        for form in sweep.FORMS
+        if any(form.torch.startswith(w) or w in form.torch for w in bug.near)
+    ]
     assert near
     found = 0
     for number in range(20 * LIMIT):
