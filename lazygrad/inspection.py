@@ -58,7 +58,7 @@ def _unchanged() -> Iterator[Before]:
     before: Before = {}
     for item in gc.get_objects():
         for kind, fields in STATE.items():
-            if type(item) is kind or (kind is Tensor and isinstance(item, Tensor)):
+            if kind is type(item) or (kind is Tensor and issubclass(type(item), Tensor)):
                 before[id(item)] = (item, tuple(getattr(item, name, None) for name in fields))
     try:
         yield before

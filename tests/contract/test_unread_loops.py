@@ -173,7 +173,7 @@ def holds(counted: list[int]) -> None:
 
 def updates_of(name: str) -> int:
     """The shortest loops make the 100,000 updates; the others fewer, to be quick."""
-    return 50_000 if name == "one" else 12_000
+    return 50_000 if name == "one" else 8_000
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
