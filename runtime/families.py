@@ -120,13 +120,13 @@ def symbolic_graph(normal: Normal, pattern: Pattern) -> list[Node]:
         if op in DERIVED or op is Op.COPY:
             new_shape = src[0].shape
         else:
-            if isinstance(arg, Region):
+            if op is Op.BUFFER or op is Op.ARGUMENT:  # a computed region is a leaf too
+                arg = Slot(entry[1])
+            elif isinstance(arg, Region):
                 arg = Region(place(arg.starts), arg.steps)
             elif isinstance(arg, Padding):
                 before, after = place(arg.before), place(arg.after)
                 arg = Padding(before, after, arg.between, arg.value)
-            elif op is Op.BUFFER or op is Op.ARGUMENT:
-                arg = Slot(entry[1])
             new_shape = shape(node.shape)
         made.append(Node(op, src, node.dtype, new_shape, arg, node.place, node.site))
     normal.attach_stored(made)

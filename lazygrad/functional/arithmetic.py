@@ -420,9 +420,10 @@ def xlogy(input: Tensor, other: Operand) -> Outcome:
     other = operand(other)
     dtype = compute_dtype(result_type(input, other))
     (left, right), _, _ = elementwise_nodes("xlogy", input, other, dtype=dtype)
-    zero = left.eq(0.0) & right.eq(right)
+    # Where 0 meets a number whose log is infinite or NaN; elsewhere the gradient goes through the product. Adding 0 drops -0.
+    zero = left.eq(0.0) & (right.le(0.0) | right.eq(float("inf")))
     product = left * unary(Op.LOG, where(zero, 1.0, right))
-    node = where(zero, 0.0, product)
+    node = where(zero, 0.0, product) + 0.0
     if isinstance(other, Tensor):
         return Outcome("XlogyBackward0", node, (input, other), (input, other))
     return Outcome("XlogyBackward2", node, (input,), (input,))

@@ -123,3 +123,13 @@ def test_any_sequence_of_lengths(lengths: list[int], scale: float) -> None:
         padded = build.pad(x * constant(scale, float32, x.shape, PLACE), (1, 0), (2, 0))
         expected = np.pad(data * np.float32(scale), ((1, 2), (0, 0)))
         np.testing.assert_allclose(read(padded), expected, rtol=1e-6)
+
+
+def test_a_computed_region_is_a_leaf(place: str) -> None:
+    """Its starts are no part of what is asked for."""
+    for length in (5, 7, 9):
+        whole = leaf(np.arange(float(length)))
+        changed = build.update(whole, constant(0.5, float32, (length - 3,), place), (2,))
+        read(changed)
+        expected = [0.0, 2.0, *[1.0] * (length - 3), 2.0 * (length - 1)]
+        assert read(changed + changed).tolist() == expected
