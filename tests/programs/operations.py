@@ -121,7 +121,7 @@ F.hardsigmoid(a * 4) | np.clip(a * 4 + 3, 0, 6) / 6 |  | (a - 0.75) * (a + 0.75)
 F.hardswish(a * 4) | a * 4 * np.clip(a * 4 + 3, 0, 6) / 6 |  | (a - 0.75) * (a + 0.75)
 F.hardshrink(a, 0.5) | np.where(np.abs(a) > 0.5, a, 0 * a) | exact | np.abs(a) - 0.5
 F.softshrink(a, 0.5) | np.sign(a) * np.maximum(np.abs(a) - 0.5, 0) | exact | np.abs(a) - 0.5
-F.threshold(a, 0.5, -1.0) | np.where(a > 0.5, a, np.full_like(a, -1)) | exact | a - 0.5
+F.threshold(a, 0.5, -1.0) | np.where(a <= 0.5, np.full_like(a, -1), a) | exact | a - 0.5
 F.logsigmoid(a) | -ref.softplus(-a)
 F.tanh(a) | np.tanh(a)
 F.relu(a) | np.maximum(a, 0) | exact | a
