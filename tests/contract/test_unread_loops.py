@@ -196,8 +196,10 @@ def test_values_bound_anew(child: Child, name: str) -> None:
     assert found == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("device", ["CPU", "INTERPRET"])
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [*((name, "CPU") for name in TRAINING), ("by hand", "INTERPRET"), ("Adam", "INTERPRET")],
+)
 def test_training_steps(child: Child, name: str, device: str) -> None:
     setup, body = TRAINING[name]
     turns = 400 if name == "weights bound anew" else 150
