@@ -27,7 +27,9 @@ MORE = {
     "half types": "a.half().exp().sum() + a.half().square().sum() + (a.half() * a.half()).sum(0).sum()",
     "integer powers": "(i ** i.abs()).double().sum()",
     "chains of movement": "F.pad(F.pad(a, [1, 0]), [0, 2]).sum() + torch.arange(9.0)[2:6].flip(0).sum() * a.sum()",
-    "sums of integers": "((i + 3) + 4).double().sum()",
+    "integers": "((i + 1) + 1).double().sum() + i.bitwise_or(-1).double().sum() + (torch.arange(6)[2:5] + torch.arange(3).flip(0)).double().sum()",
+    "sums of sums": "a.sum(0, keepdim=True).sum(1).exp().sum() + a[:1].expand(3, 4).t().contiguous().exp().sum()",
+    "a choice turned": "torch.where(~m, a, a * 2).sum()",
     "rounding twice": "a.floor().floor().sum() * a.sum()",
     "choices": "torch.where(m, torch.where(m, a, a * 2), a * 3).sum()",
     "choices of truths": "a.masked_fill(torch.where(m, torch.ones_like(m), torch.zeros_like(m)), 0.0).sum()",
@@ -48,7 +50,8 @@ UNREACHED = {
         "scatter_product",
     },
     "reverse gradient of composites": {"cross_entropy_reverse"},
-    "simplify": {"same_type", "stop", "copy_to_itself"},
+    "simplify": {"same_type", "stop", "copy_to_itself", "update_of_nothing", "choice_of_truths"},
+    "math": {"half_fma"},
     "interpret": {"same_value", "gradient"},
     "llvm values": {"bool_arithmetic", "sign", "reciprocal_root"},
 }
@@ -125,7 +128,7 @@ def test_every_rule_has_fired() -> None:
         check(write([draws.randrange(1, 2**32) for _ in range(25)]))
     for name, table in TABLES.items():
         unfired = {rule.name for rule in table.all_rules() if not rule.hits}
-        assert unfired <= UNREACHED.get(name, set()), f"{name}: rules that no program fires"
+        assert unfired <= UNREACHED.get(name, set()), f"{name}: no program fires {sorted(unfired)}"
 
 
 def test_every_operator_is_in_a_program() -> None:

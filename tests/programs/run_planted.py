@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import lazygrad.composites  # noqa: F401  registers its rules
-from lazygrad.ir.args import Axes
+from lazygrad.ir import build
+from lazygrad.ir.args import Region
 from lazygrad.ir.dim import product
 from lazygrad.ir.node import Node, constant, unary
 from lazygrad.ir.op import Op
@@ -98,18 +99,22 @@ def comparison_that_is_wrong_for_nan(patch: Patch) -> None:
     replace(patch, "simplify", "compare_with_itself", compare_with_itself)
 
 
-@plant("a.permute", "a.transpose", "movedim")
-def permutations_in_the_wrong_order(patch: Patch) -> None:
-    def permute_chain(node: Node) -> Node | None:
+@plant("a[{slices}]", "a.narrow", "a.select", "a.split", "a.chunk")
+def slices_that_forget_where_they_start(patch: Patch) -> None:
+    def shrink_chain(node: Node) -> Node | None:
         source = node.src[0]
-        if source.op is not Op.PERMUTE:
+        if source.op is not Op.SHRINK:
             return None
-        assert isinstance(node.arg, Axes) and isinstance(source.arg, Axes)
-        order = [node.arg.axes[axis] for axis in source.arg.axes]
-        inner = source.src[0].permute(order)
-        return inner if inner.shape == node.shape else None
+        assert isinstance(node.arg, Region) and isinstance(source.arg, Region)
+        steps = [a * b for a, b in zip(node.arg.steps, source.arg.steps, strict=True)]
+        return build.shrink(source.src[0], source.arg.starts, node.shape, steps)
 
-    replace(patch, "simplify", "permute_chain", permute_chain)
+    replace(patch, "simplify", "shrink_chain", shrink_chain)
+
+
+@plant("a.flip(", "a.fliplr", "a.flipud")
+def flip_that_is_not_turned_back(patch: Patch) -> None:
+    replace(patch, "reverse gradient", "flip", lambda node, cotangent: (cotangent,))
 
 
 @plant("a.cos()", "a.exp()", "a.sum({axes}", "logsumexp")
