@@ -15,7 +15,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import ELEMENTWISE, Op
 
 from .target import Target
-from .transform.access import Stride, body, carries, extent, lines_inside, loop_name
+from .transform.access import Stride, body, carries, extent, lines_inside, loop_name, updates
 from .transform.accumulate import accumulate
 from .transform.jam import jam
 from .transform.vectorize import vectorize
@@ -181,7 +181,7 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
     if not around:
         return []
     outer = around[-1]
-    if carries(outer):
+    if updates(outer):
         return []
     if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
         return []
@@ -210,7 +210,7 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
     if len(around) < 2 or len(steps) != 1 or len(loads) < 2:
         return []
     outer, inner = around[-2:]
-    if carries(outer):
+    if updates(outer):
         return []
     if not any(line is steps[0].src[0] for line in body(inner)):
         return []

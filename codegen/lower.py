@@ -515,8 +515,15 @@ def combine(kind: str, left: Node, right: Node) -> Node:
 
 
 def _inside(stage: Stage) -> Conditions:
-    """What keeps the place of a stage inside its node: a stage that is read through a PAD is computed for the padding too."""
-    inside = (Condition(p, 0, n) for p, n in zip(stage.position, stage.node.shape, strict=True))
+    """What keeps the place of a stage inside its node, and that of the indices it is found by inside theirs.
+
+    A stage that is read through a PAD is computed for the padding too.
+    """
+    places = list(zip(stage.position, stage.node.shape, strict=True))
+    for position in stage.position:
+        for atom in indirect_atoms(position):
+            places += zip(atom.position, atom.node.shape, strict=True)
+    inside = (Condition(position, 0, size) for position, size in places)
     return frozenset(condition for condition in inside if not condition.certain)
 
 

@@ -115,6 +115,17 @@ def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:
     raise ScheduleError(f"loop {loop_name(loop)} is not in the kernel")
 
 
+def updates(loop: Node) -> bool:
+    """Whether the loop both reads and writes a buffer from outside."""
+    lines = list(lines_inside(loop))
+    own = {id(line) for line in lines if line.op is Op.LOCAL}
+    read = {id(line.src[0]) for line in lines if line.op is Op.LOAD}
+    return any(
+        line.op is Op.STORE and id(line.src[0]) in read and id(line.src[0]) not in own
+        for line in lines
+    )
+
+
 def carries(loop: Node) -> bool:
     """Whether an iteration may read what another one has written: a buffer from outside is read and written, not at one moving offset."""
     stride = Stride(loop.src[0])

@@ -388,8 +388,7 @@ def atan2(input: Tensor, other: Tensor) -> Outcome:
 def hypot(input: Tensor, other: Tensor) -> Outcome:
     """sqrt(input ** 2 + other ** 2), elementwise, without overflow in between. Same as torch.hypot."""
     (left, right), _, _ = elementwise_nodes("hypot", input, other)
-    left, right = unary(Op.ABS, left), unary(Op.ABS, right)
-    large = left.maximum(right)
+    large = unary(Op.ABS, left).maximum(unary(Op.ABS, right))
     # The scale cancels, so no gradient needs to pass through it.
     scale = where(large.eq(0.0) | large.eq(float("inf")), 1.0, large).stop()
     a, b = left / scale, right / scale

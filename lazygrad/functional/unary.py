@@ -160,7 +160,7 @@ def sgn(input: Tensor) -> Outcome:
     (node,) = tensor_nodes(input)
     if input.dtype is not bool_:
         node = node.gt(0).cast(input.dtype) - node.lt(0).cast(input.dtype)
-    return Outcome("SgnBackward0", node, (input,))
+    return Outcome("SgnBackward0", node, (input,), ("result",))
 
 
 @operator("square", inplace=True)

@@ -7,7 +7,7 @@ import numpy as np
 from lazygrad.codegen.lower import lower
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
-from lazygrad.ir.dtype import float64
+from lazygrad.ir.dtype import float64, int64
 from lazygrad.ir.interpret import run_kernel
 from lazygrad.ir.node import Node, unary
 from lazygrad.ir.op import Op
@@ -44,3 +44,25 @@ def test_a_stage_read_through_padding_stays_inside_its_source() -> None:
         middle_value = np.tan(middle_value * values[id(scale)])
     expected = np.concatenate([heavy_value, middle_value, heavy_value])
     np.testing.assert_allclose(arrays[id(root)], expected, 1e-12)
+
+
+def test_an_index_read_through_padding_is_not_checked_there() -> None:
+    """pad(gather(heavy, index)): the place of the gathered stage rests on an index that the padding does not have."""
+    x = Node(Op.BUFFER, (), float64, (3, 5), Slot(0), "cpu")
+    index = Node(Op.BUFFER, (), int64, (15,), Slot(1), "cpu")
+    heavy = x
+    for _ in range(6):
+        heavy = unary(Op.TAN, heavy * heavy)
+    picked = build.gather(heavy.reshape((15,)), index, 0).reshape((3, 5))
+    for _ in range(6):
+        picked = unary(Op.TAN, picked * picked)
+    root = build.pad(picked, (3, 0), (0, 0)) + 1.0
+    random = np.random.default_rng(0)
+    arrays = {id(x): random.random((3, 5)) / 4, id(index): random.permutation(15)}
+    for graph in place([root]).kernels:
+        results = [np.zeros([int(str(n)) for n in node.shape]) for node in graph.results]
+        run_kernel(lower(graph), [*(arrays[id(node)] for node in graph.inputs), *results])
+        arrays.update(
+            {id(node): result for node, result in zip(graph.results, results, strict=True)}
+        )
+    assert (arrays[id(root)][:3] == 1.0).all()

@@ -733,13 +733,32 @@ STEPS: list[tuple[int, str, list[Form]]] = [
     (4, "write", operations.IN_PLACE),
 ]
 KINDS = [(kind, table) for weight, kind, table in STEPS for _ in range(weight)]
-AMBIGUOUS = ("mean", "max", "min", "relu", "clamp", "hard", "soft", "sum", "@", "nan_to_num")
+AMBIGUOUS = (
+    "lerp",
+    "mean",
+    "max",
+    "min",
+    "relu",
+    "clamp",
+    "hard",
+    "soft",
+    "sum",
+    "@",
+    "nan_to_num",
+)
 """Where the sign of a zero is not defined, or what becomes of infinities."""
 SPECIAL = [
     form
     for form in (*operations.UNARY, *operations.BINARY, *operations.MOVES, *operations.TRUTHS)
     if (form.has("exact") or form in operations.MOVES or form in operations.TRUTHS)
     and not any(word in form.torch for word in AMBIGUOUS)
+]
+
+
+SPECIAL_WRITES = [
+    form
+    for form in operations.IN_PLACE
+    if form.has("exact") and not any(word in form.torch for word in AMBIGUOUS)
 ]
 
 
@@ -820,7 +839,7 @@ def finish(writer: Writer) -> Program:
 def _step(writer: Writer) -> None:
     if writer.special:
         if writer.integer(0, 4) == 0:
-            writer.write(writer.one_of([f for f in operations.IN_PLACE if f.has("exact")]))
+            writer.write(writer.one_of(SPECIAL_WRITES))
         else:
             writer.apply(writer.one_of(SPECIAL))
         return

@@ -432,7 +432,7 @@ torch.diagflat(a) | np.diagflat(a)
 torch.diff(a, dim={long_axis}) | np.diff(a, axis={long_axis}) | long_axis float
 torch.hsplit(a, [1])[0] | np.hsplit(a, [1])[0] | rank1 views several
 torch.vsplit(a, [1])[1] | np.vsplit(a, [1])[1] | rank2 views several
-torch.meshgrid(a.reshape(-1)[:3], a.reshape(-1)[:2], indexing="ij")[1] | np.meshgrid(a.reshape(-1)[:3], a.reshape(-1)[:2], indexing="ij")[1]
+torch.meshgrid(a.reshape(-1)[:3], a.reshape(-1)[:2], indexing="ij")[1] | np.meshgrid(a.reshape(-1)[:3], a.reshape(-1)[:2], indexing="ij")[1] | several
 torch.index_select(a, {axis}, {positions}) | np.take(a, {positions}, {axis}) | rank1 full
 torch.gather(a, {axis}, {indices}) | ref.gather(a, {axis}, {indices}) | rank1 full
 torch.take_along_dim(a, {lines}, {axis}) | ref.gather(a, {axis}, {lines}) | rank1 full
@@ -462,17 +462,17 @@ F.cross_entropy(a, {classes}, reduction="sum") | -np.sum(ref.at_target(ref.log_s
 """)
 
 CASTS = forms("""
-a.float() | a.astype(np.float32, copy=False) | float
+a.float() | a.astype(np.float32, copy=False) | float views
 a.to(torch.float32).double() | a.astype(np.float32).astype(np.float64) | float loose
 a.to(torch.bfloat16).to(torch.float64) | ref.bfloat16(a).astype(np.float64) | float rounds
 a.half().double() | a.astype(np.float16).astype(np.float64) | float rounds
-a.long() | a.astype(np.int64, copy=False) | anything cuts jumps
-a.int() | a.astype(np.int32, copy=False) | anything cuts jumps
-a.to(torch.int8) | a.astype(np.int8, copy=False) | anything cuts jumps
+a.long() | a.astype(np.int64, copy=False) | anything cuts jumps views
+a.int() | a.astype(np.int32, copy=False) | anything cuts jumps views
+a.to(torch.int8) | a.astype(np.int8, copy=False) | anything cuts jumps views
 a.to(torch.uint8) | a.astype(np.int64).astype(np.uint8) | anything cuts jumps
-a.bool() | a.astype(bool, copy=False) | anything cuts jumps
-a.double() | a.astype(np.float64, copy=False) | anything
-a.type_as(torch.zeros(1, dtype=torch.float32)) | a.astype(np.float32, copy=False) | float
+a.bool() | a.astype(bool, copy=False) | anything cuts jumps views
+a.double() | a.astype(np.float64, copy=False) | anything views
+a.type_as(torch.zeros(1, dtype=torch.float32)) | a.astype(np.float32, copy=False) | float views
 """)
 
 IN_PLACE = forms("""
