@@ -563,7 +563,9 @@ class Writer:
             floats
             and any(s.tracked for s in sources)
             and not (form is not None and form.has("cuts")),
-            all(s.plain for s in sources) and array.flags.c_contiguous,
+            all(s.plain for s in sources)
+            and array.flags.c_contiguous
+            and not (form is not None and form.has("strided")),
             1 + max((s.depth for s in sources), default=0),
             writable=not (form is not None and form.has("several"))
             and all(s.writable for s in shares),

@@ -5,7 +5,8 @@ that broadcast with it, `m` is a bool tensor that does; `{name}` is a parameter 
 
 Words: the domain of `a` (positive, unit, small, above_one, angle, whole), and of `b` with a `b:` before it; `exact`: results
 are exact where the operands are short binary fractions; `int`, `bool`, `anything`: the category of `a`, otherwise float;
-`rank1`, `full`: the least rank; no axis of size 0; `same`: `b` has the shape of `a`; `cuts`: no gradient passes.
+`rank1`, `full`: the least rank; no axis of size 0; `same`: `b` has the shape of `a`; `cuts`: no gradient passes;
+`views`: the result may share memory; `several`: it must not be written to; `strided`: PyTorch's is not in row-major order.
 
 The guard is a numpy expression that must stay away from 0 where operands are rounded: there the operator jumps or has a kink.
 """
@@ -419,7 +420,7 @@ a.fliplr() | np.fliplr(a) | rank2
 a.flipud() | np.flipud(a) | rank1
 a.roll({shift}, {axis}) | np.roll(a, {shift}, {axis}) | rank1
 torch.roll(a, {shift}) | np.roll(a, {shift})
-torch.rot90(a) | np.rot90(a) | rank2
+torch.rot90(a) | np.rot90(a) | rank2 strided
 a.repeat({repeats}) | np.tile(a, {repeats}) | rank1
 a.tile((2,)) | np.tile(a, (2,))
 F.pad(a, {amounts}, value=0.5) | ref.pad(a, {amounts}, 0.5) | rank1 float
