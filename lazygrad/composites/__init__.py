@@ -8,6 +8,7 @@ Half types are computed in float32 and rounded once where PyTorch does so.
 
 from . import activation as activation
 from . import contraction as contraction
+from . import embedding as embedding
 from . import loss as loss
 from . import norm as norm
 from . import normalization as normalization

@@ -32,7 +32,18 @@ def softmax(x: Node, axis: int) -> Node:
     return (weights / weights.sum((axis,)).expand(x.shape)).cast(x.dtype)
 
 
+@composite("safe_softmax")
+def safe_softmax(x: Node, axis: int) -> Node:
+    """softmax, but 0 in a row that is minus infinity throughout, as a mask of attention may leave it."""
+    values = wide(x)
+    top = values.reduce("max", (axis,))
+    weights = exp(values - where(top.eq(-math.inf), 0.0, top).expand(x.shape))
+    total = weights.sum((axis,))
+    return (weights / where(total.eq(0.0), 1.0, total).expand(x.shape)).cast(x.dtype)
+
+
 @COMPOSITE_REVERSE.rule("softmax")
+@COMPOSITE_REVERSE.rule("safe_softmax")
 def softmax_reverse(node: Node, cotangent: Node) -> Cotangents:
     result, incoming = wide(node), wide(cotangent)
     mean = (incoming * result).sum(axis_of(node)).expand(node.shape)

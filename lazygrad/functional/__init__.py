@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from . import activations as activations
 from . import arithmetic as arithmetic
+from . import attention as attention
 from . import attributes as attributes
 from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
 from . import creation as creation
 from . import diagonals as diagonals
+from . import dropout as dropout
 from . import gathering as gathering
 from . import indexing as indexing
 from . import joining as joining

@@ -1,4 +1,4 @@
-"""Normalisation, dropout and distances of nn.functional."""
+"""Normalisation and distances of nn.functional."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir import composite
-from ..ir.dtype import float32
-from ..ir.node import Node, accumulation, where
+from ..ir.node import Node, accumulation
 from ..results import result, tensor_nodes
 from ..tensor import Tensor
-from .arguments import describe_operands, require_floating, sizes_text, type_name
+from .arguments import describe_operands, require_floating, sizes_text
 from .numeric_limits import finfo
 from .registry import function
 
@@ -155,32 +154,3 @@ def pairwise_distance(
     from .reductions import norm
 
     return norm(add(sub(x1, x2), eps), p, -1, keepdim)
-
-
-@function("dropout", method=False, nn=True)
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element 0 with probability `p`, else divided by 1 - p; input itself when not training.
-
-    Raises:
-        ValueError: `p` is not in [0, 1].
-
-    Same as torch.nn.functional.dropout.
-    """
-    from ..random import uniform
-    from .registry import Outcome, change
-
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if input.dtype.kind != "float":
-        raise RuntimeError(
-            f"dropout: result type Float can't be cast to the desired output type {type_name(input.dtype)}"
-        )
-    if not training or p == 0.0:
-        return input
-    (node,) = tensor_nodes(input)
-    shape = tuple(input.shape)
-    dtype = input.dtype if input.dtype.itemsize > 2 else float32
-    kept = uniform(shape, dtype, input.place).ge(float(p))
-    made = where(kept, node * (1.0 / (1.0 - p)) if p < 1 else node, 0.0)
-    outcome = Outcome("MulBackward0", made, (input, None), ("mask",))
-    return change(input, "dropout_", outcome) if inplace else result(*outcome)

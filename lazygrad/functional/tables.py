@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from ..ir.dtype import int64
-from ..ir.node import iota
+from ..ir import composite
+from ..ir.build import gather as gather_node
+from ..ir.build import scatter as scatter_node
+from ..ir.dtype import int32, int64
+from ..ir.node import constant, iota
 from ..ir.node import where as where_node
 from ..results import from_node, result, tensor_nodes
 from ..tensor import Tensor
-from .arguments import (
-    sizes_text,
-    type_name,
-)
+from .arguments import describe_operands, sizes_text, type_name
 from .gathering import index_node, selected
 from .registry import NN_FUNCTIONS, function
 
 
-@function("embedding", method=False, nn=False)
+@function("embedding", method=False)
 def _module_embedding(
     weight: Tensor,
     indices: Tensor,
@@ -23,8 +23,9 @@ def _module_embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of `weight` that indices list; torch.embedding's order of arguments."""
-    return embedding(indices, weight)
+    """The rows of `weight` that indices list; torch.embedding's order of arguments, no padding below 0."""
+    padding = padding_idx if padding_idx >= 0 else None
+    return embedding(indices, weight, padding, None, 2.0, scale_grad_by_freq, sparse)
 
 
 @function("nn.embedding", module=False, method=False)
@@ -35,26 +36,71 @@ def embedding(
     """The rows of a table that indices list, (...) -> (..., width).
 
     Args:
-        input: int64 or int32; weight: (rows, width); padding_idx: a row that gets no gradient.
+        input: int64 or int32; weight: (rows, width).
+        padding_idx: a row that gets no gradient; negative from the end.
+        max_norm: the listed rows of `weight` whose `norm_type`-norm is larger are first scaled to it, in place.
+        scale_grad_by_freq: divide the gradient of a row by the number of times that it is listed.
 
     Raises:
         IndexError: an index out of range, at the latest when the result is read.
+        RuntimeError: `input` holds no indices; `weight` is no matrix.
+        AssertionError: `padding_idx` is no row.
+        NotImplementedError: `sparse`: there are no sparse gradients.
 
-    Same as torch.nn.functional.embedding.
+    Same as torch.nn.functional.embedding. Backward adds the gradients of a row in the order of its indices.
     """
+    if input.dtype not in (int64, int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{type_name(input.dtype)} instead (while checking arguments for embedding)"
+            + describe_operands(indices=input)
+        )
     if weight.ndim != 2:
-        raise RuntimeError(f"embedding: 'weight' must be 2-D, got {sizes_text(weight.shape)}")
-    if max_norm is not None:
-        raise NotImplementedError("embedding: max_norm is not supported")
-    (table,) = tensor_nodes(weight)
-    positions = index_node("embedding", input, 0)
-    rows = selected(table, positions.reshape((input.numel(),)), 0)
+        raise RuntimeError(
+            f"embedding: 'weight' must be 2-D, got {sizes_text(weight.shape)}"
+            + describe_operands(weight=weight)
+        )
+    if sparse:
+        raise NotImplementedError(
+            "embedding: sparse gradients do not exist here; pass sparse=False (gradients are dense)"
+        )
+    rows = int(weight.shape[0])
     if padding_idx is not None:
-        row = padding_idx + int(weight.shape[0]) if padding_idx < 0 else padding_idx
-        padded = positions.reshape((input.numel(), 1)).expand(rows.shape).eq(row)
-        rows = where_node(padded, rows.stop(), rows)
-    made = rows.reshape((*input.shape, weight.shape[1]))
+        if not -rows <= padding_idx < rows:
+            raise AssertionError(
+                f"Padding_idx must be within num_embeddings: {padding_idx}, {rows}"
+            )
+        padding_idx %= rows
+    if max_norm is not None:
+        _limit_rows(weight, input, float(max_norm), float(norm_type))
+    count = input.numel()
+    (table,) = tensor_nodes(weight)
+    positions = index_node("embedding", input, 0).reshape((count,))
+    found = selected(table, positions, 0)
+    if scale_grad_by_freq:
+        zeros, ones = (
+            constant(n, table.dtype, (size,), table.place) for n, size in ((0, rows), (1, count))
+        )
+        times = gather_node(scatter_node(zeros, positions, ones, 0), positions, 0)
+        share = (1.0 / times).reshape((count, 1)).expand(found.shape)
+        found = composite.call("scale_gradient", [found, share], like=found)
+    if padding_idx is not None:
+        padded = positions.reshape((count, 1)).expand(found.shape).eq(padding_idx)
+        found = where_node(padded, found.stop(), found)
+    made = found.reshape((*input.shape, weight.shape[1]))
     return result("EmbeddingBackward0", made, (weight,), (input,))
+
+
+def _limit_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows that are listed to a norm of at most `max_norm`, in place and unrecorded. One listed twice is written twice alike."""
+    from .gathering import index_copy, index_select, where
+    from .reductions import norm
+
+    table, flat = weight.detach(), index.reshape(-1)
+    rows = index_select(table, 0, flat)
+    lengths = norm(rows, norm_type, -1, True)
+    scaled = where(lengths > max_norm, rows * (max_norm / (lengths + 1e-7)), rows)
+    table.copy_(index_copy(table, 0, flat, scaled))
 
 
 NN_FUNCTIONS["embedding"] = embedding
