@@ -135,6 +135,9 @@ from .random import (
 from .random import (
     set_rng_state as set_rng_state,
 )
+from .reading import (
+    realize as realize,
+)
 from .size import (
     Size as Size,
 )
@@ -160,18 +163,6 @@ newaxis = None
 contiguous_format = preserve_format = channels_last = None
 
 __version__ = "0.1.0"
-
-
-def realize(*tensors: Tensor) -> None:
-    """Compute the values of tensors now, together: one plan for all of them."""
-    from .reading import leaves
-    from .runtime import realize as run
-
-    nodes = [tensor.storage.current() for tensor in tensors]
-    history = [
-        leaf for tensor in tensors if tensor.grad_fn is not None for leaf in leaves(tensor.grad_fn)
-    ]
-    run.realize(nodes, history)
 
 
 def set_default_tensor_type(t: Any) -> None:

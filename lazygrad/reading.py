@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy as copying
 import struct
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,69 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-def realize(tensor: Tensor) -> None:
+def realize(*values: Any) -> Any:
+    """Compute tensors now, all in one plan, and wait for them.
+
+    Args:
+        values: tensors, and lists, tuples, dicts and sets of such, nested as they like. What else a container holds (None,
+            numbers, text) is passed over, so a `state_dict()` can be given as it is.
+
+    Returns: the argument itself, the tensors in it computed; a tuple of the arguments where there are several.
+
+    Raises:
+        TypeError: an argument is something else; nothing has been computed.
+        IndexError, RuntimeError, ZeroDivisionError: a check on data failed; every tensor is as it was.
+
+    Tensors with a history also keep what their gradients will read of expensive results, as every read does. Writes that wait
+    for a reader are computed along.
+    """
+    nodes: dict[int, Node] = {}
+    history: dict[int, Node] = {}
+    found = tensors(values)
+    for tensor in found:
+        node = tensor.storage.current()
+        if node.value is None:
+            nodes[id(node)] = node
+            record = tensor._record
+            if record is not None and tensor._requires:
+                history.update((id(leaf), leaf) for leaf in leaves(record))
+    if nodes:
+        realize_nodes(list(nodes.values()), list(history.values()))
+        for tensor in found:
+            tensor.storage.current()  # lets go of what the values were made of
+    return values[0] if len(values) == 1 else values
+
+
+def tensors(values: Sequence[Any]) -> list[Tensor]:
+    """The tensors among the arguments of `realize` and in their containers, in order."""
+    from .tensor import Tensor
+
+    found: list[Tensor] = []
+    for position, value in enumerate(values):
+        if not isinstance(value, (Tensor, *CONTAINERS)):
+            kind = type(value).__name__
+            hint = "; unpack it, as in realize(*tensors)" if hasattr(value, "__next__") else ""
+            raise TypeError(
+                f"realize(): argument {position + 1} must be a Tensor or a list, tuple, dict or set of Tensors, not {kind}{hint}"
+            )
+    pending = [*reversed(values)]
+    entered: set[int] = set()  # a container may hold itself
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, CONTAINERS) and id(item) not in entered:
+            entered.add(id(item))
+            inside = item.values() if isinstance(item, Mapping) else item
+            pending.extend(reversed(list(inside)))
+    return found
+
+
+CONTAINERS = (list, tuple, Mapping, set, frozenset)
+"""What `realize` looks into."""
+
+
+def compute(tensor: Tensor) -> None:
     """Compute the value; with a history, also what its gradients will read of expensive results."""
     storage = tensor.storage
     if storage.current().value is None:
@@ -52,7 +115,7 @@ def leaves(record: Record) -> list[Node]:
 
 def host(tensor: Tensor) -> Array:
     """The value as an array by strides on the storage's memory, to be read only; bfloat16 as its bits."""
-    realize(tensor)
+    compute(tensor)
     whole = tensor.storage.array()
     view = tensor._view
     return whole if view is None else _strided(whole, tensor)
@@ -109,7 +172,7 @@ def to_numpy(tensor: Tensor, force: bool) -> Array:
         raise TypeError(
             f"can't convert {place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
         )
-    realize(tensor)
+    compute(tensor)
     whole = tensor.storage.expose()
     view = tensor._view
     if view is None:

@@ -116,7 +116,7 @@ def result(
     elif mode.inference:
         made._counter = Untracked()
     if pinned:
-        reading.realize(made)
+        reading.compute(made)
     elif node.depth > DEPTH_BUDGET:
         deep(storage.node)
     return made
@@ -141,7 +141,7 @@ def results(
         record.eager = _reads_pinned(inputs)
     if mode.pinned or _reads_pinned(inputs):
         for each in made:
-            reading.realize(each)
+            reading.compute(each)
     return tuple(made)
 
 

@@ -436,7 +436,7 @@ class Tensor:
 
     def realize(self) -> Tensor:
         """Compute the value now."""
-        reading.realize(self)
+        reading.compute(self)
         return self
 
     def item(self) -> int | float | bool:
