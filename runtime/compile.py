@@ -324,6 +324,8 @@ def _table(
     kernels: Sequence[Node],
 ) -> Plan:
     """The launches of a schedule: where each param's value comes from, and where results go."""
+    from lazygrad.schedule.traffic import traffic
+
     outputs: list[Output] = []
     where: dict[int, Value] = {}
     made: list[Size] = []
@@ -349,7 +351,7 @@ def _table(
             number_types[values[-1].index] = node.dtype
         values += [Value("dim", dims.index(name)) for name in kernel_graph.dims]
         values += [where[id(node)] for node in kernel_graph.results]
-        table.append(Launch(executable, tuple(values)))
+        table.append(Launch(executable, tuple(values), traffic(kernel_graph)))
     plan = KernelPlan(device, table, outputs, made, blocks, number_types, dims)
     if config.current.verify:
         from .oracle import CheckedPlan

@@ -109,7 +109,7 @@ def schedule_text(kernel_graph: KernelGraph) -> str:
         made = "" if node.op is Op.BUFFER else f"{node.op.name.lower()} of a kernel before : "
         lines.append(f"  {names[id(node)]} = {made}{_describe(node)}{_line(node)}")
     count = 0
-    for node in _inside(kernel_graph):
+    for node in kernel_graph.inside():
         if node.op is Op.CONST or node.op is Op.ARGUMENT:
             names[id(node)] = _number(node)
             continue
@@ -141,23 +141,6 @@ def _where(stage: Stage | None) -> str:
     return f"  in a local [{sizes}], at {path}"
 
 
-def _inside(kernel_graph: KernelGraph) -> list[Node]:
-    """The nodes that a kernel computes, sources first."""
-    inputs = {id(node) for node in kernel_graph.inputs}
-    order: list[Node] = []
-    seen = set(inputs)
-    stack = [(node, False) for node in reversed(kernel_graph.results)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((source, False) for source in reversed(node.src))
-    return order
-
-
 def _describe(node: Node) -> str:
     sizes = ", ".join(map(str, node.shape))
     return f"{node.dtype.short}[{sizes}]"
@@ -182,7 +165,7 @@ def _text(roots: Sequence[Node]) -> str:
 
 def graph_places(kernel_graph: KernelGraph) -> set[str]:
     """The user's lines in a kernel graph, as train.py:7."""
-    return _lines_of(_inside(kernel_graph))
+    return _lines_of(kernel_graph.inside())
 
 
 def _places(roots: Sequence[Node]) -> set[str]:

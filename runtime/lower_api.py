@@ -12,10 +12,9 @@ from typing import Any
 
 from lazygrad.ir.dim import example
 from lazygrad.ir.kernel_graph import KernelGraph
-from lazygrad.ir.node import Node, postorder
-from lazygrad.ir.op import ELEMENTWISE, Op
+from lazygrad.ir.node import Node
 from lazygrad.ir.text import show
-from lazygrad.schedule import cost as model
+from lazygrad.schedule.traffic import traffic
 
 from . import device as devices
 from . import dump
@@ -86,8 +85,9 @@ class Lowered:
     def cost(self) -> Cost:
         """Bytes, flops and the predicted time, by the cost model of the scheduler."""
         graphs = self._graphs() or self._as_kernels()
-        moved = [_bytes(graph) for graph in graphs]
-        work = [_work(graph) for graph in graphs]
+        counted = [traffic(graph) for graph in graphs]
+        moved = [example(each.bytes) for each in counted]
+        work = [example(each.flops) for each in counted]
         lanes = 16
         seconds = sum(
             max(b / BANDWIDTH, f / (2 * lanes * CLOCK)) for b, f in zip(moved, work, strict=True)
@@ -159,28 +159,3 @@ def _named(kernels: Sequence[Node], text: Any) -> dict[str, str]:
             number += 1
         found[name] = text(node)
     return found
-
-
-def _elements(node: Node) -> int:
-    total = 1
-    for size in node.shape:
-        total *= example(size)
-    return total
-
-
-def _bytes(graph: KernelGraph) -> int:
-    return sum(_elements(n) * n.dtype.itemsize for n in (*graph.inputs, *graph.results))
-
-
-def _work(graph: KernelGraph) -> int:
-    """The work of a kernel, each of its nodes computed once."""
-    ends = {id(node) for node in graph.inputs}
-    total = 0
-    for node in postorder(graph.results):
-        if id(node) in ends:
-            continue
-        if node.op in ELEMENTWISE:
-            total += _elements(node) * model.work(node)
-        elif node.op in (Op.REDUCE, Op.SCAN):
-            total += _elements(node.src[0])
-    return total

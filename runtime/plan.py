@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lazygrad.ir.args import Message, Padding, Region, Scalar
 from lazygrad.ir.dim import Dim, Size
@@ -21,6 +21,9 @@ from lazygrad.ir.node import Node, Shape, postorder
 
 from .device import Device, Executable
 from .memory import ALIGNMENT, Buffer
+
+if TYPE_CHECKING:
+    from lazygrad.schedule.traffic import Traffic
 
 ERRORS: dict[str, type[Exception]] = {
     "IndexError": IndexError,
@@ -68,6 +71,8 @@ class Launch:
 
     executable: Executable
     values: tuple[Value, ...]
+    traffic: Traffic | None = None
+    """What the kernel moves and computes, for those who time it."""
 
     def __str__(self) -> str:
         return f"{self.executable.name}({', '.join(map(str, self.values))})"

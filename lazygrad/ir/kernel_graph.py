@@ -80,3 +80,18 @@ class KernelGraph:
     def results(self) -> list[Node]:
         """Every node that the kernel writes, in the order of its params."""
         return [*self.outputs, *self.stored]
+
+    def inside(self) -> list[Node]:
+        """The nodes that the kernel computes, sources first."""
+        seen = {id(node) for node in self.inputs}
+        order: list[Node] = []
+        stack = [(node, False) for node in reversed(self.results)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                order.append(node)
+            elif id(node) not in seen:
+                seen.add(id(node))
+                stack.append((node, True))
+                stack.extend([(source, False) for source in reversed(node.src)])
+        return order
