@@ -25,7 +25,7 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild, remake
 
 from . import device as devices
-from . import dump
+from . import dump, profile
 from .device import Device, Executable
 from .history import kept_for_gradients
 from .keys import Normal
@@ -210,6 +210,7 @@ def _count(name: str, seconds: float, changed: bool, record: Record) -> None:
     total.runs += 1
     total.changes += changed
     total.seconds += seconds
+    profile.passed(name, seconds, changed)
 
 
 # --- kernels
@@ -245,6 +246,7 @@ class KernelCache:
             found = self._kernels.get(key)
             if found is not None:
                 self.hits += 1
+                profile.instant("kernel cache hit", "cache", kernel=lowered.arg.name)  # type: ignore[union-attr]
                 self._kernels.move_to_end(key)
                 if config.current.dump_passes or config.current.verify:
                     make()

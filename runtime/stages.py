@@ -15,6 +15,7 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild
 
 from . import device as devices
+from . import profile
 from .compile import Record, compile_on
 from .memory import Buffer
 from .plan import Plan, concrete
@@ -58,7 +59,7 @@ class StagedPlan(Plan):
         for step in self.steps:
             if isinstance(step, Stretch):
                 given = [sizes[name] for name in step.plan.dims]
-                made = step.plan.run(slots, numbers, given)
+                made = profile.run(step.plan, slots, numbers, given)
                 for target, buffer in zip(step.targets, made, strict=True):
                     slots[target] = buffer
             else:
