@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import cast
 
@@ -54,8 +54,17 @@ class Settings:
     search: int = 0
     # LAZYGRAD_NUM_THREADS: threads of the CPU device; 0 means one for each processor that this process may use.
     num_threads: int = 0
-    # LAZYGRAD_CACHE_DIR: where compiled kernels are kept between runs; empty means the user's cache directory.
-    cache_dir: str = ""
+    # LAZYGRAD_CACHE_DIR: where compiled programs are kept between runs; empty or 0 means nowhere. Not set, it is lazygrad/ in the
+    # user's cache directory.
+    cache_dir: str | None = None
+    # LAZYGRAD_CACHE_LIMIT: how many megabytes are kept there; 0 means none.
+    cache_limit: int = 1024
+    plain: bool = field(init=False, compare=False, repr=False, default=True)
+    """Whether nobody watches what runs: no switch is on that a known program would have to be looked at again for."""
+
+    def __post_init__(self) -> None:
+        watched = self.dump or self.dump_passes or self.explain or self.verify or self.debug_nans
+        object.__setattr__(self, "plain", not (watched or self.profile))
 
 
 # --- parsing: each takes a variable's text, or the value given to `override`
@@ -106,6 +115,11 @@ def _count(value: object) -> int:
     return int(text)
 
 
+def _folder(value: object) -> str:
+    text = str(value)
+    return "" if text == "0" else text
+
+
 _VARIABLES: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "device": ("DEVICE", _device),
     "dump": ("LAZYGRAD_DUMP", _subset_of(DUMPS)),
@@ -119,13 +133,14 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "profile": ("LAZYGRAD_PROFILE", str),
     "search": ("LAZYGRAD_SEARCH", _count),
     "num_threads": ("LAZYGRAD_NUM_THREADS", _count),
-    "cache_dir": ("LAZYGRAD_CACHE_DIR", str),
+    "cache_dir": ("LAZYGRAD_CACHE_DIR", _folder),
+    "cache_limit": ("LAZYGRAD_CACHE_LIMIT", _count),
 }
 """Each field's environment variable and how its value is read."""
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """The settings that an environment asks for. A variable that is empty counts as not set.
+    """The settings that an environment asks for. A variable that is empty counts as not set; LAZYGRAD_CACHE_DIR is then off.
 
     Raises:
         RuntimeError: DEVICE names no device.
@@ -134,7 +149,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     values: dict[str, object] = {}
     for field, (variable, parse) in _VARIABLES.items():
         text = environment.get(variable, "")
-        if not text:
+        if not text and (field != "cache_dir" or variable not in environment):
             continue
         try:
             values[field] = parse(text)
@@ -150,8 +165,9 @@ def read(environment: Mapping[str, str]) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
-_PROCESS = read(os.environ)
-_ACTIVE: ContextVar[Settings] = ContextVar("lazygrad settings", default=_PROCESS)
+environment: Settings = read(os.environ)
+"""What the environment says."""
+_ACTIVE: ContextVar[Settings] = ContextVar("lazygrad settings", default=environment)
 
 active: Callable[[], Settings] = _ACTIVE.get
 """active() is the settings that hold here, as one object: for code that runs for every operation, or reads several switches."""
@@ -195,7 +211,7 @@ def override(**changes: object) -> Iterator[Settings]:
     values: dict[str, object] = {}
     for field, value in changes.items():
         if field not in _VARIABLES:
-            names = ", ".join(item.name for item in fields(Settings))
+            names = ", ".join(_VARIABLES)
             raise TypeError(f"override: no switch is called {field!r}; there are {names}")
         try:
             values[field] = _VARIABLES[field][1](value)
@@ -209,18 +225,11 @@ def override(**changes: object) -> Iterator[Settings]:
         _ACTIVE.reset(token)
 
 
-def threads() -> int:
-    """How many threads the CPU device may use."""
-    if count := current.num_threads:
-        return count
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def cache_directory() -> str:
-    """Where compiled kernels are kept between runs."""
-    if current.cache_dir:
-        return current.cache_dir
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "lazygrad")
+    """Where compiled programs are kept between runs, or "" for nowhere."""
+    if current.cache_dir is not None:
+        return os.path.abspath(current.cache_dir) if current.cache_dir else ""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # as its specification says
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "lazygrad") if os.path.isabs(base) else ""

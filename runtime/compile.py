@@ -319,7 +319,7 @@ def make_kernels(
 
 
 def _table(
-    device: Device,
+    device: Any,
     roots: Sequence[Node],
     schedule: Schedule,
     executables: Sequence[Executable],

@@ -17,6 +17,7 @@ from lazygrad.codegen.target import Target, host
 
 from . import launcher
 from .device import Executable, HostDevice
+from .executor import Execute, executor
 from .memory import Buffer
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ Slots = Any
 class CpuKernel(Executable):
     """The machine code of one kernel."""
 
-    __slots__ = ("_address", "_device", "_keep", "_launch", "checks", "name", "scratch_bytes")
+    __slots__ = (
+        "_device", "_keep", "_launch", "address", "checks", "grain", "name", "scratch_bytes",
+    )  # fmt: skip
 
     def __init__(
         self, device: CpuDevice, name: str, rendered: Rendered, address: int, keep: Code
@@ -40,7 +43,8 @@ class CpuKernel(Executable):
         self.checks = rendered.checks
         self._device = device
         self._keep = keep  # the code lives as long as this
-        self._address = address
+        self.grain = 0
+        self.address = address
         self._launch = device.launch
 
     def run(self, slots: Slots, begin: int = 0, end: int = -1) -> None:
@@ -50,9 +54,9 @@ class CpuKernel(Executable):
         device.launches += 1
         if self.scratch_bytes:
             scratch = device.scratch(self.scratch_bytes)
-            self._launch(self._address, address, begin, end, scratch.address)
+            self._launch(self.address, address, begin, end, scratch.address)
         else:
-            self._launch(self._address, address, begin, end, 0)
+            self._launch(self.address, address, begin, end, 0)
 
 
 def _address(slots: Any) -> int:
@@ -83,6 +87,11 @@ class CpuDevice(HostDevice):
     def launch(self) -> launcher.Launch:
         """Calls machine code (launcher.py)."""
         return launcher.build(self._compiler)
+
+    @cached_property
+    def execute(self) -> Execute:
+        """Runs plans (executor.py)."""
+        return executor(Compiler(self.target, level=0)).execute
 
     def scratch(self, nbytes: int) -> Buffer:
         """Memory for the local arrays of one launch in this thread; the next launch has the same."""

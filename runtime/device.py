@@ -30,6 +30,10 @@ class Executable(ABC):
     """One compiled kernel."""
 
     name: str
+    address: int
+    """Where its code is."""
+    grain: int
+    """How many trips of its parallel loop make a chunk for a thread; 0 where it is not worth to divide, or cannot be."""
     scratch_bytes: int
     """How much memory `run` borrows for local arrays that are too large for the stack."""
     checks: tuple[Message, ...]

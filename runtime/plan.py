@@ -1,8 +1,8 @@
 """What runs: a table of launches, with the buffers, numbers and sizes that fill it in.
 
 In: buffers, numbers and dims of one run, in the order of the key. Out: new buffers, one for each output. Nothing that existed
-before is written, so an error or an interrupt leaves every tensor as it was. The table is data: integers in one flat array
-with lists of where the values of a run go, so that a native executor can take the loop over.
+before is written, so an error or an interrupt leaves every tensor as it was. The table is data: integers in one flat array,
+which the executor (executor.py) walks.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from lazygrad.ir.dtype import DType
 from lazygrad.ir.node import Node, Shape, postorder
 
 from .device import Device, Executable
-from .memory import ALIGNMENT, Buffer
+from .executor import HEADER, REUSES, Ring
+from .memory import Buffer
+from .threads import thread_count
 
 if TYPE_CHECKING:
     from lazygrad.schedule.traffic import Traffic
+
+    from .cpu import CpuDevice
 
 ERRORS: dict[str, type[Exception]] = {
     "IndexError": IndexError,
@@ -31,6 +35,13 @@ ERRORS: dict[str, type[Exception]] = {
     "ZeroDivisionError": ZeroDivisionError,
 }
 """The exceptions that a failed CHECK can be."""
+DOUBLE, INTEGER = 0, 2
+NUMBER_KINDS = {"float64": DOUBLE, "float32": 1}
+"""How the executor reads a number of a dtype; INTEGER those that are not here."""
+RING_LENGTH = 3
+"""How many buffers of an output a plan keeps: a loop has the values of two iterations at once."""
+RING_BYTES = 1 << 16
+"""A plan whose buffers are larger in all keeps none: they come from the pool."""
 
 
 class Plan(ABC):
@@ -87,14 +98,14 @@ class Output:
 
 
 class KernelPlan(Plan):
-    """Launches of compiled kernels on one device.
+    """Launches of compiled kernels on one device, run by its executor as one call.
 
-    `made` has the bytes of each new buffer, `blocks` those of each block of the arena, `dims` the names of the sizes of a run.
+    `made` has the bytes of each new buffer, `blocks` those of each block of memory between kernels, `dims` the names of the sizes of a run.
     """
 
     def __init__(
         self,
-        device: Device,
+        device: CpuDevice,
         table: Sequence[Launch],
         outputs: Sequence[Output],
         made: Sequence[Size],
@@ -108,89 +119,142 @@ class KernelPlan(Plan):
         self.made = tuple(made)
         self.blocks = tuple(blocks)
         self.dims = tuple(dims)
+        self.number_types = dict(number_types)
         self.launches = len(self.table)
-        self._symbolic = any(isinstance(size, Dim) for size in (*self.made, *self.blocks))
-        self._offsets: list[int] = []
-        self._arena_bytes = 0
-        if not self._symbolic:
-            self._offsets, self._arena_bytes = _layout(self.blocks)
+        self._sizes = (*self.made, *self.blocks)
+        self._symbolic = any(isinstance(size, Dim) for size in self._sizes)
+        self._whole = self.outputs == tuple(Output("new", i) for i in range(len(self._sizes)))
+        self._divides = any(launch.executable.grain for launch in self.table)
         self._pack = {index: packer(dtype) for index, dtype in number_types.items()}
-        self._lay_out()
+        kinds = {
+            index: NUMBER_KINDS.get(dtype.name, INTEGER) for index, dtype in number_types.items()
+        }
+        self._packed = {
+            index: self._pack[index]
+            for index, dtype in number_types.items()
+            if dtype.kind == "float" and dtype.itemsize == 2
+        }
+        self._rings: tuple[Ring, ...] = tuple([] for _ in self._sizes)
+        self._keeps = not self._symbolic and REUSES and sum(self._sizes) <= RING_BYTES  # type: ignore[arg-type]
+        self._lay_out(kinds)
+        self._execute = device.execute
 
-    def _lay_out(self) -> None:
-        """The flat table: for each launch its params and the address of its error word; then the error words."""
-        template = array("q")
-        patches: dict[str, list[tuple[int, int]]] = {
-            "input": [], "output": [], "temporary": [], "number": [], "dim": [],
-        }  # fmt: skip
-        starts: list[int] = []
-        self._errors: list[int] = []
-        for launch in self.table:
-            starts.append(len(template) * 8)
+    def _lay_out(self, kinds: Mapping[int, int]) -> None:
+        """The program (executor.py): values are numbered as it says, slots in the order of launches and their params."""
+        counts = {
+            kind: 1
+            + max(
+                (v.index for launch in self.table for v in launch.values if v.kind == kind),
+                default=-1,
+            )
+            for kind in ("input", "number", "dim")
+        }
+        first = {"input": 0, "output": counts["input"]}
+        first["temporary"] = first["output"] + len(self.made)
+        first["number"] = first["output"] + len(self._sizes)
+        first["dim"] = first["number"] + counts["number"]
+        own = first["dim"] + counts["dim"]
+        self.error_words = sum(len(launch.values) + 1 for launch in self.table)
+        patches: list[int] = []
+        launches: list[int] = []
+        slot = 0
+        for number, launch in enumerate(self.table):
+            executable, start = launch.executable, slot
             for value in launch.values:
-                patches[value.kind].append((len(template), value.index))
-                template.append(0)
-            self._errors.append(len(template))
-            template.append(0)
-        self.error_words = len(template)
-        template.extend([0] * len(self.table))
-        self._template = template
-        self._inputs, self._results = patches["input"], patches["output"]
-        self._temporaries, self._dims = patches["temporary"], patches["dim"]
-        self._numbers = [(p, index, self._pack[index]) for p, index in patches["number"]]
-        self._checked = [
-            (self.error_words + number, launch.executable.checks)
-            for number, launch in enumerate(self.table)
-            if launch.executable.checks
-        ]
-        self._runs = [
-            (v.executable.run, start) for v, start in zip(self.table, starts, strict=True)
-        ]
+                patches += (slot, first[value.kind] + value.index, 0)
+                slot += 1
+            word = self.error_words + number
+            patches += (slot, own, word * 8)
+            slot += 1
+            error = word if executable.checks else -1
+            launches += (
+                executable.address,
+                start,
+                error,
+                executable.grain,
+                executable.scratch_bytes,
+            )
+        header = {
+            "inputs": counts["input"],
+            "made": len(self._sizes),
+            "numbers": counts["number"],
+            "dims": counts["dim"],
+            "patches": len(patches) // 3,
+            "words": self.error_words + len(self.table),
+            "launches": len(self.table),
+            "scratch": max((launch.executable.scratch_bytes for launch in self.table), default=0),
+        }
+        self._program = array("q", [header[name] for name in HEADER])
+        self._program.extend(kinds.get(index, DOUBLE) for index in range(counts["number"]))
+        self._program.extend([*patches, *launches])
+        self._address = self._program.buffer_info()[0]
 
     def run(
         self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
     ) -> list[Buffer]:
-        slots, made, _arena = self.bind(buffers, numbers, dims)
-        address = slots.buffer_info()[0]
-        for run, start in self._runs:
-            run(address + start, 0, -1)
-        for position, checks in self._checked:
-            if slots[position]:
-                raise failure(checks[slots[position] - 1])
-        return self.results(buffers, made)
+        if self._packed:
+            numbers = [
+                self._packed[index](value) if index in self._packed else value
+                for index, value in enumerate(numbers)
+            ]
+        make: Callable[[int], Buffer] = self._make
+        if self._symbolic:
+            make = self._maker(dims)
+        threads = thread_count() if self._divides else 1
+        try:
+            made = self._execute(self._address, self._rings, make, buffers, numbers, dims, threads)
+        except OverflowError:  # an integer that no float holds
+            return self.run(buffers, [_bounded(value) for value in numbers], dims)
+        if made.__class__ is int:
+            launch, error = made >> 32, made & 0xFFFFFFFF
+            raise failure(self.table[launch].executable.checks[error - 1])
+        self.device.launches += self.launches
+        return made if self._whole else self.results(buffers, made)  # type: ignore[return-value, arg-type]
+
+    def _make(self, index: int) -> Buffer:
+        """A new buffer, output or block between kernels; small ones stay in their ring, for later runs."""
+        buffer = self.device.allocate(self._sizes[index])  # type: ignore[arg-type]
+        if self._keeps:
+            ring = self._rings[index]
+            ring.append(buffer)
+            if len(ring) > RING_LENGTH:
+                del ring[0]
+        return buffer
+
+    def _maker(self, dims: Sequence[int]) -> Callable[[int], Buffer]:
+        """The same for sizes that depend on the run's dims."""
+        values = dict(zip(self.dims, dims, strict=True))
+        return lambda index: self.device.allocate(_evaluate(self._sizes[index], values))
 
     def bind(
         self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
-    ) -> tuple[array[int], list[Buffer], Buffer | None]:
-        """The filled table, the new buffers, and the arena."""
-        slots = self._template[:]
-        for position, index in self._inputs:
-            slots[position] = buffers[index].address
-        allocate = self.device.allocate
-        sizes: Sequence[Size] = self.made
-        offsets, total = self._offsets, self._arena_bytes
-        if self._symbolic:
-            values = dict(zip(self.dims, dims, strict=True))
-            sizes = [_evaluate(size, values) for size in self.made]
-            offsets, total = _layout([_evaluate(size, values) for size in self.blocks])
-        made = [allocate(nbytes) for nbytes in sizes]  # type: ignore[arg-type]
-        for position, index in self._results:
-            slots[position] = made[index].address
-        arena = None
-        if self._temporaries:
-            arena = allocate(total)
-            base = arena.address
-            for position, index in self._temporaries:
-                slots[position] = base + offsets[index]
-        for position, index, pack in self._numbers:
-            slots[position] = pack(numbers[index])
-        for position, index in self._dims:
-            slots[position] = dims[index]
+    ) -> tuple[array[int], list[Buffer], list[Buffer]]:
+        """The slots of one run, the new buffers, and the memory between kernels: for those who launch kernel by kernel."""
+        make = self._maker(dims)
+        made = [make(index) for index in range(len(self._sizes))]
+        outputs, blocks = made[: len(self.made)], made[len(self.made) :]
+        slots = array("q", bytes(8 * (self.error_words + len(self.table))))
         word = slots.buffer_info()[0] + self.error_words * 8
-        for position in self._errors:
+        position = 0
+        for launch in self.table:
+            for value in launch.values:
+                match value.kind:
+                    case "input":
+                        bits = buffers[value.index].address
+                    case "output":
+                        bits = outputs[value.index].address
+                    case "temporary":
+                        bits = blocks[value.index].address
+                    case "number":
+                        bits = self._pack[value.index](numbers[value.index])
+                    case "dim":
+                        bits = dims[value.index]
+                slots[position] = bits
+                position += 1
             slots[position] = word
+            position += 1
             word += 8
-        return slots, made, arena
+        return slots, outputs, blocks
 
     def results(self, buffers: Sequence[Buffer], made: Sequence[Buffer]) -> list[Buffer]:
         """The buffer of each root."""
@@ -219,15 +283,13 @@ def _evaluate(size: Size, values: dict[str, int]) -> int:
     return size if isinstance(size, int) else size.evaluate(values)
 
 
-def _layout(blocks: Sequence[Size]) -> tuple[list[int], int]:
-    """The offset of each block in the arena, and the arena's size."""
-    offsets: list[int] = []
-    total = 0
-    for size in blocks:
-        assert isinstance(size, int)
-        offsets.append(total)
-        total += (size + ALIGNMENT - 1) & -ALIGNMENT
-    return offsets, total
+def _bounded(value: Scalar) -> Scalar:
+    """A number that a float can hold: infinity for an integer beyond its range."""
+    try:
+        float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    return value
 
 
 def dim_names(roots: Sequence[Node]) -> tuple[str, ...]:
