@@ -21,7 +21,12 @@ ALIGNMENT = 64
 SMALL = 1 << 18
 """Blocks up to this size are cut from shared mappings; larger ones have a mapping each."""
 CHUNK = 1 << 20
+TINY = 4096
+"""Blocks up to this size are not counted: a tensor's Python objects weigh more. Their sizes are multiples of ALIGNMENT."""
 HUGE_PAGE = 1 << 21
+
+Block = tuple[int, Any]
+"""A free block: its address, and what keeps its pages."""
 
 
 class Buffer:
@@ -45,7 +50,32 @@ class Buffer:
 
 
 class PooledBuffer(Buffer):
-    """Memory that goes back to `pool` when nothing refers to the buffer any more."""
+    """Memory that goes back to where it came from when nothing refers to the buffer any more: here to `blocks`, as it is.
+
+    Taking and giving are one list operation each, which no thread and no finaliser can interrupt: no lock is needed.
+    """
+
+    __slots__ = ("blocks",)
+
+    def __init__(
+        self, device: str, nbytes: int, address: int, owner: Any, blocks: list[Block]
+    ) -> None:
+        self.device = device
+        self.nbytes = nbytes
+        self.address = address
+        self.owner = owner
+        self.blocks = blocks
+
+    @property
+    def external(self) -> bool:
+        return False
+
+    def __del__(self) -> None:
+        self.blocks.append((self.address, self.owner))
+
+
+class CountedBuffer(Buffer):
+    """Memory that goes back to `pool`, which counts what it keeps, when nothing refers to the buffer any more."""
 
     __slots__ = ("pool", "size")
 
@@ -68,8 +98,8 @@ class PooledBuffer(Buffer):
 
 
 def size_class(nbytes: int) -> int:
-    """The size of the block that holds `nbytes`: four classes to each power of two, so at most a fifth is wasted."""
-    if nbytes <= 4 * ALIGNMENT:
+    """The size of the block that holds `nbytes`: four classes to each power of two, so at most a fifth is wasted; tiny ones exactly."""
+    if nbytes <= TINY:
         return (nbytes + ALIGNMENT - 1) & -ALIGNMENT or ALIGNMENT
     step = 1 << (nbytes - 1).bit_length() - 3
     return (nbytes + step - 1) & -step
@@ -79,10 +109,11 @@ class Pool:
     """Free blocks of host memory by size class. Threads may share it; a finaliser may run inside of any of its methods."""
 
     def __init__(self, limit: int | None = None) -> None:
-        """`limit` bounds the bytes that wait unused; by default an eighth of the machine's memory."""
+        """`limit` bounds the bytes that wait unused, those of tiny blocks apart; by default an eighth of the machine's memory."""
         self.limit = memory_size() // 8 if limit is None else limit
-        self.kept = 0
-        self._free: dict[int, list[tuple[int, Any]]] = {}
+        self._kept = 0  # without tiny blocks
+        self._free: dict[int, list[Block]] = {}
+        self._tiny: tuple[list[Block], ...] = tuple([] for _ in range(TINY // ALIGNMENT + 1))
         self._chunk: tuple[int, int, Any] = (
             0,
             0,
@@ -96,46 +127,63 @@ class Pool:
         """In a forked child: a lock that another thread held would never be released."""
         self._lock = threading.RLock()
 
+    @property
+    def kept(self) -> int:
+        """How many bytes wait unused."""
+        return self._kept + sum(
+            len(blocks) * (number or 1) * ALIGNMENT for number, blocks in enumerate(self._tiny)
+        )
+
     def allocate(self, device: str, nbytes: int) -> Buffer:
         """A buffer of `nbytes` bytes with unspecified contents.
 
         Raises:
             RuntimeError: there is not enough memory; the message says how much was asked.
         """
+        if nbytes <= TINY:
+            blocks = self._tiny[(nbytes + ALIGNMENT - 1) // ALIGNMENT]
+            try:
+                address, owner = blocks.pop()
+            except IndexError:
+                size = (nbytes + ALIGNMENT - 1) & -ALIGNMENT or ALIGNMENT
+                address, owner = self._fresh(size, nbytes)
+            return PooledBuffer(device, nbytes, address, owner, blocks)
         size = size_class(nbytes)
         try:
             with self._lock:
                 address, owner = self._free[size].pop()
-                self.kept -= size
+                self._kept -= size
         except (KeyError, IndexError):
             address, owner = self._fresh(size, nbytes)
-        return PooledBuffer(device, nbytes, address, owner, self, size)
+        return CountedBuffer(device, nbytes, address, owner, self, size)
 
     def give(self, size: int, address: int, owner: Any) -> None:
-        """Take back a block."""
+        """Take back a block that is not tiny."""
         with self._lock:
             blocks = self._free.get(size)
             if blocks is None:
                 blocks = self._free[size] = []
             blocks.append((address, owner))
-            self.kept += size
-            if self.kept > self.limit:
+            self._kept += size
+            if self._kept > self.limit:
                 self._trim(self.limit // 2)
 
     def empty_cache(self) -> None:
         """Give every unused page back to the system."""
         with self._lock:
             self._trim(0)
+            for tiny in self._tiny:
+                tiny.clear()
             self._chunk = (0, 0, None)
 
     def _trim(self, target: int) -> None:
         """Drop free blocks, the largest first, until at most `target` bytes are kept."""
         for size in sorted(self._free, reverse=True):
             blocks = self._free[size]
-            while blocks and self.kept > target:
+            while blocks and self._kept > target:
                 del blocks[0]
-                self.kept -= size
-            if self.kept <= target:
+                self._kept -= size
+            if self._kept <= target:
                 return
 
     def _fresh(self, size: int, nbytes: int) -> tuple[int, Any]:
