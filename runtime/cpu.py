@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from array import array
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from lazygrad.codegen.target import Target, host
 from . import launcher
 from .device import Executable, HostDevice
 from .executor import Execute, executor
+from .llvm import Compiler
 from .memory import Buffer
 
 if TYPE_CHECKING:
-    from lazygrad.codegen.render.llvm import Rendered
+    from lazygrad.ir.args import Message
     from lazygrad.ir.node import Node
 
 Slots = Any
@@ -32,20 +34,35 @@ class CpuKernel(Executable):
     """The machine code of one kernel."""
 
     __slots__ = (
-        "_device", "_keep", "_launch", "address", "checks", "grain", "name", "scratch_bytes",
+        "_device", "_keep", "_launch", "address", "checks", "grain", "name", "object", "scratch_bytes", "symbol",
     )  # fmt: skip
 
     def __init__(
-        self, device: CpuDevice, name: str, rendered: Rendered, address: int, keep: Code
+        self,
+        device: CpuDevice,
+        name: str,
+        scratch_bytes: int,
+        checks: tuple[Message, ...],
+        grain: int,
+        symbol: str,
+        code: bytes,
+        loaded: tuple[int, Any],
     ) -> None:
         self.name = name
-        self.scratch_bytes = rendered.scratch_bytes
-        self.checks = rendered.checks
+        self.scratch_bytes = scratch_bytes
+        self.checks = checks
+        self.grain = grain
+        self.symbol = symbol
+        self.object = code
+        """The object file that this is loaded from, in which it is called `symbol`."""
+        self.address, self._keep = loaded  # the code lives as long as this
         self._device = device
-        self._keep = keep  # the code lives as long as this
-        self.grain = 0
-        self.address = address
         self._launch = device.launch
+
+    def portable(self) -> tuple[list[Any], bytes]:
+        """What `CpuDevice.restore` makes it again from: plain data, and the object file."""
+        checks = [[check.error, check.text] for check in self.checks]
+        return [self.name, self.scratch_bytes, checks, self.grain, self.symbol], self.object
 
     def run(self, slots: Slots, begin: int = 0, end: int = -1) -> None:
         """Launch trips [begin, end) of the outermost parallel loop; a negative `end` means all of them."""
@@ -79,9 +96,12 @@ class CpuDevice(HostDevice):
         """What kernels are written for."""
         return self._given if self._given is not None else host()
 
+    def _target(self) -> Target:
+        return self.target
+
     @cached_property
     def _compiler(self) -> Compiler:
-        return Compiler(self.target)
+        return Compiler(self._target)
 
     @cached_property
     def launch(self) -> launcher.Launch:
@@ -91,7 +111,7 @@ class CpuDevice(HostDevice):
     @cached_property
     def execute(self) -> Execute:
         """Runs plans (executor.py)."""
-        return executor(Compiler(self.target, level=0)).execute
+        return executor(Compiler(self._target, level=0)).execute
 
     def scratch(self, nbytes: int) -> Buffer:
         """Memory for the local arrays of one launch in this thread; the next launch has the same."""
@@ -107,9 +127,30 @@ class CpuDevice(HostDevice):
 
         assert isinstance(kernel.arg, Kernel)
         rendered = render_kernel(kernel, self.target)
+        name, called = kernel.arg.name, symbol(kernel.arg.name)
         code = self._compiler.compile(rendered.text)
-        address, keep = self._compiler.load(code, symbol(kernel.arg.name))
-        return CpuKernel(self, kernel.arg.name, rendered, address, keep)
+        loaded = self._compiler.load(code, called)
+        return CpuKernel(
+            self, name, rendered.scratch_bytes, rendered.checks, 0, called, code, loaded
+        )
+
+    def restore(self, kept: Sequence[tuple[Sequence[Any], bytes]]) -> list[CpuKernel]:
+        """The kernels whose `portable` these are.
+
+        Raises:
+            ValueError, TypeError, RuntimeError: they are not such things, or for another machine.
+        """
+        from lazygrad.ir.args import Message
+
+        found = []
+        objects = [(code, description[4]) for description, code in kept]
+        for (description, code), loaded in zip(kept, self._compiler.load_all(objects), strict=True):
+            name, scratch_bytes, checks, grain, called = description
+            messages = tuple([Message(error, text) for error, text in checks])
+            found.append(
+                CpuKernel(self, name, scratch_bytes, messages, grain, called, code, loaded)
+            )
+        return found
 
     def source(self, kernel: Node) -> str:
         """The LLVM IR of a kernel, as we write it."""
@@ -120,77 +161,3 @@ class CpuDevice(HostDevice):
     def asm(self, kernel: Node) -> str:
         """The machine code of a kernel as assembler text."""
         return self._compiler.assembly(self.source(kernel))
-
-
-class Code:
-    """Machine code in memory. It is unloaded, before the linker that placed it goes, when nothing refers to this any more."""
-
-    __slots__ = ("_linker", "_tracker")
-
-    def __init__(self, linker: Any, tracker: Any) -> None:
-        self._linker = linker
-        self._tracker = tracker
-
-    def __del__(self) -> None:
-        del self._tracker
-
-
-class Compiler:
-    """LLVM, set up for one target."""
-
-    def __init__(self, target: Target, level: int = 2) -> None:
-        """`level` is how much work LLVM's code generator does, 0 to 3."""
-        import llvmlite.binding as llvm
-
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        self._llvm = llvm
-        self._machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=target.cpu,
-            features=target.feature_text(),
-            opt=level,
-            reloc="pic",
-            codemodel="default",
-            jit=True,
-        )
-        self._machine.set_asm_verbosity(False)
-        options = llvm.create_pipeline_tuning_options(level)
-        self._builder = llvm.create_pass_builder(self._machine, options)
-        self._passes = llvm.create_new_module_pass_manager()
-        self._passes.add_sroa_pass()
-        self._passes.add_simplify_cfg_pass()
-        self._jit = llvm.create_lljit_compiler(self._machine)
-        self._lock = threading.Lock()
-        self._loaded = 0
-
-    def _module(self, text: str) -> Any:
-        module = self._llvm.parse_assembly(text)
-        self._passes.run(module, self._builder)
-        return module
-
-    def compile(self, text: str) -> bytes:
-        """LLVM IR to an object file.
-
-        Raises:
-            RuntimeError: LLVM does not accept the text, which is in the message: an error of the renderer.
-        """
-        with self._lock:
-            try:
-                code: bytes = self._machine.emit_object(self._module(text))
-            except RuntimeError as error:
-                raise RuntimeError(f"LLVM refused this kernel: {error}\n{text}") from error
-            return code
-
-    def assembly(self, text: str) -> str:
-        """LLVM IR to assembler text."""
-        with self._lock:
-            code: str = self._machine.emit_assembly(self._module(text))
-            return code
-
-    def load(self, code: bytes, symbol: str) -> tuple[int, Code]:
-        """The address of `symbol` in an object file that is now linked in, and what keeps it there."""
-        with self._lock:
-            library = self._llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
-            self._loaded += 1
-            tracker = library.export_symbol(symbol).link(self._jit, f"{symbol}.{self._loaded}")
-        return int(tracker[symbol]), Code(self._jit, tracker)

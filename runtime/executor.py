@@ -27,7 +27,7 @@ from .memory import Buffer
 from .threads import pool_text
 
 if TYPE_CHECKING:
-    from .cpu import Compiler
+    from .llvm import Compiler
 
 HEADER = ("inputs", "made", "numbers", "dims", "patches", "words", "launches", "scratch")
 """How many there are of each; `words` of slots and error words together, `scratch` in bytes."""
@@ -477,7 +477,7 @@ class Executor:
     """The executor of this process, its thread pool included."""
 
     def __init__(self, compiler: Compiler) -> None:
-        address, code = compiler.load(compiler.compile(executor_text()), "exports")
+        address, code = compiler.support(executor_text(), "exports")
         method, reset, stop = (ctypes.c_void_p * 3).from_address(address)
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)

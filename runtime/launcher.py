@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cpu import Compiler
+    from .llvm import Compiler
 
 Launch = Callable[[int, int, int, int, int], int]
 
@@ -68,7 +68,7 @@ bad:
 
 def build(compiler: Compiler) -> Launch:
     """The function. Its code is its `self`, so that Python drops the one after the other."""
-    address, code = compiler.load(compiler.compile(TEXT), "method")
+    address, code = compiler.support(TEXT, "method")
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     make.restype = ctypes.py_object

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lazygrad.ir.node import Node, same
-from lazygrad.ir.text import parse, show
+# Programs of tests, and the processes that they start, are not kept among the user's; this comes before the first import.
+os.environ["LAZYGRAD_CACHE_DIR"] = tempfile.mkdtemp(prefix="lazygrad-tests-")
+atexit.register(shutil.rmtree, os.environ["LAZYGRAD_CACHE_DIR"], ignore_errors=True)
+
+from lazygrad.ir.node import Node, same  # noqa: E402
+from lazygrad.ir.text import parse, show  # noqa: E402
 
 Golden = Callable[..., None]
 GOLDEN = Path(__file__).parent / "golden"
