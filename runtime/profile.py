@@ -16,17 +16,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from lazygrad import config
 
-from .plan import KernelPlan, failure
+from .plan import KernelPlan, Launch, Value
 
 if TYPE_CHECKING:
     from lazygrad.ir.args import Scalar
     from lazygrad.ir.dim import Size
 
     from .memory import Buffer
-    from .plan import Launch, Plan
+    from .plan import Plan
 
 EVENT_LIMIT = 1_000_000
 """How many events a trace keeps; later ones are counted only."""
@@ -261,18 +262,40 @@ def _run_timed(
     numbers: Sequence[Scalar],
     dims: Sequence[int],
 ) -> list[Buffer]:
-    slots, made, _arena = plan.bind(buffers, numbers, dims)
+    steps = STEPS.get(plan)
+    if steps is None:
+        steps = STEPS[plan] = [Step(plan, launch) for launch in plan.table]
     sizes = dict(zip(plan.dims, dims, strict=True))
-    address = slots.buffer_info()[0]
-    for position, launch in enumerate(plan.table):
+    _slots, made, blocks = plan.bind(buffers, numbers, dims)
+    memory = {"input": buffers, "output": made, "temporary": blocks}
+    for step in steps:
+        given = [memory[value.kind][value.index] for value in step.memory]
         start = perf_counter_ns()
-        launch.executable.run(address, 0, -1)
-        trace.kernel(launch, start, perf_counter_ns() - start, sizes)
-        address += 8 * (len(launch.values) + 1)
-        error = slots[plan.error_words + position]
-        if error:
-            raise failure(launch.executable.checks[error - 1])
+        step.plan.run(given, numbers, dims)
+        trace.kernel(step.launch, start, perf_counter_ns() - start, sizes)
     return plan.results(buffers, made)
+
+
+class Step:
+    """One launch as a plan of its own, which the executor runs as it runs all, on as many threads; it is given all of its memory."""
+
+    __slots__ = ("launch", "memory", "plan")
+
+    def __init__(self, whole: KernelPlan, launch: Launch) -> None:
+        self.launch = launch
+        self.memory = [value for value in launch.values if value.kind in MEMORY]
+        places = iter(range(len(self.memory)))
+        values = [
+            Value("input", next(places)) if value.kind in MEMORY else value
+            for value in launch.values
+        ]
+        table = [Launch(launch.executable, tuple(values))]
+        self.plan = KernelPlan(whole.device, table, (), (), (), whole.number_types, whole.dims)
+
+
+MEMORY = ("input", "output", "temporary")
+STEPS: WeakKeyDictionary[KernelPlan, list[Step]] = WeakKeyDictionary()
+"""The launches of plans that were watched."""
 
 
 def number(size: Size, sizes: Mapping[str, int]) -> int:

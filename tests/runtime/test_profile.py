@@ -90,6 +90,22 @@ def test_reads_plans_passes_and_kernels_nest(tmp_path: Path) -> None:
     assert all("test_profile.py" in e["args"]["line"] for e in events if e["cat"] == "read")
 
 
+def test_launches_one_by_one_give_what_the_plan_gives(tmp_path: Path) -> None:
+    """Temporaries, checks, half-precision numbers, sizes that are dims: each kernel is given what the plan would give it."""
+
+    def program(n: int, rate: float) -> Any:
+        x = lg.arange(float(n))
+        weights = (x.reshape(1, n).expand(3, n) / n).matmul(x.reshape(n, 1).expand(n, 4) * rate)
+        picked = weights.softmax(1).gather(1, lg.tensor([[0], [2], [1]]))
+        return (picked * x.half().mul(rate).sum().float()).tolist()
+
+    calls = [(40 + 3 * turn, 0.01 + 0.1 * turn) for turn in range(6)]
+    expected = [program(*call) for call in calls]
+    with lg.profile(tmp_path / "out.json"):
+        assert [program(*call) for call in calls] == expected
+    assert any(event.get("cat") == "kernel" for event in load(tmp_path / "out.json"))
+
+
 def test_off_it_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is known runs without a call into the profiler, also after it was on."""
     x = lg.ones(7).realize()
