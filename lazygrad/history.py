@@ -25,6 +25,8 @@ class _Mode(threading.local):
 
     enabled: bool = True
     inference: bool = False
+    draws: int = 0
+    """How often random numbers were drawn: an operator that draws is another one each time."""
     pinned: bool = False
     """Whether the last operation's operands were read from memory that the outside can write (see results.py)."""
 
@@ -62,7 +64,8 @@ def distinct(node: Node) -> Node:
 Edge = tuple["Record | None", int]
 Hook = Callable[..., Any]
 
-_sequence = itertools.count()
+sequence = itertools.count().__next__
+"""Numbers records in the order in which they are made."""
 
 
 class Hooks:
@@ -105,7 +108,7 @@ class Record:
         self.saved: tuple[Tensor | str, ...] = ()
         self.counters: tuple[Versioned, ...] = ()
         self.versions: tuple[int, ...] = ()
-        self.sequence = next(_sequence)
+        self.sequence = sequence()
         self.hooks: Hooks | None = None
         self.released = False
         self.eager = False

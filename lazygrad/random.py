@@ -29,6 +29,7 @@ from .functional.creation import buffer_node, leaf
 from .functional.devices import creation_place
 from .functional.registry import METHODS, function
 from .functional.settings import default_dtype
+from .history import mode
 from .ir import composite
 from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8
 from .ir.node import Node, constant, iota, unary
@@ -137,6 +138,7 @@ class Generator:
         with self._lock:
             offset = self._offset
             self._offset += max(count, 1)
+        mode.draws += 1
         return self._seed, offset
 
     def get_state(self) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from . import reading
 from .history import Record, Untracked, distinct, mode, record_class
@@ -305,17 +305,22 @@ def _save(record: Record, saved: tuple[Tensor | str, ...], output: Tensor) -> No
             each = output
         counter = each._counter
         if type(counter) is Untracked:
-            raise RuntimeError(
-                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
-                "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
-                "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
-            )
+            refuse_inference()
         counters.append(counter)
     if len(counters) != len(saved):  # those without a version come last
         saved = tuple(sorted(saved, key=lambda each: isinstance(each, str) and each != "result"))
     record.saved = tuple(["result" if each is output else each for each in saved])
     record.counters = tuple(counters)
     record.versions = tuple([counter.version for counter in counters])
+
+
+def refuse_inference() -> NoReturn:
+    """A tensor made in inference mode would be read by backward."""
+    raise RuntimeError(
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+        "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+        "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
+    )
 
 
 def _tracks(inputs: Sequence[Tensor | None]) -> bool:

@@ -13,7 +13,7 @@ from .ir.node import Site
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
-_ours: dict[CodeType, bool] = {}
+OURS: dict[CodeType, bool] = {}
 """Whether a code object belongs to this package. Bounded: emptied when it holds `_LIMIT` (code made by exec may be new each time)."""
 
 _LIMIT = 8192
@@ -24,7 +24,7 @@ def here() -> Site | None:
     frame = sys._getframe(1)
     while True:
         code = frame.f_code
-        ours = _ours.get(code)
+        ours = OURS.get(code)
         if ours is None:
             ours = _is_ours(code)
         if not ours:
@@ -36,11 +36,11 @@ def here() -> Site | None:
 
 
 def _is_ours(code: CodeType) -> bool:
-    if len(_ours) >= _LIMIT:
-        _ours.clear()
+    if len(OURS) >= _LIMIT:
+        OURS.clear()
     filename = code.co_filename
     ours = filename.startswith((_PACKAGE, "<frozen "))
-    _ours[code] = ours
+    OURS[code] = ours
     return ours
 
 

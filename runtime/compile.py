@@ -248,8 +248,8 @@ class KernelCache:
                 self.hits += 1
                 profile.instant("kernel cache hit", "cache", kernel=lowered.arg.name)  # type: ignore[union-attr]
                 self._kernels.move_to_end(key)
-                if config.current.dump_passes or config.current.verify:
-                    make()
+                if config.current.dump or config.current.dump_passes or config.current.verify:
+                    return Compiled(make(), found.executable)  # as this program wrote it, with its lines
                 return found
             made = self._kernels[key] = Compiled(make())
             while len(self._kernels) > self.limit:

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
+from lazygrad.ir.args import Scalar
 from lazygrad.ir.dim import UndecidedError
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.ir.template import unfold, unfold_all
 from lazygrad.ir.verify import VerificationError, verify_graph
 from lazygrad.schedule.dims import Pattern
 
 from . import device as devices
-from . import dump
+from . import dump, profile
 from .compile import CompiledPlan, Record, compile_normal, expanded
 from .families import (
     PATTERN_LIMIT,
@@ -60,6 +62,28 @@ PLAN_LIMIT = 1024
 Variant = tuple[object, ...]
 
 
+class Ready:
+    """What a key that was seen before needs: its plan, and how the values of a run fill it in."""
+
+    __slots__ = ("buffers", "dims", "numbers", "outputs", "plan")
+
+    def __init__(
+        self,
+        found: CompiledPlan,
+        buffers: tuple[int, ...] | None,
+        numbers: tuple[tuple[int, Scalar], ...] | None,
+        outputs: tuple[tuple[int, int, bool], ...],
+    ) -> None:
+        self.plan = found.plan
+        self.dims = found.dims
+        self.buffers = buffers
+        """The buffer of this key that is each buffer of the plan; None where they are the same."""
+        self.numbers = numbers
+        """For each number of the plan the number of this key (-1 for none), and the value of one that a template has."""
+        self.outputs = outputs
+        """For each result the node, the line of its template (-1 for the node itself), and whether no gradient looks behind it."""
+
+
 class PlanCache:
     """Plans by key, the least recently used dropped first. A key is compiled by one thread; others wait for it."""
 
@@ -67,6 +91,8 @@ class PlanCache:
         self.limit = limit
         self.compiled = 0
         """How many plans have been compiled so far."""
+        self.ready: dict[Entry, Ready] = {}
+        """By the key as it is first made, with APPLYs in it and the states of its nodes. Emptied when it holds `limit`."""
         self._plans: OrderedDict[Any, CompiledPlan] = OrderedDict()
         self._families: OrderedDict[Entry, Family] = OrderedDict()
         self._lock = threading.RLock()
@@ -96,7 +122,8 @@ class PlanCache:
                     break
             pending.wait()
         try:
-            plan = self._make(normal, observed=variant is not None)
+            with profile.span("make plan", "compile", nodes=len(normal.nodes)):
+                plan = self._make(normal, observed=variant is not None)
             with self._lock:
                 self._plans[key] = plan
                 while len(self._plans) > self.limit:
@@ -140,6 +167,7 @@ class PlanCache:
     def clear(self) -> None:
         """Forget every plan."""
         with self._lock:
+            self.ready.clear()
             self._plans.clear()
             self._families.clear()
 
@@ -204,13 +232,75 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
 
 def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node], why: str) -> None:
     """Compute what is asked for and what waits, and keep what will be read again."""
+    settings = config.active()
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
+        if settings.plain and STEADY.records is None:
+            # What is kept beside the results depends on the states of the nodes, too.
+            state = tuple([n.tracked if n.depth >= 0 else ~n.tracked for n in normal.nodes])
+            key = (normal.key, state, len(asked))
+            ready = PLANS.ready.get(key)
+        else:
+            key, ready = (), None
+    if ready is None:
+        with profile.read(why):
+            _run_slowly(normal, asked, waiting, history, why, key)
+        STEADY.runs += 1
+        return
+    buffers: Sequence[Buffer] = normal.buffers
+    if ready.buffers is not None:
+        buffers = [buffers[index] for index in ready.buffers]
+    numbers: Sequence[Scalar] = normal.numbers
+    if ready.numbers is not None:
+        numbers = [value if index < 0 else numbers[index] for index, value in ready.numbers]
+    try:
+        results = ready.plan.run(buffers, numbers, ready.dims)
+    except FAILURES:
+        # The plan that names the line is the one of the graph with all its nodes.
+        return _run_slowly(normal, asked, waiting, history, why, ())
+    nodes = normal.nodes
+    bodies: dict[int, list[Node]] = {}
+    with _graph_lock:
+        for (number, line, free), buffer in zip(ready.outputs, results, strict=True):
+            node = nodes[number]
+            if line >= 0:
+                if number not in bodies:
+                    bodies[number] = unfold(node)
+                node = bodies[number][line]
+            if node.value is None:
+                node.value = buffer
+                node.depth = 0
+                if free:
+                    release(node)
+        for node in nodes:
+            if node.value is None:
+                node.depth = COMPUTED
+    STEADY.runs += 1
+
+
+def _run_slowly(
+    normal: Normal,
+    asked: Sequence[Node],
+    waiting: Sequence[Node],
+    history: Sequence[Node],
+    why: str,
+    key: Entry,
+) -> None:
+    """Run what `normal` asks for, as one who sees it for the first time; remember it for `key` if there is one."""
+    settings = config.active()
+    first = normal
+    origins: dict[int, tuple[int, int]] = {}
+    with _graph_lock:
+        if normal.applied:
+            for number, node in enumerate(normal.nodes):
+                if node.op is Op.APPLY:
+                    for line, made in enumerate(unfold(node)[:-1]):
+                        origins[id(made)] = number, line
+            normal = normalise((*asked, *waiting), history)
         if not history:
             watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
-    settings = config.active()
     if settings.explain and "realize" in settings.explain:
         dump.explain_run(asked or waiting, why)
     if STEADY.records is not None:
@@ -221,14 +311,41 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     else:
         known = PLANS.find(normal.key)
         found = known if known is not None else PLANS.get(normal)
+        if known is not None:
+            profile.instant("plan cache hit", "cache")
+    if key:
+        if len(PLANS.ready) >= PLANS.limit:
+            PLANS.ready.clear()
+        PLANS.ready[key] = _ready(first, normal, found, origins)
     try:
-        results = found.plan.run(normal.buffers, normal.numbers, found.dims)
+        results = profile.run(found.plan, normal.buffers, normal.numbers, found.dims)
     except FAILURES as error:
         raise _located(normal, found, error) from None
     if settings.debug_nans:
         _find_nans(normal, found, results)
     attach(normal, found, results)
-    STEADY.runs += 1
+
+
+def _ready(
+    first: Normal, normal: Normal, found: CompiledPlan, origins: dict[int, tuple[int, int]]
+) -> Ready:
+    """How the values that `first` finds fill in the plan that was found for the same graph unfolded."""
+    slots = {id(buffer): index for index, buffer in enumerate(first.buffers)}
+    buffers: tuple[int, ...] | None = tuple([slots[id(buffer)] for buffer in normal.buffers])
+    if buffers == tuple(range(len(first.buffers))):
+        buffers = None
+    names = {id(number): index for index, number in enumerate(first.numbers)}
+    numbers: tuple[tuple[int, Scalar], ...] | None
+    numbers = tuple([(names.get(id(number), -1), number) for number in normal.numbers])
+    if [index for index, _ in numbers] == list(range(len(first.numbers))):
+        numbers = None
+    places = {id(node): (number, -1) for number, node in enumerate(first.nodes)}
+    outputs = []
+    for number in found.attach:
+        node = normal.nodes[number]
+        place = places.get(id(node)) or origins[id(node)]
+        outputs.append((*place, node.op is Op.STOP or number in normal.free))
+    return Ready(found, buffers, numbers, tuple(outputs))
 
 
 # --- for lg.lower
@@ -244,6 +361,7 @@ def recording(records: list[Record]) -> Iterator[None]:
 def compile_only(nodes: Sequence[Node], records: list[Record]) -> None:
     """Compile what `realize(nodes)` would, and leave a record of it."""
     with _graph_lock:
+        unfold_all(nodes)
         normal = normalise(nodes)
     records.append(Record())
     compile_normal(normal, records[-1])

@@ -17,7 +17,9 @@ from ..ir import build
 from ..ir.node import Node, constant
 from ..results import attach, from_node, made_at, store
 from ..runtime.realize import after_backward
-from ..tensor import Tensor
+from ..site import here
+from ..storage import Storage
+from ..tensor import Tensor, make
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -53,6 +55,14 @@ def backward(
 
     Same as torch.autograd.backward.
     """
+    if (
+        grad_tensors is None
+        and inputs is None
+        and not create_graph
+        and isinstance(tensors, Tensor)
+        and _plain_backward(tensors, bool(retain_graph))
+    ):
+        return
     roots = _sequence(tensors)
     cotangents = _cotangents(roots, _sequence(grad_tensors, len(roots)))
     wanted = None
@@ -65,7 +75,7 @@ def backward(
     run = Run(roots, cotangents, create_graph, wanted, accumulate=True)
     run.execute()
     if not keep:
-        run.release()
+        release(run.records)
 
 
 def grad(
@@ -115,7 +125,7 @@ def grad(
             )
         results.append(gradient)
     if not keep:
-        run.release()
+        release(run.records)
     return tuple(results)
 
 
@@ -257,13 +267,76 @@ class Run:
         else:
             self.found[id(record), index] = gradient
 
-    def release(self) -> None:
-        """Let go of the records whose backward has saved something, or leads to one that has."""
-        gone: set[int] = set()
-        for record in reversed(self.records):
-            if record.saved or any(id(source) in gone for source, _ in record.edges):
-                gone.add(id(record))
-                record.release()
+
+def _plain_backward(root: Tensor, keep: bool) -> bool:
+    """backward() of one value to leaves without hooks, written flat: it runs in every step of a training loop.
+
+    Returns False, and has changed nothing, where something has to be looked at more closely or is an error.
+    """
+    record = root._record
+    if (
+        record is None
+        or not root.requires_grad
+        or record is not root._record
+        or root.storage.node.shape
+        or root._view is not None
+        or mode.inference
+    ):
+        return False
+    records: list[Record] = []
+    leaves: dict[AccumulateGrad, Node] = {}
+    seen: set[Record] = {record}
+    stack: list[Record] = [record]
+    while stack:
+        current = stack.pop()
+        if current.special or current.released or current.eager or current.hooks is not None:
+            return False
+        for counter, version in zip(current.counters, current.versions):
+            if counter.version != version:
+                return False
+        records.append(current)
+        for (source, index), operand in zip(current.edges, current.operands):
+            if source is None:
+                continue
+            if source.__class__ is AccumulateGrad:
+                extra = source.variable._extra  # type: ignore[attr-defined]
+                if source.hooks is not None or (extra and (extra.hooks or extra.accumulated)):
+                    return False
+                if leaves.setdefault(source, operand) is not operand:  # type: ignore[arg-type]
+                    return False
+                continue
+            if source.released or source.special or source.nodes[index] is not operand:
+                return False
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    node = record.nodes[root._index]
+    cotangent = constant(1, node.dtype, (), node.place)
+    made = build.grad([node], [cotangent], list(leaves.values()), (True,) * len(leaves))
+    site = here()
+    for leaf, gradient in zip(leaves, made):
+        gradient.site = site
+        storage = Storage(gradient)
+        tensor = make(storage, gradient.dtype, None, storage)
+        variable = leaf.variable
+        if variable._grad is None:
+            variable._grad = tensor
+        else:
+            accumulate_into(variable, tensor, False)
+    if not keep:
+        release(records)
+    after_backward()
+    return True
+
+
+def release(records: list[Record]) -> None:
+    """Let go of the records whose backward has saved something, or leads to one that has."""
+    records.sort(key=_order)
+    gone: set[Record] = set()
+    for record in records:
+        if record.saved or any([source in gone for source, _ in record.edges]):  # noqa: C419
+            gone.add(record)
+            record.release()
 
 
 # --- records

@@ -59,7 +59,7 @@ def _scaled(name: str, node: Node, alpha: Number, dtype: DType) -> Node:
     return node if alpha == 1 else node * alpha
 
 
-@operator("add", inplace=True, dunder="add")
+@operator("add", inplace=True, dunder="add", numeric=True)
 def add(input: Tensor, other: Operand, *, alpha: Number = 1) -> Outcome:
     """input + alpha * other, elementwise.
 
@@ -82,7 +82,7 @@ def add(input: Tensor, other: Operand, *, alpha: Number = 1) -> Outcome:
     return Outcome("AddBackward0", node, (input, as_input(other)))
 
 
-@operator("sub", "subtract", inplace=True, dunder="sub")
+@operator("sub", "subtract", inplace=True, dunder="sub", numeric=True)
 def sub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Outcome:
     """input - alpha * other, elementwise; see `add`.
 
@@ -98,7 +98,7 @@ def sub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Outcome:
     return Outcome("SubBackward0", left - right, (input, as_input(other)))
 
 
-@operator("rsub", dunder="rsub")
+@operator("rsub", dunder="rsub", numeric=True)
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Outcome:
     """other - alpha * input, elementwise. Same as torch.rsub."""
     other = operand(other)
@@ -124,7 +124,7 @@ def _refuse_bool(left: Tensor, right: Operand) -> None:
         )
 
 
-@operator("mul", "multiply", inplace=True, dunder="mul")
+@operator("mul", "multiply", inplace=True, dunder="mul", numeric=True)
 def mul(input: Tensor, other: Operand) -> Outcome:
     """input * other, elementwise; bool multiplies as "and". Same as torch.mul."""
     other = operand(other)
@@ -133,7 +133,7 @@ def mul(input: Tensor, other: Operand) -> Outcome:
     return Outcome("MulBackward0", node, (input, as_input(other)), saved_pair(input, other))
 
 
-@operator("div", "divide", "true_divide", inplace=True, dunder="truediv")
+@operator("div", "divide", "true_divide", inplace=True, dunder="truediv", numeric=True)
 def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Outcome:
     """input / other, elementwise; integers divide as floats of the default dtype.
 

@@ -30,7 +30,7 @@ def _comparison(
         return Outcome("NotImplemented", compare(left, right), ())
 
     build.__doc__ = f"input {sign} other, elementwise, as bool; the operands promote and broadcast. Same as torch.{name}."
-    return operator(name, alias, inplace=True, dunder=None)(build)
+    return operator(name, alias, inplace=True, dunder=None, numeric=True)(build)
 
 
 eq = _comparison("eq", "eq", lambda a, b: a.eq(b), "==")

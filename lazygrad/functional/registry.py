@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..ir.node import Node
+from ..recipes import Recipes, binary, general
+from ..recipes import inplace as inplace_method
 from ..results import grad_enabled, result, result_inplace
 from ..tensor import Tensor
 from .arguments import describe_operands, require_castable, sizes_text
@@ -71,6 +73,7 @@ def operator(
     nn: bool = False,
     inplace: bool = False,
     dunder: str | None = None,
+    numeric: bool = False,
 ) -> Callable[
     [Callable[Concatenate[Tensor, P], Outcome]], Callable[Concatenate[Tensor, P], Tensor]
 ]:
@@ -80,12 +83,14 @@ def operator(
         module: expose it as a function of the package; `method`: of Tensor; `nn`: of nn.functional.
         inplace: also derive `name_` and `alias_`, which write the result into the first argument.
         dunder: the stem of the Python operator's method, "add" for `__add__`; with `inplace` also `__iadd__`.
+        numeric: floats among the arguments only ever become constants that scale, shift or are compared with, all but 0, 1 and -1
+            in the same way: the nodes for one number serve any other (recipes.py).
     """
 
     def register(
         build: Callable[Concatenate[Tensor, P], Outcome],
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
-        def run(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
             if not isinstance(input, Tensor):
                 return _number_first(name, input, args, out)
             outcome = build(input, *args, **kwargs)
@@ -93,21 +98,33 @@ def operator(
                 return write_out(name, outcome, out)
             return result(*outcome)
 
+        recipes = Recipes(numeric)
+        run = general(recipes, build, slow)
         _describe(run, name, build)
         names = (name, *aliases)
         _add(name, run, names, module, method, nn, f"{name}_" if inplace else None, build)
         if dunder is not None:
-            METHODS[f"__{dunder}__"] = _operand_guard(run)
+            METHODS[f"__{dunder}__"] = _named(
+                binary(recipes, build, _operand_guard(slow)), f"__{dunder}__"
+            )
         if inplace:
-            change = _inplace(name, build)
+            changing = _inplace(name, build)
             for each in names:
-                METHODS[f"{each}_"] = change
+                METHODS[f"{each}_"] = changing
                 if module and not dunder:
-                    FUNCTIONS[f"{each}_"] = change
+                    FUNCTIONS[f"{each}_"] = changing
                 if nn:
-                    NN_FUNCTIONS[f"{each}_"] = change
+                    NN_FUNCTIONS[f"{each}_"] = changing
             if dunder is not None:
-                METHODS[f"__i{dunder}__"] = _operand_guard(change)
+                METHODS[f"__i{dunder}__"] = _named(
+                    inplace_method(
+                        recipes,
+                        build,
+                        _operand_guard(changing),
+                        lambda tensor, outcome: change(tensor, f"{name}_", outcome),
+                    ),
+                    f"__i{dunder}__",
+                )
         return cast("Callable[Concatenate[Tensor, P], Tensor]", run)
 
     return register
@@ -205,6 +222,11 @@ def _operand_guard(run: Callable[..., Any]) -> Callable[..., Any]:
 
     dunder.__name__ = dunder.__qualname__ = run.__name__
     return dunder
+
+
+def _named(run: Callable[..., Any], name: str) -> Callable[..., Any]:
+    run.__name__ = run.__qualname__ = name
+    return run
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.dtype import DType, float32
+from ..recipes import forget
 
 
 class Defaults:
@@ -39,3 +40,4 @@ def set_default_dtype(d: Any) -> None:
     if not isinstance(d, DType) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
     DEFAULTS.dtype = d
+    forget()

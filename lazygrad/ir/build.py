@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .args import (
     Axis,
@@ -125,8 +126,12 @@ def grad(
     """The gradient of each target: the sum over paths from the roots, weighted with the cotangents."""
     flags = tuple(boundary) if boundary is not None else (False,) * len(targets)
     first = roots[0]
-    node = Node(Op.GRAD, (*roots, *cotangents, *targets), first.dtype, (), Grad(len(roots), flags))
+    node = Node(Op.GRAD, (*roots, *cotangents, *targets), first.dtype, (), _grad(len(roots), flags))
     return [
-        Node(Op.ELEMENT, (node,), target.dtype, target.shape, Element(index), target.place)
+        Node(Op.ELEMENT, (node,), target.dtype, target.shape, _element(index), target.place)
         for index, target in enumerate(targets)
     ]
+
+
+_grad = lru_cache(1024)(Grad)
+_element = lru_cache(1024)(Element)

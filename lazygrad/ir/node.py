@@ -28,6 +28,17 @@ RECORDED, RELEASED = 1, 2
 """What `tracked` is while autograd has a record of a node, and once a backward pass has released that."""
 
 
+class Kind:
+    """A dtype, a shape and a place: what an operator asks of an operand. There is one object for each, as long as `_KINDS` holds it."""
+
+    __slots__ = ("dtype", "place", "shape")
+
+    def __init__(self, dtype: DType, shape: Shape, place: str) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.place = place
+
+
 class Node:
     """One operation. `src` are its sources; `shape` is of its result (in the loop stratum () or (lanes,))."""
 
@@ -36,6 +47,8 @@ class Node:
         "arg",
         "depth",
         "dtype",
+        "kind",
+        "numbers",
         "op",
         "place",
         "shape",
@@ -48,6 +61,10 @@ class Node:
     depth: int
     tracked: int
     place: str
+    kind: Kind | None
+    """Its dtype, shape and place as one object, where someone has asked for it (`kind_of`)."""
+    numbers: tuple[float, ...]
+    """The number operands of an APPLY."""
 
     def __init__(
         self,
@@ -66,6 +83,7 @@ class Node:
         self.shape = shape
         self.site = site
         self.value: Any = None
+        self.kind = None
         self.tracked = 0
         depth = 0
         for source in src:
@@ -223,6 +241,25 @@ class Node:
 
     def stop(self) -> Node:
         return Node(Op.STOP, (self,), self.dtype, self.shape)
+
+
+_KINDS: dict[tuple[DType, Shape, str], Kind] = {}
+"""Every kind in use. Emptied at `_KIND_LIMIT`: a kind that is made again is another one, which costs who keyed by it a miss."""
+_KIND_LIMIT = 8192
+
+
+def kind_of(node: Node) -> Kind:
+    """The kind of a node, the same object for equal ones."""
+    kind = node.kind
+    if kind is None:
+        key = (node.dtype, node.shape, node.place)
+        kind = _KINDS.get(key)
+        if kind is None:
+            if len(_KINDS) >= _KIND_LIMIT:
+                _KINDS.clear()
+            kind = _KINDS[key] = Kind(*key)
+        node.kind = kind
+    return kind
 
 
 def accumulation(dtype: DType) -> DType:

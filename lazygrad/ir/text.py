@@ -16,6 +16,7 @@ from .dtype import DType, int64
 from .node import Node, Site, postorder
 from .op import Op
 from .parse import default_type, parse
+from .template import unfold_all
 
 __all__ = ["describe", "parse", "show", "user_line"]
 
@@ -32,6 +33,7 @@ def show(roots: Node | Sequence[Node], sites: bool = True) -> str:
     nodes = [roots] if isinstance(roots, Node) else list(roots)
     if len(nodes) == 1 and nodes[0].op is Op.KERNEL:
         return _KernelText(sites).show(nodes[0])
+    unfold_all(nodes)
     return _graph(nodes, sites)
 
 

@@ -34,7 +34,7 @@ B = X.lt(0.0)
 
 
 def test_the_grammar_has_every_operation() -> None:
-    assert set(Op) == set(GRAPH_GRAMMAR) | set(KERNEL_GRAMMAR)
+    assert set(Op) - {Op.APPLY} == set(GRAPH_GRAMMAR) | set(KERNEL_GRAMMAR)  # it is unfolded first
     assert set(ARG_CLASS) <= set(Op)
 
 

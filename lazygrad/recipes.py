@@ -1,0 +1,482 @@
+"""Operators that have run before: the second time an operator meets operands of the same kinds, its nodes are known.
+
+In: an operator's function, which checks its arguments and builds nodes (functional/), and what it is called with. The first call
+runs it and keeps a `Recipe`: the template of its nodes (ir/template.py) and what autograd records. Later calls with operands
+of the same dtypes, shapes, places and needs of gradients, and with the same other arguments, make one APPLY node.
+What a recipe does not cover (memory that the outside sees, inference mode, errors) goes the long way, and so means the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from math import copysign
+from typing import TYPE_CHECKING, Any
+
+from .history import Record, Untracked, mode, record_class, sequence
+from .ir.dtype import DType
+from .ir.node import RECORDED, Node, kind_of
+from .ir.op import Op
+from .ir.template import Template, capture
+from .results import refuse_inference, result
+from .runtime.keys import SCALING
+from .runtime.realize import before_write, deep
+from .runtime.steady import DEPTH_BUDGET
+from .site import OURS, here
+from .storage import Storage
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .history import Versioned
+
+Build = Callable[..., Any]
+Key = tuple[Any, ...]
+
+RECIPE_LIMIT = 4096
+"""How many recipes an operator keeps; then it starts anew."""
+
+_new: Any = object.__new__
+_APPLY, _BUFFER = Op.APPLY, Op.BUFFER
+_frame = sys._getframe
+_NOTHING: tuple[None, int] = (None, 0)
+
+
+class Recipe:
+    """What an operator makes of operands of given kinds."""
+
+    __slots__ = ("dtype", "floating", "height", "inputs", "kind", "place", "record", "saved", "shape", "template")
+
+    def __init__(
+        self, template: Template, name: str, inputs: tuple[int, ...], saved: tuple[int | str, ...]
+    ) -> None:
+        self.template = template
+        kind = template.kind
+        self.kind = kind
+        self.dtype, self.shape, self.place = kind.dtype, kind.shape, kind.place
+        self.floating = kind.dtype.kind == "float"
+        self.height = template.height
+        self.record = record_class(name)
+        self.inputs = inputs
+        """The operand of each of next_functions; -1 for a number."""
+        self.saved = saved
+        """What backward reads: an operand, "result", or a word for something without a version; those last."""
+
+
+class Recipes:
+    """The recipes of one operator."""
+
+    __slots__ = ("known", "numeric")
+
+    instances: list[Recipes] = []
+
+    def __init__(self, numeric: bool) -> None:
+        self.known: dict[Key, Recipe] = {}
+        self.numeric = numeric
+        """Whether a float operand only ever becomes constants, so that one recipe serves them all."""
+        Recipes.instances.append(self)
+
+    def learn(
+        self, key: Key, outcome: Any, tensors: Sequence[Tensor], nodes: Sequence[Node], numbers: Sequence[float]
+    ) -> None:
+        """Keep what a call has built, if it can be told by its key alone."""
+        name, node, inputs, saved = outcome
+        places = {id(tensor): index for index, tensor in reversed(list(enumerate(tensors)))}
+        if any(t is not None and id(t) not in places for t in inputs):
+            return
+        if any(not isinstance(t, str) and id(t) not in places for t in saved):
+            return
+        if len({id(n) for n in nodes}) != len(places):
+            return  # two tensors on one node: the nodes do not say which is which
+        outside = {id(t.storage.node) for t in tensors} | {id(t._raw()) for t in tensors}
+        template = capture(node, nodes, numbers, outside, SCALING)
+        if template is None:
+            return
+        if len(self.known) >= RECIPE_LIMIT:
+            self.known.clear()
+        versions = [each if isinstance(each, str) else places[id(each)] for each in saved]
+        versions.sort(key=lambda each: isinstance(each, str) and each != "result")
+        self.known[key] = Recipe(
+            template, name, tuple([-1 if t is None else places[id(t)] for t in inputs]), tuple(versions)
+        )
+
+
+def forget() -> None:
+    """Drop every recipe: something that operators read beside their arguments has changed."""
+    for each in Recipes.instances:
+        each.known.clear()
+
+
+def argument_key(value: Any) -> Any:
+    """What stands in a key for an argument that is no tensor, or None where it cannot be told by value."""
+    kind = value.__class__
+    if kind is int or kind is bool or kind is str or value is None:
+        return kind, value
+    if kind is float:
+        if value == 0.0:
+            return kind, copysign(0.5, value)
+        return (kind, value) if value == value else None
+    if kind is tuple or kind is list:
+        parts = tuple([argument_key(part) for part in value])
+        return None if None in parts else (kind, parts)
+    return (kind, value) if kind is DType else None
+
+
+def general(recipes: Recipes, build: Build, slow: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function like `slow`, which makes a tensor of what `build` returns, that uses recipes."""
+    find = recipes.known.get
+    numeric = recipes.numeric
+
+    def apply(*args: Any, **kwargs: Any) -> Tensor:
+        tensors: list[Tensor] = []
+        numbers: list[float] = []
+        key: list[Any] = []
+        for value in args:
+            if isinstance(value, Tensor):
+                tensors.append(value)
+                key.append(Tensor)
+            elif numeric and value.__class__ is float and varies(value):
+                numbers.append(value)
+                key.append(float)
+            else:
+                part = argument_key(value)
+                if part is None:
+                    return slow(*args, **kwargs)
+                key.append(part)
+        for name, value in kwargs.items():
+            if isinstance(value, Tensor):
+                tensors.append(value)
+                key.append(name)
+            else:
+                part = argument_key(value)
+                if part is None:
+                    return slow(*args, **kwargs)
+                key.append((name, part))
+        if not args or key[0] is not Tensor or "out" in kwargs:
+            return slow(*args, **kwargs)
+        found = operands(tensors)
+        if found is None:
+            return slow(*args, **kwargs)
+        nodes, tracked = found
+        for node in nodes:
+            key.append(node.kind or kind_of(node))
+        if tracked:
+            key += [tensor._requires for tensor in tensors]
+        if len(tensors) > 1:
+            key.append(_pattern(tensors))
+        recipe = find(tuple(key))
+        if recipe is not None:
+            return make(recipe, nodes, tensors, tuple(numbers), tracked)
+        boxes = {id(value): -(-value) for value in numbers}  # objects by which they are known again
+        given = [boxes.get(id(value), value) for value in args]
+        before = mode.draws
+        outcome = build(*given, **kwargs)
+        if mode.draws == before:
+            boxed = [boxes[id(value)] for value in numbers]
+            recipes.learn(tuple(key), outcome, tensors, nodes, boxed)
+        return result(*outcome)
+
+    return apply
+
+
+def varies(value: float) -> bool:
+    """Whether a number is one of many that do the same: not 0, 1, -1, an infinity or NaN."""
+    return value - value == 0.0 and value not in _SELECTING
+
+
+def _pattern(tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """Which of the tensors are the same; None where no two are."""
+    if len(tensors) == 2:
+        return (0, 0) if tensors[0] is tensors[1] else None
+    first: dict[int, int] = {}
+    numbers = tuple([first.setdefault(id(tensor), index) for index, tensor in enumerate(tensors)])
+    return numbers if len(first) != len(tensors) else None
+
+
+def operands(tensors: Sequence[Tensor]) -> tuple[tuple[Node, ...], bool] | None:
+    """The nodes that an operation on these tensors builds on, and whether it is recorded; None where no recipe serves.
+
+    See results.tensor_nodes.
+    """
+    tracked = False
+    for tensor in tensors:
+        storage = tensor.storage
+        if storage.pin is not None:
+            return None
+        if tensor._stamp != storage.writes:
+            tensor._sync()
+        if tensor._requires:
+            tracked = True
+    if tracked and mode.enabled:
+        return tuple([t.node if t._requires else t._constant() for t in tensors]), True
+    if mode.inference:
+        return None
+    nodes = []
+    for tensor in tensors:
+        node = tensor.storage.node
+        plain = tensor._view is None and (node.value is None or node.op is _BUFFER)
+        nodes.append(node if plain else tensor._raw())
+    return tuple(nodes), False
+
+
+def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a Python operator, written flat: self and a tensor or a number. `slow` takes what no recipe serves."""
+    find = recipes.known.get
+    numeric = recipes.numeric
+
+    def method(self: Tensor, other: Any) -> Any:
+        if isinstance(other, Tensor):
+            storage, another = self.storage, other.storage
+            if storage.pin is not None or another.pin is not None:
+                return slow(self, other)
+            if self._stamp != storage.writes:
+                self._sync()
+            if other._stamp != another.writes:
+                other._sync()
+            if (self._requires or other._requires) and mode.enabled:
+                first = self.node if self._requires else self._constant()
+                second = other.node if other._requires else other._constant()
+                key: Key = (
+                    first.kind or kind_of(first),
+                    self._requires,
+                    second.kind or kind_of(second),
+                    other._requires,
+                    self is other,
+                )
+                tracked = True
+            else:
+                if mode.inference:
+                    return slow(self, other)
+                first, second = storage.node, another.node
+                if self._view is not None or (first.value is not None and first.op is not _BUFFER):
+                    first = self._raw()
+                if other._view is not None or (
+                    second.value is not None and second.op is not _BUFFER
+                ):
+                    second = other._raw()
+                key = (first.kind or kind_of(first), second.kind or kind_of(second), self is other)
+                tracked = False
+            recipe = find(key)
+            if recipe is not None:
+                return make(recipe, (first, second), (self, other), (), tracked)
+            outcome = build(self, other)
+            recipes.learn(key, outcome, (self, other), (first, second), ())
+            return result(*outcome)
+        kind = other.__class__
+        if kind is int and numeric and self.dtype.kind == "float" and -(1 << 53) < other < 1 << 53:
+            other, kind = float(other), float
+        elif kind is not float and kind is not int and kind is not bool:
+            return slow(self, other)
+        storage = self.storage
+        if storage.pin is not None:
+            return slow(self, other)
+        if self._stamp != storage.writes:
+            self._sync()
+        if self._requires and mode.enabled:
+            first = self.node
+            tracked = True
+        else:
+            if mode.inference:
+                return slow(self, other)
+            first = storage.node
+            if self._view is not None or (first.value is not None and first.op is not _BUFFER):
+                first = self._raw()
+            tracked = False
+        if numeric and kind is float and varies(other):
+            key = (first.kind or kind_of(first), tracked, float)
+            recipe = find(key)
+            if recipe is not None:
+                return make(recipe, (first,), (self,), (other,), tracked)
+            other = -(-other)  # an object of its own, by which it is known again
+            numbers: tuple[float, ...] = (other,)
+        else:
+            part = argument_key(other)
+            if part is None:
+                return slow(self, other)
+            key = (first.kind or kind_of(first), tracked, part)
+            recipe = find(key)
+            if recipe is not None:
+                return make(recipe, (first,), (self,), (), tracked)
+            numbers = ()
+        outcome = build(self, other)
+        recipes.learn(key, outcome, (self,), (first,), numbers)
+        return result(*outcome)
+
+    return method
+
+
+_SELECTING = frozenset((0.0, 1.0, -1.0))
+
+
+
+def inplace(
+    recipes: Recipes, build: Build, slow: Callable[..., Any], change: Callable[..., Tensor]
+) -> Callable[..., Any]:
+    """The method of an in-place Python operator, where nothing is recorded; `slow` takes the rest.
+
+    `change` writes what `build` returns into a tensor.
+    """
+    find = recipes.known.get
+    numeric = recipes.numeric
+
+    def method(self: Tensor, other: Any) -> Any:
+        storage = self.storage
+        if (
+            self._view is not None
+            or self._record is not None
+            or storage.pin is not None
+            or (self._requires and mode.enabled)
+            or mode.inference
+        ):
+            return slow(self, other)
+        first = storage.node
+        if first.value is not None and first.op is not _BUFFER:
+            first = storage.settle(first)
+        nodes: tuple[Node, ...]
+        numbers: tuple[float, ...] = ()
+        if isinstance(other, Tensor):
+            another = other.storage
+            if another.pin is not None or (other._requires and mode.enabled):
+                return slow(self, other)
+            if other._stamp != another.writes:
+                other._sync()
+            tensors: tuple[Tensor, ...] = (self, other)
+            second = other._raw()
+            nodes = (first, second)
+            key: Key = (first.kind or kind_of(first), second.kind or kind_of(second), self is other)
+        elif other.__class__ is float and numeric and varies(other):
+            nodes, numbers, tensors = (first,), (other,), (self,)
+            key = (first.kind or kind_of(first), False, float)
+        else:
+            return slow(self, other)
+        if self._counter.__class__ is Untracked:
+            return slow(self, other)
+        recipe = find(key)
+        if recipe is None:
+            given = -(-other) if numbers else other  # an object of its own, by which it is known again
+            outcome = build(self, given)
+            recipes.learn(key, outcome, tensors, nodes, (given,) if numbers else ())
+            return change(self, outcome)
+        if recipe.kind is not first.kind:
+            return slow(self, other)
+        node = apply_node(recipe, nodes, numbers, 2)
+        before_write(storage)
+        storage.replace(node)
+        self._counter.version += 1
+        self._stamp = storage.writes
+        self._node = None
+        if node.depth > DEPTH_BUDGET:
+            deep(storage.node)
+        return self
+
+    return method
+
+
+def apply_node(
+    recipe: Recipe, sources: tuple[Node, ...], numbers: tuple[float, ...], up: int
+) -> Node:
+    """The node of an operator by its recipe; the user's line is `up` calls above, or beyond."""
+    node: Node = _new(Node)
+    node.op = _APPLY
+    node.src = sources
+    node.arg = recipe.template
+    node.numbers = numbers
+    node.dtype = recipe.dtype
+    node.shape = recipe.shape
+    node.place = recipe.place
+    node.kind = recipe.kind
+    node.value = None
+    node.tracked = 0
+    depth = 0
+    for each in sources:
+        if each.depth > depth:
+            depth = each.depth
+    node.depth = depth + recipe.height
+    frame = _frame(up)
+    node.site = (frame.f_code, frame.f_lasti) if OURS.get(frame.f_code) is False else here()
+    return node
+
+
+def make(
+    recipe: Recipe,
+    nodes: tuple[Node, ...],
+    tensors: Sequence[Tensor],
+    numbers: tuple[float, ...],
+    tracked: bool,
+) -> Tensor:
+    """The result of an operator by its recipe: a node, a storage, a tensor, and where gradients go through it a record.
+
+    What `results.result` does, written flat: this runs for every operation of a loop.
+    """
+    node = apply_node(recipe, nodes, numbers, 3)
+    storage: Storage = _new(Storage)
+    storage.node = node
+    storage.version = 0
+    storage.writes = 0
+    storage.pin = None
+    made: Tensor = _new(Tensor)
+    made.storage = storage
+    made.dtype = recipe.dtype
+    made._size = None
+    made._view = None
+    made._counter = storage
+    made._index = 0
+    made._grad = None
+    made._node = None
+    made._stamp = 0
+    made._extra = None
+    if tracked and recipe.floating:
+        record: Record = _new(recipe.record)
+        edges = []
+        sources = []
+        for index in recipe.inputs:
+            if index < 0 or not tensors[index]._requires:
+                edges.append(_NOTHING)
+                sources.append(None)
+                continue
+            tensor = tensors[index]
+            source = tensor._record
+            edges.append((source, tensor._index) if source is not None else tensor._edge())
+            sources.append(nodes[index])
+        node.tracked = RECORDED
+        record.nodes = (node,)
+        record.edges = tuple(edges)
+        record.operands = tuple(sources)
+        record.sequence = sequence()
+        record.hooks = None
+        record.released = False
+        record.eager = False
+        saved = recipe.saved
+        if saved:
+            kept: list[Tensor | str] = []
+            counters: list[Versioned] = []
+            versions = []
+            for place in saved:
+                if place.__class__ is str:
+                    kept.append(place)  # type: ignore[arg-type]
+                    if place != "result":
+                        continue
+                    counters.append(storage)
+                    versions.append(0)
+                    continue
+                tensor = tensors[place]  # type: ignore[index]
+                kept.append(tensor)
+                counter = tensor._counter
+                if counter.__class__ is Untracked:
+                    refuse_inference()
+                counters.append(counter)
+                versions.append(counter.version)
+            record.saved = tuple(kept)
+            record.counters = tuple(counters)
+            record.versions = tuple(versions)
+        else:
+            record.saved = record.counters = record.versions = ()
+        storage.tracked = True
+        made._record = record
+        made._requires = True
+    else:
+        storage.tracked = False
+        made._record = None
+        made._requires = False
+    if node.depth > DEPTH_BUDGET:
+        deep(node)
+    return made
