@@ -23,3 +23,4 @@ from . import reductions as reductions
 from . import shaping as shaping
 from . import tables as tables
 from . import unary as unary
+from . import updates as updates

@@ -13,6 +13,7 @@ from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from ..results import from_external, from_node
 from ..runtime import device as runtime_device
+from ..storage import leaf as stored_leaf
 from ..tensor import Tensor
 from .arguments import (
     Number,
@@ -58,6 +59,13 @@ def buffer_node(array: Any, dtype: DType, place: str) -> Node:
 def dtype_or_default(dtype: Any) -> DType:
     """The dtype given, or the default float dtype."""
     return default_dtype() if dtype is None else as_dtype(dtype)
+
+
+def stored_zeros(like: Tensor) -> Tensor:
+    """Zeros of a tensor's shape, dtype and device that are in memory at once: to every plan a leaf, never a constant."""
+    zeros = np.zeros(tuple(like.shape), like.dtype.storage)
+    value = runtime_device.get(like.place).from_host(zeros)
+    return leaf(stored_leaf(value, like.dtype, tuple(like.shape), like.place))
 
 
 # --- from data

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..functional.creation import zeros_like
+from ..functional.creation import stored_zeros
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, require
+from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
 
 
 class Adam(Optimizer):
@@ -15,19 +15,21 @@ class Adam(Optimizer):
 
     Args:
         params: see Optimizer.
-        lr: the learning rate; it may change between steps.
+        lr: the learning rate; it may change between steps, and may be a tensor with one element, as the betas may.
         betas: how much of the average gradient, and of the average square, is kept at each step.
         eps: added to the root mean square.
         weight_decay: this times the parameter is added to the gradient, or, with `decoupled_weight_decay`, this times the
             learning rate times the parameter is subtracted from the parameter.
         amsgrad: divide by the largest mean square so far.
         maximize: go up instead of down.
-        foreach, fused, capturable, differentiable: taken for PyTorch's sake; the compiler fuses the step in any case.
+        differentiable: record the step for autograd.
+        foreach, fused, capturable: taken for PyTorch's sake; the compiler fuses the step in any case.
 
     The step count of the state is a Python number, not a tensor.
 
     Raises:
-        ValueError: a negative option, or a beta outside [0, 1).
+        ValueError: a negative option, a beta outside [0, 1), or a tensor of several elements.
+        RuntimeError: `fused` together with `foreach` or `differentiable`.
     """
 
     COUNTERS = ("step",)
@@ -35,8 +37,8 @@ class Adam(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
         amsgrad: bool = False,
@@ -48,11 +50,14 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        require(lr >= 0, "learning rate", lr)
+        require_rate(lr)
         require(eps >= 0, "epsilon value", eps)
-        require(0 <= betas[0] < 1, "beta parameter at index 0", betas[0])
-        require(0 <= betas[1] < 1, "beta parameter at index 1", betas[1])
+        if isinstance(betas[0], Tensor) is not isinstance(betas[1], Tensor):
+            raise ValueError("betas must be either both floats or both Tensors")
+        for index, beta in enumerate(betas):
+            require(0 <= float(beta) < 1, f"beta parameter at index {index}", beta)
         require(weight_decay >= 0, "weight_decay value", weight_decay)
+        require_form(fused, foreach, differentiable)
         super().__init__(
             params,
             {
@@ -62,34 +67,36 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
-    def update(
-        self, parameter: Tensor, gradient: Tensor, group: Group, state: dict[str, Any]
-    ) -> None:
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = zeros_like(parameter)
-            state["exp_avg_sq"] = zeros_like(parameter)
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_like(parameter)
-        state["step"] += 1
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        if group["maximize"]:
-            gradient = -gradient
-        if decay != 0:
-            if group["decoupled_weight_decay"]:
-                parameter.mul_(1 - lr * decay)
-            else:
-                gradient = gradient + parameter * decay
-        mean.copy_(mean + (gradient - mean) * (1 - beta1))
-        square.copy_(square * beta2 + gradient * gradient * (1 - beta2))
-        if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"]
-            largest.copy_(largest.maximum(square))
-            square = largest
-        scale = (1 - beta2 ** state["step"]) ** 0.5
-        root = square.sqrt() / scale + group["eps"]
-        parameter.sub_(mean / root * (lr / (1 - beta1 ** state["step"])))
+    def update(self, group: Group, members: list[Member]) -> None:
+        lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
+        decay, maximize, amsgrad = group["weight_decay"], group["maximize"], group["amsgrad"]
+        decoupled = decay != 0 and group["decoupled_weight_decay"]
+        kept = 1.0 - lr * decay if decoupled else 1.0
+        first, second = 1.0 - beta1, 1.0 - beta2
+        taken: Any = None
+        for parameter, gradient, state in members:
+            if not state:
+                state["step"] = 0
+                state["exp_avg"] = stored_zeros(parameter)
+                state["exp_avg_sq"] = stored_zeros(parameter)
+                if amsgrad:
+                    state["max_exp_avg_sq"] = stored_zeros(parameter)
+            step = state["step"] = state["step"] + 1
+            if step != taken:
+                # Both corrections are in these two numbers, which do not become 1 as the corrections do: that would compile again.
+                taken = step
+                root = (1.0 - beta2**step) ** 0.5
+                rate, small = lr * root / (1.0 - beta1**step), eps * root
+            if maximize:
+                gradient = -gradient
+            if decay != 0 and not decoupled:
+                gradient = gradient.add(parameter, alpha=decay)
+            mean = state["exp_avg"]._mix_(gradient, first)
+            square = state["exp_avg_sq"]._mix_square_(gradient, beta2, second)
+            if amsgrad:
+                largest = state["max_exp_avg_sq"]
+                square = largest.copy_(largest.maximum(square))
+            parameter._descend_normalized_(mean, square, rate, small, kept)
 
 
 class AdamW(Adam):
@@ -98,8 +105,8 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,

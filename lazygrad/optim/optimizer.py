@@ -2,6 +2,7 @@
 
 In: parameters with gradients. Out: in-place updates of the parameters. A step only builds nodes: it computes nothing by itself, and
 numbers that change from step to step (a learning rate, a bias correction) enter as Python floats, so a step never recompiles.
+The first step is no exception: parameters are computed when an optimizer takes them, and state is in memory from the start.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
-from ..autograd.grad_mode import enable_grad, no_grad
+from ..autograd.grad_mode import enable_grad, set_grad_enabled
+from ..reading import realize
 from ..tensor import Tensor
 
 Group = dict[str, Any]
+State = dict[str, Any]
+Member = tuple[Tensor, Tensor, State]
+"""A parameter, its gradient and its state, which is empty at its first step."""
 Closure = Callable[[], Any]
 
 
@@ -68,13 +73,14 @@ class Optimizer:
                 raise TypeError(
                     f"optimizer can only optimize Tensors, but one of the params is {type(member).__name__}"
                 )
-            if not (member.is_leaf or member.retains_grad):
+            if not (self.defaults.get("differentiable") or member.is_leaf or member.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         known = {id(member) for group in self.param_groups for member in group["params"]}
         if not known.isdisjoint(map(id, members)):
             raise ValueError("some parameters appear in more than one parameter group")
         if len(set(map(id, members))) != len(members):
             raise ValueError("some parameters appear twice in a parameter group")
+        realize(members)
         param_group["params"] = members
         self.param_groups.append(
             {**param_group, **{k: v for k, v in self.defaults.items() if k not in param_group}}
@@ -102,17 +108,20 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        state = self.state
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for group in self.param_groups:
+                members = []
                 for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self.update(parameter, parameter.grad, group, self.state[parameter])
+                    gradient = parameter.grad
+                    if gradient is not None:
+                        members.append((parameter, gradient, state[parameter]))
+                if members:
+                    self.update(group, members)
         return loss
 
-    def update(
-        self, parameter: Tensor, gradient: Tensor, group: Group, state: dict[str, Any]
-    ) -> None:
-        """Change one parameter in place, with its group's options and its own state (empty at its first step)."""
+    def update(self, group: Group, members: list[Member]) -> None:
+        """Change the parameters of a group that have gradients, in place."""
         raise NotImplementedError
 
     # --- state
@@ -183,6 +192,30 @@ class Optimizer:
             )
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
+
+
+def require_rate(lr: float | Tensor) -> None:
+    """Refuse a learning rate.
+
+    Raises:
+        ValueError: it is negative, or a tensor of several elements.
+    """
+    if not isinstance(lr, Tensor):
+        require(lr >= 0, "learning rate", lr)
+    elif lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+
+
+def require_form(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    """Refuse arguments that PyTorch's implementations exclude together.
+
+    Raises:
+        RuntimeError: `fused` with `foreach` or `differentiable`.
+    """
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
 def require(condition: bool, what: str, value: object) -> None:

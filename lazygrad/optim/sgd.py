@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, require
+from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
 
 
 class SGD(Optimizer):
@@ -14,21 +14,23 @@ class SGD(Optimizer):
 
     Args:
         params: see Optimizer.
-        lr: the learning rate; it may change between steps.
+        lr: the learning rate; it may change between steps, and may be a tensor with one element.
         momentum: what of the last direction is kept; `dampening`: what of the gradient is left out when it is added to it.
         weight_decay: this times the parameter is added to the gradient.
         nesterov: look ahead along the momentum.
         maximize: go up instead of down.
-        foreach, fused, differentiable: taken for PyTorch's sake; the compiler fuses the step in any case.
+        differentiable: record the step for autograd.
+        foreach, fused: taken for PyTorch's sake; the compiler fuses the step in any case.
 
     Raises:
+        RuntimeError: `fused` together with `foreach` or `differentiable`.
         ValueError: a negative option; Nesterov without momentum, or with dampening.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
         weight_decay: float = 0,
@@ -39,9 +41,10 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        require(lr >= 0, "learning rate", lr)
+        require_rate(lr)
         require(momentum >= 0, "momentum value", momentum)
         require(weight_decay >= 0, "weight_decay value", weight_decay)
+        require_form(fused, foreach, differentiable)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(
@@ -52,18 +55,20 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
-    def update(
-        self, parameter: Tensor, gradient: Tensor, group: Group, state: dict[str, Any]
-    ) -> None:
-        direction = -gradient if group["maximize"] else gradient
-        if group["weight_decay"] != 0:
-            direction = direction + parameter * group["weight_decay"]
-        momentum = group["momentum"]
-        if momentum != 0:
-            kept = state.get("momentum_buffer")
-            if kept is None:
-                kept = state["momentum_buffer"] = direction.detach().clone()
-            else:
-                kept.copy_(kept * momentum + direction * (1 - group["dampening"]))
-            direction = direction + kept * momentum if group["nesterov"] else kept
-        parameter.sub_(direction * group["lr"])
+    def update(self, group: Group, members: list[Member]) -> None:
+        lr, decay, maximize = group["lr"], group["weight_decay"], group["maximize"]
+        momentum, nesterov = group["momentum"], group["nesterov"]
+        taken = 1.0 - group["dampening"]
+        for parameter, direction, state in members:
+            if maximize:
+                direction = -direction
+            if decay != 0:
+                direction = direction.add(parameter, alpha=decay)
+            if momentum != 0:
+                speed = state.get("momentum_buffer")
+                if speed is None:
+                    speed = state["momentum_buffer"] = direction.detach().clone()
+                else:
+                    speed._gather_speed_(direction, momentum, taken)
+                direction = direction.add(speed, alpha=momentum) if nesterov else speed
+            parameter._descend_(direction, lr)

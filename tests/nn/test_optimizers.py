@@ -11,6 +11,7 @@ import pytest
 import lazygrad as lg
 from lazygrad import nn, optim
 from lazygrad.runtime import device
+from lazygrad.runtime.realize import PLANS
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.05}),
@@ -67,6 +68,89 @@ def test_curve_is_pytorchs(name: str, options: dict[str, Any]) -> None:
     for left, right in zip(ours.parameters, theirs.parameters):
         np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), 1e-4, 1e-5)
     assert expected[-1] != pytest.approx(expected[0], rel=0.01), "the problem does not move"
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
+def test_all_steps_share_a_plan(name: str, options: dict[str, Any]) -> None:
+    """From the second step on at the latest (momentum begins as the first gradient), through steps at which corrections become 1."""
+    problem = Problem(lg, name, options)
+    problem.step(0)
+    compiled = PLANS.compiled
+    if "momentum" in options:
+        problem.step(1)
+        assert PLANS.compiled <= compiled + 1
+        compiled = PLANS.compiled
+    for number in range(2, 5):
+        problem.step(number)
+    for state in problem.optimizer.state.values():
+        if "step" in state:
+            state["step"] = 100_000
+    problem.step(5)
+    assert PLANS.compiled == compiled
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_rates_that_are_tensors(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    curves = []
+    for framework in (lg, torch):
+        options: dict[str, Any] = {"lr": framework.tensor(0.02), "weight_decay": 0.1}
+        if name != "SGD":
+            options["betas"] = (framework.tensor(0.8), framework.tensor(0.9))
+            options |= {"capturable": False, "foreach": False}
+        problem = Problem(framework, name, {**options, "lr": 0.02})
+        problem.optimizer = getattr(framework.optim, name)(problem.parameters, **options)
+        losses = []
+        for number in range(10):
+            problem.optimizer.zero_grad()
+            loss = problem.loss()
+            loss.backward()
+            problem.optimizer.step()
+            losses.append(float(loss.item()))
+            options["lr"].fill_(0.02 + 0.001 * number)
+        curves.append((repr(problem.optimizer), losses))
+    assert curves[0][0] == curves[1][0]
+    np.testing.assert_allclose(curves[0][1], curves[1][1], rtol=1e-4)
+
+
+def test_half_precision_rounds_once_a_step() -> None:
+    """Parameters of bfloat16 follow the formula in float32, rounded at each step; their state has their dtype."""
+    parameter = lg.tensor([1.0, -2.0, 3.0], dtype=lg.bfloat16, requires_grad=True)
+    optimizer = optim.AdamW([parameter], lr=0.1, weight_decay=0.0)
+    value, mean, square = np.array([1.0, -2.0, 3.0], "float32"), np.zeros(3), np.zeros(3)
+
+    def rounded(array: Any) -> np.ndarray:
+        return lg.tensor(np.asarray(array, "float32")).bfloat16().float().numpy()
+
+    for step in range(1, 6):
+        parameter.grad = lg.tensor([0.5, 0.25, -1.0], dtype=lg.bfloat16)
+        optimizer.step()
+        gradient = np.array([0.5, 0.25, -1.0])
+        mean = rounded(mean + (gradient - mean) * 0.1)
+        square = rounded(square * 0.999 + gradient**2 * 0.001)
+        root = np.sqrt(square / (1 - 0.999**step)) + 1e-8
+        value = rounded(value - 0.1 / (1 - 0.9**step) * mean / root)
+    assert optimizer.state[parameter]["exp_avg"].dtype is lg.bfloat16
+    np.testing.assert_allclose(parameter.detach().float().numpy(), value, rtol=1e-2)
+
+
+def test_a_recorded_step_has_gradients() -> None:
+    """differentiable=True: the loss after a step, differentiated by the parameters before it and by the learning rate."""
+    torch = pytest.importorskip("torch")
+    found = []
+    for framework in (lg, torch):
+        start = framework.tensor([1.0, -2.0, 0.5], requires_grad=True)
+        rate = framework.tensor(0.1, requires_grad=True)
+        weight = start.clone()
+        optimizer = framework.optim.SGD([weight], lr=rate, differentiable=True)
+        weight.grad = framework.autograd.grad(
+            (weight.clone() ** 3).sum(), weight, create_graph=True
+        )[0]
+        optimizer.step()
+        (weight**2).sum().backward()
+        found.append([start.grad.numpy(), rate.grad.numpy()])
+    for mine, expected in zip(*found):
+        np.testing.assert_allclose(mine, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
@@ -155,6 +239,12 @@ def test_errors_are_pytorchs() -> None:
         optim.Adam([weight], lr=-1)
     with pytest.raises(ValueError, match="Invalid beta parameter at index 1"):
         optim.Adam([weight], betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="Tensor lr must be 1-element"):
+        optim.AdamW([weight], lr=lg.ones(2))
+    with pytest.raises(ValueError, match="both floats or both Tensors"):
+        optim.Adam([weight], betas=(lg.tensor(0.9), 0.999))
+    with pytest.raises(RuntimeError, match="`fused` and `foreach` cannot be `True` together"):
+        optim.AdamW([weight], fused=True, foreach=True)
     with pytest.raises(ValueError, match="Nesterov momentum requires"):
         optim.SGD([weight], nesterov=True)
     with pytest.raises(ValueError, match="more than one parameter group"):
