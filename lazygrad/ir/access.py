@@ -70,6 +70,7 @@ def reshaped(position: Position, shape: Sequence[Size], source: Sequence[Size]) 
     if [n for n, _ in first] == [n for n in source if n != 1]:
         rest = iter(first)
         return tuple(ZERO if n == 1 else next(rest)[1] for n in source)
+    position = tuple(ZERO if n == 1 else i for n, i in zip(shape, position, strict=True))
     head = 0
     while head < min(len(shape), len(source)) and shape[head] == source[head]:
         head += 1

@@ -214,7 +214,9 @@ class _Placement:
             return self._stage(node, kernel, positions)
         again = evaluations(node, positions) - 1
         work = again * self.subtree[id(node)]
-        if again > 0.01 and self._feeds_contraction(kernel, positions):
+        if again > 0.01 and self._is_product(node, kernel):
+            pass  # as many as the contraction has steps: they are never stored
+        elif again > 0.01 and self._feeds_contraction(kernel, positions):
             if work > cost.LOCAL_WORK and not cheap_operand(node):
                 kernel.graph.reasons.append(
                     f"{label(node)} stored: a contraction would compute it {again + 1:.0f} times"
@@ -230,6 +232,13 @@ class _Placement:
                 return False
         self._inline(node, kernel, positions)
         return True
+
+    def _is_product(self, node: Node, kernel: Growing) -> bool:
+        """Whether `node` is the products that a contraction of this kernel sums."""
+        return any(
+            stage.node.src[0] is node and self._contraction(stage.node)
+            for stage in kernel.graph.stages
+        )
 
     def _feeds_contraction(self, kernel: Growing, positions: Reads) -> bool:
         last = {path[-1] for paths in positions.values() for path in paths if path}
@@ -294,6 +303,9 @@ class _Placement:
         full = all(set(path) <= inside for path in paths)
         if self._contraction(node) and (free_sizes or not full or inside != set(graph.loops)):
             graph.reasons.append(f"{label(node)} stored: a contraction is blocked on its own")
+            return False
+        if self._contraction(node) and (times := evaluations(node, positions)) > 1.01:
+            graph.reasons.append(f"{label(node)} stored: it would be computed {times:.0f} times")
             return False
         if not full and not self._row_fits(node, prefix):
             graph.reasons.append(f"{label(node)} stored: what it reads does not fit in cache")

@@ -182,6 +182,24 @@ def test_a_training_step_has_each_contraction_once(compiled: Compile) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_contractions_that_are_joined_are_computed_once(compiled: Compile) -> None:
+    """The gradient of the chunks of one projection: what a PAD reads is not computed for the padding too."""
+    x, w = buffer(0, 40, 30), buffer(1, 30, 40)
+    parts = [matmul(x, w), matmul(w.permute((1, 0)), x.permute((1, 0)))]
+    joined = [
+        build.pad(part.reshape((1, 5, 8, 40)), (at, 0, 0, 0), (1 - at, 0, 0, 0))
+        for at, part in enumerate(parts)
+    ]
+    program = compiled([joined[0] + joined[1]])
+    stages = [(g, s.node) for g in program.record.schedule for s in g.stages]
+    assert len(stages) == 2
+    for graph, node in stages:
+        assert cost.count([v.extent for v in graph.loops]) == cost.count(node.shape)
+    arrays = [draw(40, 30), draw(30, 40, seed=1)]
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
 CASES: dict[str, Callable[[Node, Node, Node], Sequence[Node]]] = {
     "gather under a pad": lambda x, i, w: [build.pad(build.gather(x, i, 1), (1, 0), (0, 2))],
     "gather under a pad and beside it": lambda x, i, w: [
