@@ -14,8 +14,8 @@ from typing import Any
 
 from .ir.node import Node
 from .random import Generator
-from .runtime.compile import Record
 from .runtime.lower_api import Lowered
+from .runtime.plans import Record
 from .runtime.realize import compile_only, recording
 from .storage import Storage
 from .tensor import Tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,39 +18,25 @@ from lazygrad import config
 from lazygrad.gradient.expand import expand
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import inline
-from lazygrad.ir.dim import Size, product
-from lazygrad.ir.kernel_graph import KernelGraph
+from lazygrad.ir.dim import Size, UndecidedError, product
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild, remake
 
+from . import cache, dump, fingerprint, profile
 from . import device as devices
-from . import dump, profile
 from .device import Device, Executable
 from .history import kept_for_gradients
 from .keys import Normal
 from .plan import KernelPlan, Launch, Output, Plan, Value, dim_names
+from .plans import CompiledPlan, Record
 
 if TYPE_CHECKING:
+    from lazygrad.ir.kernel_graph import KernelGraph
     from lazygrad.schedule.place import Schedule
 
 KERNEL_LIMIT = 1024
 """How many compiled kernels are kept."""
-
-
-@dataclass(slots=True)
-class Record:
-    """What one compilation did, for those who look: dumps, `lg.lower`, the checks of `config.verify`."""
-
-    graph: list[Node] = field(default_factory=list)
-    """The roots after the graph passes."""
-    schedule: list[KernelGraph] = field(default_factory=list)
-    kernels: list[Node] = field(default_factory=list)
-    """The KERNEL node of each launch, as it is rendered."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Time by pass."""
-    device: str = ""
-    plan: Plan | None = None
 
 
 @dataclass(slots=True)
@@ -64,17 +50,6 @@ class PassTime:
 
 PASS_TIMES: dict[str, PassTime] = {}
 """Totals of this process by pass."""
-
-
-class CompiledPlan:
-    """A plan, which nodes of the normalised graph its outputs are values of, and the sizes of this key where it has dims."""
-
-    __slots__ = ("attach", "dims", "plan")
-
-    def __init__(self, plan: Plan, attach: Sequence[int], dims: Sequence[int] = ()) -> None:
-        self.plan = plan
-        self.attach = tuple(attach)
-        self.dims = tuple(dims)
 
 
 # --- the passes
@@ -140,6 +115,21 @@ def compile_normal(
     else:
         record.plan = compile_on(normal.nodes[wanted[0]].place, roots, record)
     return CompiledPlan(record.plan, wanted)
+
+
+def compile_general(normal: Normal, made: list[Node]) -> CompiledPlan:
+    """The same for a graph with Dims.
+
+    Raises:
+        UndecidedError: the graph, or some pass, cannot do without the numbers.
+    """
+    from lazygrad.ir.verify import VerificationError, verify_graph
+
+    try:
+        verify_graph([made[number] for number in normal.roots])
+        return compile_normal(normal, made=made)
+    except (VerificationError, TypeError, NotImplementedError) as error:
+        raise UndecidedError(str(error)) from error
 
 
 def compile_on(place: str, roots: Sequence[Node], record: Record) -> Plan:
@@ -216,18 +206,38 @@ def _count(name: str, seconds: float, changed: bool, record: Record) -> None:
 # --- kernels
 
 
-@dataclass(slots=True)
 class Compiled:
-    """A kernel as it is rendered, and its code once that is made."""
+    """A kernel: as it is rendered, and its code; each is made when it is first asked for."""
 
-    kernel: Node
-    executable: Executable | None = None
+    __slots__ = ("_kernel", "_make", "executable", "text")
+
+    def __init__(
+        self, text: str, make: Callable[[], Node], executable: Executable | None = None
+    ) -> None:
+        self.text = text
+        """What it was lowered to."""
+        self.executable = executable
+        self._make = make
+        self._kernel: Node | None = None
+
+    @property
+    def kernel(self) -> Node:
+        """The KERNEL node after its passes."""
+        if self._kernel is None:
+            self._kernel = self._make()
+        return self._kernel
+
+    def settle(self, device: Any) -> None:
+        """Let go of the program that this was a kernel of: what is asked for from now on is made from the text."""
+        text = self.text
+        self._make = lambda: from_text(device, text)
 
 
 class KernelCache:
     """Kernels by device, target and the text they were lowered to, the least recently used dropped first.
 
-    The text before any transform is the key: it is small, and what is done with it depends on it and on the target alone.
+    The text before any transform is the key: it is small, and what is done with it depends on it and on the target alone. So it
+    is in the cache directory, too, where a changed program finds the kernels that have not changed.
     """
 
     def __init__(self, limit: int = KERNEL_LIMIT) -> None:
@@ -238,31 +248,65 @@ class KernelCache:
         self._lock = threading.RLock()
 
     def get(self, device: Any, lowered: Node, make: Callable[[], Node]) -> Compiled:
-        """The kernel that `lowered` becomes, from `make` where it is new; `make` always runs where dumps or checks ask to see it."""
+        """The kernel that `lowered` becomes, from `make` where it is new; as this program wrote it, with its lines, for who looks."""
         from lazygrad.ir.text import show
 
-        key = (device.name, device.target, show(lowered, sites=False))
+        text = show(lowered, sites=False)
+        key = (device.name, device.target, text)
         with self._lock:
             found = self._kernels.get(key)
             if found is not None:
                 self.hits += 1
                 profile.instant("kernel cache hit", "cache", kernel=lowered.arg.name)  # type: ignore[union-attr]
                 self._kernels.move_to_end(key)
-                if config.current.dump or config.current.dump_passes or config.current.verify:
-                    return Compiled(make(), found.executable)  # as this program wrote it, with its lines
-                return found
-            made = self._kernels[key] = Compiled(make())
+                return found if config.active().plain else Compiled(text, make, found.executable)
+            made = self._kernels[key] = Compiled(text, make)
             while len(self._kernels) > self.limit:
                 self._kernels.popitem(last=False)
             return made
 
     def code(self, device: Any, compiled: Compiled) -> Executable:
-        """The code of a kernel, built at its first use."""
+        """The code of a kernel: built at its first use, or found in the cache directory."""
         with self._lock:
             if compiled.executable is None:
-                compiled.executable = device.build(compiled.kernel)
-                self.built += 1
+                compiled.executable = self._find(device, compiled)
+                compiled.settle(device)
             return compiled.executable
+
+    def _find(self, device: Any, compiled: Compiled) -> Executable:
+        store = cache.store() if config.active().plain and hasattr(device, "restore") else None
+        if store is None:
+            return self._build(device, compiled)
+        from . import records
+
+        try:
+            program = fingerprint.program(store)
+        except fingerprint.Unsettled:
+            return self._build(device, compiled)
+        name = cache.digest(b"kernel", program, device.signature.encode(), compiled.text.encode())
+        content = store.read(f"{name}.kernel")
+        if content is not None:
+            found = records.kernel_from_bytes(device, content)
+            if found is not None:
+                return found  # type: ignore[no-any-return]
+        built = self._build(device, compiled)
+        store.write(f"{name}.kernel", records.kernel_to_bytes(built))
+        return built
+
+    def _build(self, device: Any, compiled: Compiled) -> Executable:
+        executable: Executable = device.build(compiled.kernel)
+        self.built += 1
+        return executable
+
+
+def from_text(device: Any, text: str) -> Node:
+    """The kernel that the text of a lowered one becomes, without the user's lines."""
+    from lazygrad.ir.parse import parse
+
+    (kernel,) = parse(text)
+    for _, function in KERNEL_PASSES:
+        kernel = function(kernel, device.target)
+    return kernel
 
 
 KERNELS = KernelCache()
@@ -278,7 +322,7 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
         start = perf_counter()
         executables.append(KERNELS.code(device, each))
         _count("build", perf_counter() - start, True, record)
-    return _table(device, roots, schedule, executables, [each.kernel for each in compiled])
+    return _table(device, roots, schedule, executables, compiled)
 
 
 def make_kernels(
@@ -313,8 +357,9 @@ def make_kernels(
             return kernel
 
         compiled.append(KERNELS.get(device, lowered, make))
-        dump.kernel(device, compiled[-1].kernel)
-    record.kernels.extend(each.kernel for each in compiled)
+        if not config.active().plain:
+            dump.kernel(device, compiled[-1].kernel)
+    record.compiled.extend(compiled)
     return roots, schedule, compiled
 
 
@@ -323,7 +368,7 @@ def _table(
     roots: Sequence[Node],
     schedule: Schedule,
     executables: Sequence[Executable],
-    kernels: Sequence[Node],
+    compiled: Sequence[Compiled],
 ) -> Plan:
     """The launches of a schedule: where each param's value comes from, and where results go."""
     from lazygrad.schedule.traffic import traffic
@@ -358,7 +403,7 @@ def _table(
     if config.current.verify:
         from .oracle import CheckedPlan
 
-        return CheckedPlan(plan, schedule.kernels, kernels)
+        return CheckedPlan(plan, schedule.kernels, [each.kernel for each in compiled])
     return plan
 
 

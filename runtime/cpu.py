@@ -8,7 +8,6 @@ first kernel is compiled.
 from __future__ import annotations
 
 import ctypes
-import threading
 from array import array
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.codegen.target import Target, host
 
-from . import launcher
 from .device import Executable, HostDevice
-from .executor import Execute, executor
+from .executor import Executor, executor
 from .llvm import Compiler
-from .memory import Buffer
+from .threads import thread_count
 
 if TYPE_CHECKING:
     from lazygrad.ir.args import Message
@@ -57,7 +55,7 @@ class CpuKernel(Executable):
         """The object file that this is loaded from, in which it is called `symbol`."""
         self.address, self._keep = loaded  # the code lives as long as this
         self._device = device
-        self._launch = device.launch
+        self._launch = device.executor.launch
 
     def portable(self) -> tuple[list[Any], bytes]:
         """What `CpuDevice.restore` makes it again from: plain data, and the object file."""
@@ -65,15 +63,12 @@ class CpuKernel(Executable):
         return [self.name, self.scratch_bytes, checks, self.grain, self.symbol], self.object
 
     def run(self, slots: Slots, begin: int = 0, end: int = -1) -> None:
-        """Launch trips [begin, end) of the outermost parallel loop; a negative `end` means all of them."""
+        """Launch trips [begin, end) of the outermost parallel loop; a negative `end` means all of them, in several threads."""
         address = slots if type(slots) is int else _address(slots)
         device = self._device
         device.launches += 1
-        if self.scratch_bytes:
-            scratch = device.scratch(self.scratch_bytes)
-            self._launch(self.address, address, begin, end, scratch.address)
-        else:
-            self._launch(self.address, address, begin, end, 0)
+        threads = thread_count() if self.grain and end < 0 else 1
+        self._launch(self.address, address, begin, end, self.grain, self.scratch_bytes, threads)
 
 
 def _address(slots: Any) -> int:
@@ -89,36 +84,29 @@ class CpuDevice(HostDevice):
     def __init__(self, target: Target | None = None, name: str = "cpu") -> None:
         super().__init__(name)
         self._given = target
-        self._local = threading.local()
 
     @cached_property
     def target(self) -> Target:
         """What kernels are written for."""
         return self._given if self._given is not None else host()
 
-    def _target(self) -> Target:
-        return self.target
+    @property
+    def signature(self) -> str:
+        """What its code depends on beside the machine: the target that was given in the place of the machine's own."""
+        given = self._given
+        if given is None:
+            return "cpu"
+        caches = given.level1_cache, given.level2_cache, given.level3_cache
+        return f"{given.name} {given.cpu} {given.vector_bytes} {caches} {sorted(given.features)}"
 
     @cached_property
     def _compiler(self) -> Compiler:
-        return Compiler(self._target)
+        return Compiler(self._given or host)  # not self: a cycle is freed in any order
 
     @cached_property
-    def launch(self) -> launcher.Launch:
-        """Calls machine code (launcher.py)."""
-        return launcher.build(self._compiler)
-
-    @cached_property
-    def execute(self) -> Execute:
-        """Runs plans (executor.py)."""
-        return executor(Compiler(self._target, level=0)).execute
-
-    def scratch(self, nbytes: int) -> Buffer:
-        """Memory for the local arrays of one launch in this thread; the next launch has the same."""
-        buffer: Buffer | None = getattr(self._local, "scratch", None)
-        if buffer is None or buffer.nbytes < nbytes:
-            buffer = self._local.scratch = self.allocate(nbytes)
-        return buffer
+    def executor(self) -> Executor:
+        """Runs plans and kernels (executor.py)."""
+        return executor(Compiler(self._given or host, level=0))
 
     def build(self, kernel: Node) -> CpuKernel:
         """Compile one kernel, as it is."""
@@ -131,7 +119,14 @@ class CpuDevice(HostDevice):
         code = self._compiler.compile(rendered.text)
         loaded = self._compiler.load(code, called)
         return CpuKernel(
-            self, name, rendered.scratch_bytes, rendered.checks, 0, called, code, loaded
+            self,
+            name,
+            rendered.scratch_bytes,
+            rendered.checks,
+            rendered.grain,
+            called,
+            code,
+            loaded,
         )
 
     def restore(self, kept: Sequence[tuple[Sequence[Any], bytes]]) -> list[CpuKernel]:

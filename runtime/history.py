@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad.gradient.expand import expand
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import expand_call
@@ -30,6 +29,8 @@ def kept_for_gradients(
     watched: Sequence[int] = (),
 ) -> list[int]:
     """The numbers of the nodes that gradients of `roots` and `watched` with respect to `leaves` read and that are expensive."""
+    from lazygrad.gradient.expand import expand
+
     ends = dict.fromkeys((*roots, *watched))
     outputs = [made[number] for number in ends if made[number].dtype.is_floating_point]
     targets = [made[number] for number in leaves if made[number].dtype.is_floating_point]

@@ -18,8 +18,9 @@ from lazygrad.schedule.traffic import traffic
 
 from . import device as devices
 from . import dump
-from .compile import Record, is_kernel_device, make_kernels
+from .compile import is_kernel_device, make_kernels
 from .plan import Plan
+from .plans import Record
 
 BANDWIDTH = 12e9
 """Bytes a second from memory that the prediction counts on; a core with a common DRAM."""

@@ -19,12 +19,10 @@ from lazygrad.ir.dim import UndecidedError
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.template import unfold, unfold_all
-from lazygrad.ir.verify import VerificationError, verify_graph
 from lazygrad.schedule.dims import Pattern
 
 from . import device as devices
-from . import dump, profile
-from .compile import CompiledPlan, Record, compile_normal, expanded
+from . import profile
 from .families import (
     PATTERN_LIMIT,
     Family,
@@ -37,6 +35,7 @@ from .history import watch_recorded
 from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
+from .plans import CompiledPlan, Record, plan_for
 from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values, reads_again
 
 if TYPE_CHECKING:
@@ -148,6 +147,8 @@ class PlanCache:
                 if bound is not None:
                     return with_sizes(plan, known, bound)
         if "recompile" in config.current.explain:
+            from . import dump
+
             dump.explain_compile(normal, [key for key in list(self._plans) if len(key) > 2])
         with self._lock:
             self.compiled += 1
@@ -162,7 +163,7 @@ class PlanCache:
                 bound = pattern.bind(sizes.vector)
                 assert bound is not None
                 return with_sizes(general, pattern, bound)
-        return compile_normal(normal)
+        return plan_for(normal)
 
     def clear(self) -> None:
         """Forget every plan."""
@@ -175,17 +176,13 @@ class PlanCache:
 def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
     """A plan with the dims of a pattern, or None where some pass cannot do without the numbers."""
     try:
-        made = symbolic_graph(normal, pattern)
-        verify_graph([made[number] for number in normal.roots])
-        return compile_normal(normal, made=made)
-    except UNDECIDED as error:
+        return plan_for(normal, general=symbolic_graph(normal, pattern))
+    except (UndecidedError, TypeError) as error:
         if "recompile" in config.current.explain:
+            from . import dump
+
             dump.say(f"compiles for these sizes alone: {error}")
         return None
-
-
-UNDECIDED = (UndecidedError, VerificationError, TypeError, NotImplementedError)
-"""What a pass raises that needs a size as a number."""
 
 
 def with_sizes(found: CompiledPlan, pattern: Pattern, values: Sequence[int]) -> CompiledPlan:
@@ -302,10 +299,12 @@ def _run_slowly(
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
     if settings.explain and "realize" in settings.explain:
+        from . import dump
+
         dump.explain_run(asked or waiting, why)
     if STEADY.records is not None:
         STEADY.records.append(Record())
-        found = compile_normal(normal, STEADY.records[-1])
+        found = plan_for(normal, STEADY.records[-1])
     elif settings.verify or settings.dump or settings.dump_passes:
         found = PLANS.get(normal, _observed(settings))
     else:
@@ -364,7 +363,7 @@ def compile_only(nodes: Sequence[Node], records: list[Record]) -> None:
         unfold_all(nodes)
         normal = normalise(nodes)
     records.append(Record())
-    compile_normal(normal, records[-1])
+    plan_for(normal, records[-1])
 
 
 # --- what the tensor layer reports
@@ -417,6 +416,7 @@ def _observed(settings: Settings) -> Variant:
 
 def _located(normal: Normal, found: CompiledPlan, error: Exception) -> Exception:
     """The error of a failed check with the line of the operation; other errors, and those on several devices, as they are."""
+    from .compile import expanded
     from .oracle import VerificationError as Mismatch
     from .oracle import located
 
@@ -428,6 +428,7 @@ def _located(normal: Normal, found: CompiledPlan, error: Exception) -> Exception
 
 def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:
     """LAZYGRAD_DEBUG_NANS: where a result holds a NaN, name the operation that made the first one."""
+    from .compile import expanded
     from .oracle import explain_nan, has_nan
 
     for number, buffer in zip(found.attach, results, strict=True):

@@ -16,9 +16,10 @@ from lazygrad.ir.rewrite import rebuild
 
 from . import device as devices
 from . import profile
-from .compile import Record, compile_on
+from .compile import compile_on
 from .memory import Buffer
 from .plan import Plan, concrete
+from .plans import Record
 
 
 @dataclass(frozen=True, slots=True)

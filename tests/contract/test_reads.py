@@ -11,8 +11,9 @@ import pytest
 import lazygrad as lg
 from lazygrad import config
 from lazygrad.runtime import realize
-from lazygrad.runtime.compile import Record, compile_normal
+from lazygrad.runtime.compile import compile_normal
 from lazygrad.runtime.plan import KernelPlan
+from lazygrad.runtime.plans import Record
 from lazygrad.schedule.reads import contraction
 
 F = lg.nn.functional
@@ -44,9 +45,9 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
     by_plan: dict[int, tuple[KernelPlan, int]] = {}
     run = KernelPlan.run
 
-    def compiling(normal: Any, record: Record | None = None, made: Any = None) -> Any:
+    def compiling(normal: Any, record: Record | None = None, general: Any = None) -> Any:
         record = record or Record()
-        compiled = compile_normal(normal, record, made)
+        compiled = compile_normal(normal, record, general)
         assert isinstance(compiled.plan, KernelPlan)
         by_plan[id(compiled.plan)] = compiled.plan, contractions(record)
         return compiled
@@ -57,7 +58,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
         return run(plan, *arguments)
 
     realize.PLANS.clear()
-    monkeypatch.setattr(realize, "compile_normal", compiling)
+    monkeypatch.setattr(realize, "plan_for", compiling)
     monkeypatch.setattr(KernelPlan, "run", running)
     yield lambda: total
     realize.PLANS.clear()

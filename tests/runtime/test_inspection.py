@@ -16,8 +16,8 @@ from lazygrad.ir.args import Constant
 from lazygrad.ir.node import Node, constant, postorder
 from lazygrad.ir.op import Op
 from lazygrad.runtime import compile, device, oracle
-from lazygrad.runtime.compile import CompiledPlan
 from lazygrad.runtime.keys import Normal
+from lazygrad.runtime.plans import CompiledPlan, Record
 from lazygrad.runtime.realize import PLANS, realize
 
 DEVICES = ("interpret", "cpu")
@@ -50,7 +50,7 @@ def tensors() -> tuple[lg.Tensor, lg.Tensor, lg.Tensor]:
 # --- what is kept for gradients
 
 
-def contractions(record: compile.Record) -> int:
+def contractions(record: Record) -> int:
     from lazygrad.schedule.place import contraction
 
     return sum(contraction(n) for n in postorder(record.graph))
@@ -62,16 +62,16 @@ def test_a_read_of_the_loss_costs_no_second_forward(
 ) -> None:
     """Two contractions forward, three backward (the data need no gradient), with and without the read."""
     with config.override(device="cpu"):
-        records: list[compile.Record] = []
+        records: list[Record] = []
         original = compile.compile_normal
 
         def spy(
-            normal: Normal, record: object = None, made: list[Node] | None = None
+            normal: Normal, record: object = None, general: list[Node] | None = None
         ) -> CompiledPlan:
-            records.append(compile.Record())
-            return original(normal, records[-1], made)
+            records.append(Record())
+            return original(normal, records[-1], general)
 
-        monkeypatch.setattr("lazygrad.runtime.realize.compile_normal", spy)
+        monkeypatch.setattr("lazygrad.runtime.realize.plan_for", spy)
         PLANS.clear()
         x, w1, w2 = tensors()
         loss = two_layers(x, w1, w2)
