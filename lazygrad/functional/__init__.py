@@ -17,6 +17,7 @@ from . import indexing as indexing
 from . import joining as joining
 from . import legacy as legacy
 from . import losses as losses
+from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
 from . import reductions as reductions

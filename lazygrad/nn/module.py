@@ -59,6 +59,8 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._forward_pre_hooks and not self._forward_hooks:
+            return self.forward(*args, **kwargs)
         for hook in tuple(self._forward_pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -107,9 +109,10 @@ class Module:
             super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for table in ("_parameters", "_buffers", "_modules"):
-            entries = self.__dict__.get(table, {})
-            if name in entries:
+        tables = self.__dict__
+        for table in ("_parameters", "_modules", "_buffers"):
+            entries = tables.get(table)
+            if entries is not None and name in entries:
                 return entries[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 

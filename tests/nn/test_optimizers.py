@@ -120,7 +120,8 @@ def test_half_precision_rounds_once_a_step() -> None:
     value, mean, square = np.array([1.0, -2.0, 3.0], "float32"), np.zeros(3), np.zeros(3)
 
     def rounded(array: Any) -> np.ndarray:
-        return lg.tensor(np.asarray(array, "float32")).bfloat16().float().numpy()
+        stored: np.ndarray = lg.tensor(np.asarray(array, "float32")).bfloat16().float().numpy()
+        return stored
 
     for step in range(1, 6):
         parameter.grad = lg.tensor([0.5, 0.25, -1.0], dtype=lg.bfloat16)
