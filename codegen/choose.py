@@ -7,6 +7,7 @@ free, and turns any other into a gather that gains nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from .target import Target
 from .transform.access import Stride, body, carries, extent, lines_inside, loop_name, updates
 from .transform.accumulate import accumulate
 from .transform.jam import jam
+from .transform.parallel import CHUNK_COST, divide, parallel_loop
 from .transform.vectorize import vectorize
 
 TYPICAL_EXTENT = 64
@@ -43,10 +45,27 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
     steps: list[Transform] = []
     for line in body(kernel):
         if line.op is Op.LOOP:
-            _, chosen = _best(line, target, ())
+            cost, chosen = _best(line, target, ())
+            if line is parallel_loop(kernel):
+                steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
     steps.append(Transform("accumulate"))
     return steps
+
+
+def _division(loop: Node, cost: float, chosen: Sequence[Transform]) -> list[Transform]:
+    """Cut a parallel loop that has much to do into parts, where another transform leaves some of its iterations over."""
+    factors = [step.factor for step in chosen if step.loop == loop_name(loop)]
+    size = extent(loop)
+    trips = size or TYPICAL_EXTENT
+    multiple = math.lcm(*factors)
+    if size is not None and size % multiple == 0:
+        return []  # threads divide the vectors
+    part = max(int(CHUNK_COST * trips / max(cost, 1.0)), 1)
+    part = -(-part // multiple) * multiple
+    if size is not None and size <= part:
+        return []
+    return [Transform("divide", loop_name(loop), part)]
 
 
 def optimise(kernel: Node, target: Target) -> Node:
@@ -64,6 +83,8 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
     """
     for step in steps:
         match step.name:
+            case "divide":
+                kernel = divide(kernel, step.loop, step.factor)
             case "vectorize":
                 kernel = vectorize(kernel, step.loop, step.factor)
             case "jam":

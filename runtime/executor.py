@@ -55,10 +55,15 @@ Execute = Callable[
 `make(index)` is called for a new buffer where the ring has none that is free.
 """
 
+Launch = Callable[[int, int, int, int, int, int, int], int]
+"""launch(kernel, slots, begin, end, grain, scratch bytes, threads): one kernel, all of its trips where `end` is negative."""
+
 EXECUTE = """
 @execute.name = private constant [8 x i8] c"execute\\00"
 @execute.method = internal global { ptr, ptr, i32, ptr } { ptr @execute.name, ptr @execute, i32 128, ptr null }
-@exports = global [3 x ptr] [ptr @execute.method, ptr @reset, ptr @stop]
+@launch.name = private constant [7 x i8] c"launch\\00"
+@launch.method = internal global { ptr, ptr, i32, ptr } { ptr @launch.name, ptr @launch, i32 128, ptr null }
+@exports = global [4 x ptr] [ptr @execute.method, ptr @launch.method, ptr @reset, ptr @stop]
 @address.text = private constant [8 x i8] c"address\\00"
 @address = internal global ptr null
 
@@ -462,6 +467,82 @@ fail:
   ret ptr null
 }
 
+; One kernel: its address, that of its slots, the first trip and the end (negative: all), the grain, scratch bytes, threads.
+define ptr @launch(ptr %self, ptr %arguments, i64 %count) nounwind {
+entry:
+  %given = alloca [7 x i64]
+  %clock = alloca [2 x i64]
+  %memory = alloca ptr
+  store ptr null, ptr %memory
+  store i64 0, ptr %clock
+  %enough = icmp eq i64 %count, 7
+  br i1 %enough, label %argument, label %result
+argument:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %argument ]
+  %object.at = getelementptr ptr, ptr %arguments, i64 %i
+  %object = load ptr, ptr %object.at
+  %value = call i64 @PyLong_AsLongLong(ptr %object)
+  %value.at = getelementptr i64, ptr %given, i64 %i
+  store i64 %value, ptr %value.at
+  %i.next = add i64 %i, 1
+  %more = icmp slt i64 %i.next, 7
+  br i1 %more, label %argument, label %converted
+converted:
+  %error = call ptr @PyErr_Occurred()
+  %good = icmp eq ptr %error, null
+  br i1 %good, label %prepare, label %nothing
+prepare:
+  %function = load ptr, ptr %given
+  %slots.at = getelementptr i64, ptr %given, i64 1
+  %slots = load ptr, ptr %slots.at
+  %begin.at = getelementptr i64, ptr %given, i64 2
+  %begin = load i64, ptr %begin.at
+  %end.at = getelementptr i64, ptr %given, i64 3
+  %end = load i64, ptr %end.at
+  %grain.at = getelementptr i64, ptr %given, i64 4
+  %grain = load i64, ptr %grain.at
+  %scratch.at = getelementptr i64, ptr %given, i64 5
+  %scratch = load i64, ptr %scratch.at
+  %threads.at = getelementptr i64, ptr %given, i64 6
+  %threads = load i64, ptr %threads.at
+  %borrows = icmp sgt i64 %scratch, 0
+  br i1 %borrows, label %borrow, label %run
+borrow:
+  %refused = call i32 @posix_memalign(ptr %memory, i64 64, i64 %scratch)
+  %lacking = icmp ne i32 %refused, 0
+  br i1 %lacking, label %no.memory, label %run
+no.memory:
+  %cry = call ptr @PyErr_NoMemory()
+  ret ptr null
+run:
+  %local = load ptr, ptr %memory
+  %thread = call ptr @PyEval_SaveThread()
+  %thread.at = getelementptr i64, ptr %clock, i64 1
+  store ptr %thread, ptr %thread.at
+  %all = icmp slt i64 %end, 0
+  %divides = icmp sgt i64 %grain, 0
+  %region = and i1 %all, %divides
+  br i1 %region, label %divided, label %straight
+straight:
+  call void %function(ptr %slots, i64 %begin, i64 %end, ptr %local)
+  br label %ran
+divided:
+  %stopped = call i32 @region(ptr %function, ptr %slots, i64 %grain, ptr %local, i64 %scratch, i64 %threads, ptr %clock)
+  br label %ran
+ran:
+  %raised = phi i32 [ 0, %straight ], [ %stopped, %divided ]
+  call void @PyEval_RestoreThread(ptr %thread)
+  call void @free(ptr %local)
+  %interrupted = icmp ne i32 %raised, 0
+  br i1 %interrupted, label %nothing, label %result
+nothing:
+  ret ptr null
+result:
+  %done = phi i64 [ -1, %entry ], [ 0, %ran ]
+  %number = call ptr @PyLong_FromLongLong(i64 %done)
+  ret ptr %number
+}
+
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
@@ -478,11 +559,14 @@ class Executor:
 
     def __init__(self, compiler: Compiler) -> None:
         address, code = compiler.support(executor_text(), "exports")
-        method, reset, stop = (ctypes.c_void_p * 3).from_address(address)
+        execute, launch, reset, stop = [
+            int(each or 0) for each in (ctypes.c_void_p * 4).from_address(address)
+        ]
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         make.restype = ctypes.py_object
-        self.execute: Execute = make(method, code, None)  # the code is its `self`: it lives as long
+        self.execute: Execute = make(execute, code, None)  # the code is its `self`: it lives as long
+        self.launch: Launch = make(launch, code, None)
         nothing = ctypes.CFUNCTYPE(None)
         self._stop: Callable[[], None] = nothing(stop)
         self._reset: Callable[[], None] = nothing(reset)

@@ -135,9 +135,9 @@ class KernelPlan(Plan):
             if dtype.kind == "float" and dtype.itemsize == 2
         }
         self._rings: tuple[Ring, ...] = tuple([] for _ in self._sizes)
-        self._keeps = not self._symbolic and REUSES and sum(self._sizes) <= RING_BYTES  # type: ignore[arg-type]
+        self._keeps = not self._symbolic and REUSES and sum(self._sizes) <= RING_BYTES
         self._lay_out(kinds)
-        self._execute = device.execute
+        self._execute = device.executor.execute
 
     def _lay_out(self, kinds: Mapping[int, int]) -> None:
         """The program (executor.py): values are numbered as it says, slots in the order of launches and their params."""

@@ -1,6 +1,6 @@
 """A KERNEL of the loop stratum as LLVM IR text.
 
-In: a verified kernel without transcendental functions, and a target. Out: one function `void name(ptr slots, i64 begin,
+In: a verified kernel without transcendental functions, and a target. Out: one function `i64 name(ptr slots, i64 begin,
 i64 end, ptr scratch)`, as docs/architecture.md describes it. The vectors of the kernel are LLVM's vectors; nothing is left for
 LLVM to vectorise, so few of its passes are needed. Loops are written with their test at the end, locals as allocas in the entry
 block, `unroll` loops written out.
@@ -18,6 +18,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from ..target import Target
+from ..transform.parallel import grain, parallel_loop
 from .llvm_convert import from_memory, to_memory
 from .llvm_text import (
     Emitter,
@@ -46,6 +47,8 @@ class Rendered:
     text: str
     scratch_bytes: int
     checks: tuple[Message, ...]
+    grain: int
+    """How many trips of its parallel loop make a chunk; 0 where it is not to be divided."""
 
 
 @dataclass(slots=True)
@@ -77,16 +80,6 @@ def render_kernel(kernel: Node, target: Target) -> Rendered:
     return _Writer(kernel, target).write()
 
 
-def parallel_loop(kernel: Node) -> Node | None:
-    """The loop whose trips a caller may divide: a parallel one that is the kernel's only line, locals apart."""
-    assert isinstance(kernel.arg, Kernel)
-    lines = [node for node in kernel.src[kernel.arg.params :] if node.op is not Op.LOCAL]
-    if len(lines) != 1 or lines[0].op is not Op.LOOP:
-        return None
-    arg = lines[0].arg
-    return lines[0] if isinstance(arg, Loop) and arg.kind == "parallel" else None
-
-
 class _Writer:
     """Writes one kernel. A stack of frames stands for the nesting of its loops, so nothing recurses."""
 
@@ -97,6 +90,7 @@ class _Writer:
         self.target = target
         self.emit = Emitter(target.converts_halves)
         self.outer = parallel_loop(kernel)
+        self.trips = "1"
         self.operands: dict[int, str] = {}
         self.current = "entry"
         self.checks: dict[Message, int] = {}
@@ -114,12 +108,12 @@ class _Writer:
         self._locals()
         self._body()
         emit = self.emit
-        emit.add("ret void")
+        emit.add(f"ret i64 {self.trips}")
         width = str(self.target.vector_bytes * 8)
         text = [
             f"{NOTHING} = private unnamed_addr constant i64 0, align 8",
             "",
-            f"define void @{quoted(symbol(self.arg.name))}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
+            f"define i64 @{quoted(symbol(self.arg.name))}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
             "ptr noalias align 64 %scratch) #0 {",
             "entry:",
             *self.entry,
@@ -132,7 +126,9 @@ class _Writer:
             *self._metadata(),
             "",
         ]
-        return Rendered("\n".join(text), self.scratch_bytes, tuple(self.checks))
+        return Rendered(
+            "\n".join(text), self.scratch_bytes, tuple(self.checks), grain(self.kernel)
+        )
 
     # --- what the caller gives
 
@@ -269,6 +265,14 @@ class _Writer:
         assert isinstance(loop.arg, Loop) and isinstance(index.arg, Name)
         label = emit.name(index.arg.name)
         limit = str(constant) if constant is not None else self._operand(loop.src[1])
+        if constant is not None:
+            self.trips = str(max(-(-constant // loop.arg.step), 0))
+        else:
+            rounded = emit.value(f"add nsw i64 {limit}, {loop.arg.step - 1}", f"{label}.rounded")
+            trips = emit.value(f"sdiv i64 {rounded}, {loop.arg.step}", f"{label}.trips")
+            self.trips = emit.value(
+                emit.call("llvm.smax.i64", "i64", (("i64", trips), ("i64", "0"))), f"{label}.trips"
+            )
         start = emit.value(f"mul nuw nsw i64 %begin, {loop.arg.step}", f"{label}.start")
         stop = emit.value(f"mul nsw i64 %end, {loop.arg.step}", f"{label}.stop")
         whole = emit.value("icmp slt i64 %end, 0", f"{label}.whole")

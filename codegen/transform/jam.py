@@ -61,6 +61,11 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     return replace_loop(kernel, loop, lines)
 
 
+def copied(loop: Node, start: Node) -> list[Node]:
+    """The lines of a loop's body in the iteration `start`."""
+    return _Copies(loop, start, 1, "").lines(body(loop))
+
+
 def _jammed(loop: Node, index: Node, extent: Node, factor: int, suffix: str, start: Node) -> Node:
     copies = _Copies(loop, start, factor, suffix)
     assert isinstance(loop.arg, Loop)
@@ -93,7 +98,9 @@ class _Copies:
                     assert isinstance(line.arg, Name)
                     self.varying[id(line)] = True
                     for number, copy in enumerate(self.copies):
-                        name = f"{line.arg.name}{self.suffix}_{number}"
+                        name = line.arg.name
+                        if self.factor > 1 or self.suffix:
+                            name += f"{self.suffix}_{number}"
                         copy[id(line)] = loops.local(name, line.dtype, line.shape)
                         result.append(copy[id(line)])
                 case Op.LOAD if not self._varies(line):

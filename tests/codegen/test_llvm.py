@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazygrad.codegen.render.llvm import parallel_loop, render, render_kernel
+from lazygrad.codegen.render.llvm import render, render_kernel
 from lazygrad.codegen.render.llvm_text import RenderError
 from lazygrad.codegen.target import Level, host
+from lazygrad.codegen.transform.parallel import parallel_loop
 from lazygrad.ir import dtype as dtypes
 from lazygrad.ir import elementwise, loops
 from lazygrad.ir.args import Loop, Reduction

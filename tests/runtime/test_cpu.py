@@ -157,18 +157,18 @@ def test_a_launch_is_cheap() -> None:
     finally:
         sys.setprofile(before)
     assert called == ["run", "launch", "setprofile"]
-    assert isinstance(cpu().launch, BuiltinFunctionType)
+    assert isinstance(cpu().executor.launch, BuiltinFunctionType)
 
 
 def test_a_bad_argument_is_an_error_and_not_a_crash() -> None:
     with pytest.raises(TypeError):
-        cpu().launch("address", 0, 0, 0, 0)  # type: ignore[arg-type]
+        cpu().executor.launch("address", 0, 0, 0, 0, 0, 1)  # type: ignore[arg-type]
 
 
 def test_source_and_assembly() -> None:
     kernel = kernel_of(AXPY)
     source, assembly = cpu().source(kernel), cpu().asm(kernel)
-    assert "define void @kernel.axpy(" in source and "%mul = fmul <16 x float>" in source
+    assert "define i64 @kernel.axpy(" in source and "%mul = fmul <16 x float>" in source
     assert "axpy:" in assembly
 
 
