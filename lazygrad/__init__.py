@@ -186,7 +186,7 @@ _MODULES = (
     "codegen",
     "schedule",
 )
-_ELSEWHERE = {"lower": "inspection", "profile": "runtime.profile"}
+_ELSEWHERE = {"lower": "inspection", "compile": "compiled", "profile": "runtime.profile"}
 
 
 def __getattr__(name: str) -> Any:

@@ -35,6 +35,7 @@ from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8
 from .ir.node import Node, constant, iota, unary
 from .ir.op import Op
 from .results import result_inplace, tensor_nodes
+from .runtime.steady import STEADY
 from .tensor import Tensor
 
 MASK = 0xFFFFFFFF
@@ -139,6 +140,8 @@ class Generator:
             offset = self._offset
             self._offset += max(count, 1)
         mode.draws += 1
+        if STEADY.observer is not None:
+            STEADY.observer.took(self, self._seed, offset)
         return self._seed, offset
 
     def get_state(self) -> Tensor:
@@ -199,9 +202,14 @@ def draw(
 ) -> Node:  # fmt: skip
     """A draw of the composite `name`: one element for each of `shape`, of `dtype`."""
     count = math.prod(shape)
-    seed_value, offset = (generator or default_generator).take(count)
-    counter = iota(count, int64, place) + offset
-    key = constant(0, int64, (count,), place) + (seed_value + FIRST_OFFSET)
+    generator = generator or default_generator
+    seed_value, offset = generator.take(count)
+    begin = constant(offset, int64, (count,), place)
+    seed_node = constant(seed_value + FIRST_OFFSET, int64, (count,), place)
+    if STEADY.observer is not None:
+        STEADY.observer.drew(generator, seed_node, begin, offset)
+    counter = iota(count, int64, place) + begin
+    key = constant(0, int64, (count,), place) + seed_node
     like = Node(Op.CONST, (), dtype, (count,), None, place)
     return composite.call(name, [counter, key], like=like, **attributes).reshape(shape)
 

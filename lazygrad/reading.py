@@ -18,6 +18,7 @@ from .ir.dtype import bfloat16
 from .ir.node import Node
 from .runtime import device as devices
 from .runtime.realize import realize as realize_nodes
+from .runtime.steady import STEADY
 
 if TYPE_CHECKING:
     from .runtime.device import Array
@@ -116,6 +117,12 @@ def leaves(record: Record) -> list[Node]:
 def host(tensor: Tensor) -> Array:
     """The value as an array by strides on the storage's memory, to be read only; bfloat16 as its bits."""
     compute(tensor)
+    if STEADY.observer is not None:
+        STEADY.observer.read(tensor)
+    return _array(tensor)
+
+
+def _array(tensor: Tensor) -> Array:
     whole = tensor.storage.array()
     view = tensor._view
     return whole if view is None else _strided(whole, tensor)
@@ -138,11 +145,12 @@ def item(tensor: Tensor) -> int | float | bool:
     count = tensor.numel()
     if count != 1:
         raise RuntimeError(f"a Tensor with {count} elements cannot be converted to Scalar")
-    number = host(tensor).item()
+    compute(tensor)
+    number = _array(tensor).item()
     if tensor.dtype is bfloat16:
         number = struct.unpack("f", struct.pack("I", number << 16))[0]
     value: int | float | bool = number
-    return value
+    return value if STEADY.observer is None else STEADY.observer.item(tensor, value)
 
 
 def scalar(tensor: Tensor) -> int | float | bool:

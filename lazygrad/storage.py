@@ -20,6 +20,7 @@ from .ir.node import Node, Shape
 from .ir.op import Op
 from .runtime import device as devices
 from .runtime.realize import realize, release
+from .runtime.steady import STEADY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +122,8 @@ class Storage:
 
     def expose(self) -> Array:
         """The value's memory as an array that shares it: what is written there is seen here, and the other way round."""
+        if STEADY.observer is not None:
+            STEADY.observer.exposed()
         array = self.pinned()
         if array is not None:
             return array

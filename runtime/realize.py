@@ -232,7 +232,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     settings = config.active()
     with _graph_lock:
         normal = normalise((*asked, *waiting), history)
-        if settings.plain and STEADY.records is None:
+        if settings.plain and STEADY.records is None and STEADY.observer is None:
             # What is kept beside the results depends on the states of the nodes, too.
             state = tuple([n.tracked if n.depth >= 0 else ~n.tracked for n in normal.nodes])
             key = (normal.key, state, len(asked))
@@ -322,6 +322,8 @@ def _run_slowly(
         raise _located(normal, found, error) from None
     if settings.debug_nans:
         _find_nans(normal, found, results)
+    if STEADY.observer is not None:
+        STEADY.observer.ran(normal, found, results)
     attach(normal, found, results)
 
 

@@ -76,6 +76,8 @@ class Steady(threading.local):
         """The last value of each line that was deep, since the last cut."""
         self.records: list[Any] | None = None
         """Where to leave records of what is compiled (lower_api.py)."""
+        self.observer: Any = None
+        """Who is told of runs, writes and reads while a call is traced (lazygrad/compiled)."""
 
     def backward(self) -> None:
         """A backward pass has been built: what was written before belongs to an earlier step, and steps need no anchor."""
@@ -84,6 +86,8 @@ class Steady(threading.local):
 
     def writes(self, storage: Written) -> bool:
         """Note that `storage` is about to be written; whether to submit what is pending before that."""
+        if self.observer is not None:
+            self.observer.wrote(storage)
         found = self.pending.get(id(storage))
         submit = False
         if found is not None and found[0]() is storage and storage.node.value is None:

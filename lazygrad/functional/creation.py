@@ -13,6 +13,7 @@ from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from ..results import from_external, from_node
 from ..runtime import device as runtime_device
+from ..runtime.steady import STEADY
 from ..storage import leaf as stored_leaf
 from ..tensor import Tensor
 from .arguments import (
@@ -53,6 +54,8 @@ def buffer_node(array: Any, dtype: DType, place: str) -> Node:
     stored = float32 if dtype is bfloat16 else dtype
     node = Node(Op.BUFFER, (), stored, tuple(array.shape), None, place)
     node.value = runtime_device.get(place).from_host(array)
+    if STEADY.observer is not None:
+        STEADY.observer.born(node.value)
     return node.cast(dtype)
 
 

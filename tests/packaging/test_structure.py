@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "autograd": {*COMPILER, "runtime", "tensor", "functional"},
     "nn": OPERATORS,
     "optim": {*OPERATORS, "nn"},
-    "public": {*OPERATORS, "nn", "optim"},
+    "compiled": {*OPERATORS, "nn", "optim"},
+    "public": {*OPERATORS, "nn", "optim", "compiled"},
     "__main__": set(),
 }
 # Tensor's own methods that stand in later rooms, imported when they are called.

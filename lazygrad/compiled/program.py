@@ -1,0 +1,217 @@
+"""The text of replays: traces of one signature as one Python function, a tree whose branches are the decisions.
+
+In: traces with the same guards. Out: a function replay(args, kwargs) that gives the result, or a `Miss` that says where it was left;
+until the end it changes nothing, and then everything at once: no interrupt comes between two stores.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import config
+from ..functional import settings
+from ..history import mode
+from ..storage import _lock
+from .actions import AGAIN, PLAIN, Miss, settle
+from .effects import Trace
+from .numbers import same
+from .scan import Refused
+
+TRACE_LIMIT = 16
+"""How many traces a signature has; the oldest makes room."""
+FAILS = "(AttributeError, KeyError, IndexError, TypeError, ValueError)"
+"""What a guard raises where something is not there any more, or of another kind."""
+
+
+class Program:
+    """The traces of one signature."""
+
+    def __init__(self, name: str, circumstances: tuple[object, ...], trace: Trace) -> None:
+        self.name = name
+        self.circumstances = circumstances
+        self.guards = trace.guards
+        self.key = signature(circumstances, trace)
+        self.traces: list[Trace] = []
+        self.text = ""
+        self.misses: list[Miss] = []
+        self.replay: Callable[[tuple[Any, ...], dict[str, Any]], Any] = _never
+        self.add(trace)
+
+    def add(self, trace: Trace) -> None:
+        """Take one more trace in.
+
+        Raises:
+            Refused: it does something else than another one where nothing has decided between them.
+        """
+        path = outcomes(trace)
+        if trace.plain and self.traces and not self.traces[0].plain:
+            return  # other calls of this signature can be replayed
+        kept = [each for each in self.traces if outcomes(each) != path and not each.plain]
+        del kept[: len(kept) + 1 - TRACE_LIMIT]
+        names: dict[str, Any] = {
+            "active": config.active, "settings_now": self.circumstances[3], "mode": mode, "defaults": settings.DEFAULTS,
+            "dtype_now": self.circumstances[2], "device_now": self.circumstances[4], "settle": settle, "same": same, "lock": _lock, "AGAIN": AGAIN, "PLAIN": PLAIN,
+        }  # fmt: skip
+        writer = _Writer([*kept, trace])
+        text = writer.write(self.circumstances)
+        for each in [*kept, trace]:
+            names.update(each.names)
+        names["M"] = tuple(writer.misses)
+        names.update(writer.names)
+        file = f"<replay of {self.name} {id(self):x}>"
+        space = names
+        exec(compile(text, file, "exec"), space)
+        self.traces = [*kept, trace]
+        self.text, self.misses, self.replay = text, writer.misses, space["replay"]
+        linecache.cache.pop(file, None)
+
+
+def outcomes(trace: Trace) -> list[tuple[str, Any]]:
+    """The decisions of a trace: which way it goes."""
+    return [(step.text, step.outcome) for step in trace.steps if step.decision]
+
+
+def signature(circumstances: tuple[object, ...], trace: Trace) -> tuple[object, ...]:
+    """What traces of one program have in common."""
+    return (circumstances, tuple([line.text for line in trace.guards]))
+
+
+def _never(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    raise AssertionError("a program without a trace")
+
+
+class _Writer:
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        self.traces = traces
+        self.lines: list[str] = []
+        self.misses: list[Miss] = []
+        self.names: dict[str, Any] = {}
+
+    def miss(self, miss: Miss) -> str:
+        self.misses.append(miss)
+        return f"return M[{len(self.misses) - 1}]"
+
+    def write(self, circumstances: tuple[object, ...]) -> str:
+        enabled, inference = circumstances[:2]
+        emit = self.lines.append
+        emit("def replay(args, kwargs):")
+        condition = f"mode.enabled is not {enabled} or mode.inference is not {inference} or defaults.dtype is not dtype_now or defaults.device != device_now or active() is not settings_now"
+        emit(f"  if {condition}: {self.miss(Miss('the grad mode, a default or a switch', ''))}")
+        emit("  try:")
+        for line in self.traces[0].guards:
+            if line.condition:
+                emit(f"    if {line.text}: {self.miss(Miss(line.label, line.fact))}")
+            else:
+                emit(f"    {line.text}")
+        emit(f"  except {FAILS}: {self.miss(Miss('something that was there before', ''))}")
+        reads = sorted({name for trace in self.traces for name in trace.reads})
+        for name in reads:
+            emit(f"  b_{name} = {name}.node.value")
+        if reads:
+            absent = " or ".join(f"b_{name} is None" for name in reads)
+            emit(f"  if {absent}:")
+            emit(f"    settle(({', '.join(reads)},))")
+            for name in reads:
+                emit(f"    b_{name} = {name}.node.value")
+        for name in sorted({name for trace in self.traces for name in trace.generators}):
+            emit(f"  q_{name} = {name}._offset; z_{name} = {name}._seed")
+        self._steps(list(self.traces), 0, 1)
+        return "\n".join(self.lines) + "\n"
+
+    def _steps(self, traces: list[Trace], position: int, depth: int) -> None:
+        """The rest of some traces that are alike up to a position."""
+        while True:
+            rest = [
+                trace.steps[position] if position < len(trace.steps) else None for trace in traces
+            ]
+            step = rest[0]
+            if step is None:
+                if len(traces) > 1:
+                    raise Refused(
+                        "it does not do the same again where nothing has changed", lasting=True
+                    )
+                self._end(traces[0], depth)
+                return
+            if any(
+                other is None or other.text != step.text or other.decision != step.decision
+                for other in rest
+            ):
+                raise Refused(
+                    "it does not do the same again where nothing has changed", lasting=True
+                )
+            position += 1
+            if not step.decision:
+                self._emit(depth, step.text)
+                continue
+            groups: dict[object, list[Trace]] = {}
+            for trace, other in zip(traces, rest):
+                assert other is not None
+                groups.setdefault(_key(other.outcome), []).append(trace)
+            miss = Miss("a number or value", "", step.site)
+            if len(groups) == 1:
+                self._emit(
+                    depth, f"if not {self._holds(step.text, step.outcome)}: {self.miss(miss)}"
+                )
+                continue
+            self._emit(depth, f"d{position} = {step.text}")
+            for group in groups.values():
+                outcome = group[0].steps[position - 1].outcome
+                self._emit(depth, f"if {self._holds(f'd{position}', outcome)}:")
+                self._steps(group, position, depth + 1)
+            self._emit(depth, self.miss(miss))
+            return
+
+    def _holds(self, text: str, outcome: Any) -> str:
+        """The condition that an expression has a value."""
+        kind = type(outcome)
+        if kind is bool:
+            return f"({text} is {outcome})"
+        if kind is int:
+            return f"({text} == {outcome})"
+        if (
+            kind is float
+            and outcome == outcome
+            and outcome not in (0.0, float("inf"), float("-inf"))
+        ):
+            return f"({text} == {outcome!r})"
+        if kind is float:
+            return f"same({text}, float('{outcome!r}'))"
+        name = f"outcome_{hash(outcome) & 0xFFFFFFFFFFFF:x}"
+        self.names[name] = outcome
+        return f"({text} == {name})"
+
+    def _end(self, trace: Trace, depth: int) -> None:
+        if trace.plain:
+            self._emit(depth, "return PLAIN")
+            return
+        for line in trace.makes:
+            self._emit(depth, line)
+        if not trace.commits:
+            self._emit(depth, f"return {trace.result}")
+            return
+        # Nothing is called between the stores: neither an interrupt nor an error can come there.
+        commits = []
+        for index, (target, sign, value) in enumerate(trace.commits):
+            if not value.isalnum():
+                self._emit(depth, f"w{index} = {value}")
+                value = f"w{index}"
+            commits.append(f"{target} {sign} {value}")
+        self._emit(depth, f"result = {trace.result}")
+        self._emit(depth, "with lock:")
+        for name in trace.generators:
+            self._emit(
+                depth + 1,
+                f"if {name}._offset != q_{name} or {name}._seed != z_{name}: return AGAIN",
+            )
+        for line in commits:
+            self._emit(depth + 1, line)
+        self._emit(depth, "return result")
+
+    def _emit(self, depth: int, line: str) -> None:
+        self.lines.append("  " * depth + line)
+
+
+def _key(outcome: Any) -> object:
+    return (type(outcome), outcome.hex() if type(outcome) is float else outcome)
