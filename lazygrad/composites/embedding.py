@@ -15,4 +15,4 @@ def scale_gradient(x: Node, factor: Node) -> Node:
 
 @COMPOSITE_REVERSE.rule("scale_gradient")
 def scale_gradient_reverse(node: Node, cotangent: Node) -> Cotangents:
-    return cotangent * node.src[1], None
+    return cotangent * node.src[1].stop(), None

@@ -103,6 +103,7 @@ def test_along_an_axis(compare: Compare, axis: int) -> None:
     keep = {"dim": axis, "keepdim": True}
     cases: list[tuple[Callable[..., Node], Callable[[Any], Any]]] = [
         (of("softmax", axis=axis), lambda x: x.softmax(axis)),
+        (of("safe_softmax", axis=axis), lambda x: x.softmax(axis)),
         (of("log_softmax", axis=axis), lambda x: x.log_softmax(axis)),
         (of("logsumexp", axes=(axis,)), lambda x: x.logsumexp(**keep)),
         (of("amax", axes=(axis,)), lambda x: x.amax(**keep)),
@@ -120,6 +121,26 @@ def test_along_an_axis(compare: Compare, axis: int) -> None:
     for name in ("softmax", "log_softmax"):
         # second derivatives of saturated rows are differences of equal numbers
         compare(of(name, axis=axis), lambda x, n=name: getattr(x, n)(axis), TABLE * 1e4)
+
+
+def test_softmax_of_a_masked_row_is_zero_and_has_no_gradient(compare: Compare) -> None:
+    """A row of minus infinity, as PyTorch's attention takes it; NaN stays in its row."""
+    rows = np.array([[1.0, -np.inf, 2.0], [-np.inf] * 3, [np.nan, 1.0, 2.0]])
+    leaf = Node(Op.BUFFER, (), float64, (3, 3), Slot(0), "cpu")
+    (found,) = evaluate([call("safe_softmax", [leaf], axis=1)], [rows])
+    expected = torch._safe_softmax(torch.tensor(rows), -1).numpy()
+    np.testing.assert_allclose(found, expected, 1e-12)
+    compare(of("safe_softmax", axis=1), lambda x: torch._safe_softmax(x, -1), rows[:2])
+
+
+def test_a_scaled_gradient(compare: Compare) -> None:
+    """The value is x, its gradient is multiplied by the factor, which has none itself."""
+
+    def reference(x: Any, factor: Any) -> Any:
+        scaled = x * factor.detach()
+        return scaled + (x - scaled).detach()
+
+    compare(of("scale_gradient"), reference, TABLE, PROBABILITY)
 
 
 def test_argmax_takes_the_first_and_nan() -> None:
