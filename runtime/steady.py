@@ -45,6 +45,8 @@ CUT_DEPTH = DEPTH_BUDGET + DEPTH_BUDGET // 8
 """How deep it is when it is computed at a known place: by then the loop's other chains, if they grow as fast, are deep too."""
 CUT_LIMIT = 256
 """How many places where chains were cut are remembered."""
+PENDING_LIMIT = 64
+"""How many pending writes are noted before it is asked which of their storages are still there."""
 WINDOW = 64
 """How many steps of a chain tell where in its loop it is."""
 
@@ -61,6 +63,8 @@ class Steady(threading.local):
     def __init__(self) -> None:
         self.pending: dict[int, tuple[weakref.ref[Written], int]] = {}
         """By storage: a reference, and the number of backward passes before its first pending write."""
+        self.pending_limit = PENDING_LIMIT
+        """At how many of them the dead ones are forgotten: twice those that were alive the last time."""
         self.backwards = 0
         self.anchor: weakref.ref[Written] | None = None
         self.anchor_site: Site | None = None
@@ -110,7 +114,7 @@ class Steady(threading.local):
         if submit:
             return True
         if found is None:
-            if len(self.pending) > 64:
+            if len(self.pending) >= self.pending_limit:
                 self._forget_dead()
             self.pending[id(storage)] = (weakref.ref(storage), self.backwards)
         return False
@@ -128,6 +132,7 @@ class Steady(threading.local):
 
     def _forget_dead(self) -> None:
         self.pending = {key: item for key, item in self.pending.items() if item[0]() is not None}
+        self.pending_limit = max(PENDING_LIMIT, 2 * len(self.pending))
 
     def nodes(self) -> list[Node]:
         """The values that pending writes made and that are not computed yet, in the order of the first writes."""

@@ -1,19 +1,21 @@
 """What a step of an optimizer does to one tensor, an operator each: a step builds few nodes, whatever it computes.
 
-In: the tensor to change, the tensors it depends on, and numbers. Out: the same tensor, changed in place. They are methods with names
-that begin with an underscore, since only optim uses them. Numbers that are steady or turn into 0 or 1 on the way (a bias correction)
+In: the tensor to change, the tensors it depends on, and numbers. Out: the same tensor, changed in place. Numbers that are steady or turn into 0 or 1 on the way (a bias correction)
 are combined by the caller so that no step differs from the one before it in more than the values of plan arguments.
 Half types are computed in float32 and rounded once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..history import Untracked
 from ..ir.node import Node, accumulation, unary
 from ..ir.op import Op
-from ..results import tensor_nodes
+from ..results import grad_enabled, store, tensor_nodes
 from ..tensor import Tensor
 from .arithmetic import as_input
-from .registry import Outcome, operator
+from .registry import Outcome, change, operator
 
 Factor = float | Tensor
 """A number, or a tensor with one element (a learning rate that is a tensor)."""
@@ -45,7 +47,28 @@ def _outcome(name: str, node: Node, target: Tensor, *inputs: Tensor | Factor) ->
     return Outcome(name, node.cast(target.dtype), given, saved)
 
 
-@operator("_mix", module=False, method=False, inplace=True)
+def _update(name: str) -> Callable[[Callable[..., Outcome]], Callable[..., Tensor]]:
+    """Register an operator, and make the function that writes its result into its first operand."""
+
+    def register(build: Callable[..., Outcome]) -> Callable[..., Tensor]:
+        run = operator(f"optim.{name}", module=False, method=False, numeric=True)(build)
+
+        def write(target: Tensor, *operands: Tensor | Factor) -> Tensor:
+            counter = target._counter
+            if grad_enabled() or isinstance(counter, Untracked):
+                return change(target, name, build(target, *operands))
+            store(target, run(target, *operands).storage.node)
+            counter.version += 1
+            return target
+
+        write.__name__ = write.__qualname__ = name
+        write.__doc__ = build.__doc__
+        return write
+
+    return register
+
+
+@_update("mix")
 def mix(average: Tensor, value: Tensor, weight: Factor) -> Outcome:
     """average + (value - average) * weight: one step of an exponential average."""
     before, new = _operands(average, value)
@@ -53,7 +76,7 @@ def mix(average: Tensor, value: Tensor, weight: Factor) -> Outcome:
     return _outcome("LerpBackward0", node, average, value, weight)
 
 
-@operator("_mix_square", module=False, method=False, inplace=True)
+@_update("mix_square")
 def mix_square(average: Tensor, value: Tensor, kept: Factor, weight: Factor) -> Outcome:
     """average * kept + value * value * weight."""
     before, new = _operands(average, value)
@@ -61,7 +84,7 @@ def mix_square(average: Tensor, value: Tensor, kept: Factor, weight: Factor) -> 
     return _outcome("AddcmulBackward0", node, average, value, kept, weight)
 
 
-@operator("_gather_speed", module=False, method=False, inplace=True)
+@_update("gather_speed")
 def gather_speed(speed: Tensor, value: Tensor, kept: Factor, weight: Factor) -> Outcome:
     """speed * kept + value * weight: momentum."""
     before, new = _operands(speed, value)
@@ -69,7 +92,7 @@ def gather_speed(speed: Tensor, value: Tensor, kept: Factor, weight: Factor) -> 
     return _outcome("AddBackward0", node, speed, value, kept, weight)
 
 
-@operator("_descend", module=False, method=False, inplace=True)
+@_update("descend")
 def descend(parameter: Tensor, direction: Tensor, rate: Factor) -> Outcome:
     """parameter - direction * rate."""
     before, along = _operands(parameter, direction)
@@ -77,7 +100,7 @@ def descend(parameter: Tensor, direction: Tensor, rate: Factor) -> Outcome:
     return _outcome("SubBackward0", node, parameter, direction, rate)
 
 
-@operator("_descend_normalized", module=False, method=False, inplace=True)
+@_update("descend_normalized")
 def descend_normalized(
     parameter: Tensor, direction: Tensor, square: Tensor, rate: Factor, eps: Factor, kept: Factor
 ) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..functional.creation import stored_zeros
+from ..functional.updates import descend_normalized, mix, mix_square
 from ..tensor import Tensor
 from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
 
@@ -91,12 +92,12 @@ class Adam(Optimizer):
                 gradient = -gradient
             if decay != 0 and not decoupled:
                 gradient = gradient.add(parameter, alpha=decay)
-            mean = state["exp_avg"]._mix_(gradient, first)
-            square = state["exp_avg_sq"]._mix_square_(gradient, beta2, second)
+            mean = mix(state["exp_avg"], gradient, first)
+            square = mix_square(state["exp_avg_sq"], gradient, beta2, second)
             if amsgrad:
                 largest = state["max_exp_avg_sq"]
                 square = largest.copy_(largest.maximum(square))
-            parameter._descend_normalized_(mean, square, rate, small, kept)
+            descend_normalized(parameter, mean, square, rate, small, kept)
 
 
 class AdamW(Adam):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..functional.updates import descend, gather_speed
 from ..tensor import Tensor
 from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
 
@@ -69,6 +70,6 @@ class SGD(Optimizer):
                 if speed is None:
                     speed = state["momentum_buffer"] = direction.detach().clone()
                 else:
-                    speed._gather_speed_(direction, momentum, taken)
+                    gather_speed(speed, direction, momentum, taken)
                 direction = direction.add(speed, alpha=momentum) if nesterov else speed
-            parameter._descend_(direction, lr)
+            descend(parameter, direction, lr)
