@@ -8,18 +8,33 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any
 
 from ..history import Counter, Record
-from ..ir.dtype import DType
-from ..ir.node import Node, Shape, Site
+from ..ir.dtype import DType, float32
+from ..ir.node import Kind, Node, Shape, Site, constant
 from ..ir.op import Op
 from ..runtime import device as devices
 from ..runtime import realize
+from ..runtime.executor import REUSES
 from ..runtime.memory import Buffer
 from ..storage import Storage
 from ..tensor import Tensor, make
 from ..views import Step, View
+
+_new: Any = object.__new__
+_BUFFER = Op.BUFFER
+
+
+def _alone() -> int:
+    """How many references there are to a node that one storage and one variable hold, as `getrefcount(variable)` counts them."""
+    storage = Storage(constant(0, float32))
+    node = storage.node
+    return getrefcount(node)
+
+
+ALONE = _alone() if REUSES else -1
 
 
 class Miss:
@@ -39,25 +54,54 @@ PLAIN = Miss("", "")
 """The call is to be run as it is written."""
 
 
-def leaf(value: Buffer, dtype: DType, shape: Shape, place: str, site: Site | None) -> Node:
-    """A node that is nothing but a value."""
-    node = Node(Op.BUFFER, (), dtype, shape, None, place, site)
-    node.value = value
+def leaf(kind: Kind, site: Site | None) -> Node:
+    """A node that is to be nothing but a value: `Node(Op.BUFFER, ...)`, written flat, since a replay makes one for each write."""
+    node: Node = _new(Node)
+    node.op = _BUFFER
+    node.src = ()
+    node.arg = None
+    node.dtype = kind.dtype
+    node.shape = kind.shape
+    node.place = kind.place
+    node.kind = kind
+    node.site = site
+    node.value = None
+    node.tracked = 0
+    node.depth = 0
     return node
 
 
-def fresh(node: Node, version: int, writes: int) -> Storage:
-    """A storage that the call made."""
-    storage = Storage(node)
-    storage.version = version
-    storage.writes = writes
-    return storage
+def owned(node: Node, references: int, kind: Kind, site: Site | None) -> Node:
+    """A leaf for the next value of a storage: its own, where nobody else holds that any more, or a new one."""
+    if references == ALONE and node.op is _BUFFER and node.kind is kind:
+        return node
+    return leaf(kind, site)
 
 
-def output(node: Node) -> Tensor:
-    """A tensor that the call made, with a storage of its own."""
-    storage = Storage(node)
-    return make(storage, node.dtype, None, storage)
+def output(value: Buffer, kind: Kind, site: Site | None) -> Tensor:
+    """A tensor that the call made, with a storage of its own: `results.from_node` of a leaf, written flat."""
+    node = leaf(kind, site)
+    node.value = value
+    storage: Storage = _new(Storage)
+    storage.node = node
+    storage.version = 0
+    storage.writes = 0
+    storage.tracked = False
+    storage.pin = None
+    made: Tensor = _new(Tensor)
+    made.storage = storage
+    made.dtype = kind.dtype
+    made._size = None
+    made._view = None
+    made._counter = storage
+    made._record = None
+    made._index = 0
+    made._requires = False
+    made._grad = None
+    made._node = None
+    made._stamp = 0
+    made._extra = None
+    return made
 
 
 def dressed(
@@ -103,6 +147,14 @@ def settle(storages: Sequence[Storage]) -> None:
     nodes = [storage.node for storage in storages if storage.node.value is None]
     if nodes:
         realize.realize(nodes)
+
+
+def differs(node: Node, kind: Kind) -> bool:
+    """Whether a value is of another dtype, shape or place. If not, the node is known by its kind the next time."""
+    if (node.dtype, node.shape, node.place) != (kind.dtype, kind.shape, kind.place):
+        return True
+    node.kind = kind
+    return False
 
 
 def busy(tensor: Tensor) -> bool:

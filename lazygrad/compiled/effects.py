@@ -15,6 +15,7 @@ from typing import Any
 
 from ..history import Counter
 from ..ir.dtype import DType
+from ..ir.node import Node, kind_of
 from ..size import Size
 from ..storage import Storage
 from ..tensor import Tensor
@@ -52,6 +53,7 @@ class Trace:
         "plain",
         "reads",
         "result",
+        "shared",
         "steps",
     )
 
@@ -66,6 +68,8 @@ class Trace:
         }
         self.reads: list[str] = []
         """The variables of the storages whose values are read."""
+        self.shared: list[tuple[str, str]] = []
+        """Pairs of them that have one buffer."""
         self.generators: list[str] = []
         self.makes: list[str] = []
         self.commits: list[tuple[str, str, str]] = []
@@ -168,7 +172,11 @@ def conclude(
             continue
         if storage.pinned() is not None:
             raise Refused("it writes to memory that the outside can see")
-        made = builder.leaf(storage.node)
+        source, kind, site = builder.parts(storage.node)
+        made = builder.bind(
+            f"owned(n_{variable[2:]}, getrefcount(n_{variable[2:]}), {kind}, {site})"
+        )
+        trace.commits.append((f"{made}.value", "=", source))
         trace.commits.append((f"{variable}.node", "=", made))
         trace.commits.append((f"{variable}.tracked", "=", "False"))
         trace.commits.append((f"{variable}.writes", "+=", f"{storage.writes - writes}"))
@@ -196,7 +204,8 @@ def conclude(
                 "it writes to a tensor that no argument, variable or attribute named in its code leads to"
             )
     trace.names.update(builder.names)
-    trace.reads = list(observer.read_storages)
+    trace.shared = [pair for pair in observer.shared if pair[0] in observer.read_storages]
+    trace.reads = sorted({*observer.read_storages, *(each for _, each in trace.shared)})
     return trace
 
 
@@ -241,7 +250,7 @@ class Builder:
         self.trace = trace
         self.names: dict[str, Any] = {
             name: getattr(actions, name)
-            for name in ("leaf", "fresh", "output", "dressed", "seen_through", "counted")
+            for name in ("owned", "output", "dressed", "seen_through", "counted", "getrefcount")
         }
         self.state = state
         self.known: dict[int, str] = {id(seen.tensor): seen.variable for seen in state.tensors}
@@ -253,7 +262,7 @@ class Builder:
         for seen in state.tensors:
             self.counters.setdefault(id(seen.tensor._counter), seen.counter)
 
-    def _bind(self, expression: str) -> str:
+    def bind(self, expression: str) -> str:
         self.count += 1
         variable = f"o{self.count}"
         self.trace.makes.append(f"{variable} = {expression}")
@@ -268,8 +277,8 @@ class Builder:
         """The name of a constant that is known by identity."""
         return self.name(type(value).__name__.strip("_"), value, f"{id(value):x}")
 
-    def leaf(self, node: Any) -> str:
-        """A leaf with the value of a node that the call has computed."""
+    def parts(self, node: Node) -> tuple[str, str, str]:
+        """Where the value of a node comes from, its kind, and the user's line."""
         site = "None"
         if node.site is not None:
             site = self.name(
@@ -279,8 +288,13 @@ class Builder:
         if self.observer.refusal is not None:
             raise self.observer.refusal
         self.trace.names.update(self.observer.names)
-        dtype = self.object(node.dtype)
-        return self._bind(f"leaf({source}, {dtype}, {node.shape!r}, {node.place!r}, {site})")
+        kind = kind_of(node)
+        shape = "_".join(map(str, kind.shape))
+        return (
+            source,
+            self.name("kind", kind, f"{kind.dtype.name}_{shape}_{kind.place}".replace(":", "_")),
+            site,
+        )
 
     def storage(self, storage: Storage) -> str:
         known = self.state.storages.get(id(storage))
@@ -290,10 +304,12 @@ class Builder:
         if found is None:
             if storage.pinned() is not None:
                 raise Refused("it returns memory that the outside can see")
-            made = self.leaf(storage.node)
-            found = self.storages[id(storage)] = self._bind(
-                f"fresh({made}, {storage.version}, {storage.writes})"
-            )
+            parts = ", ".join(self.parts(storage.node))
+            found = self.storages[id(storage)] = self.bind(f"output({parts}).storage")
+            if storage.version or storage.writes:
+                self.trace.makes.append(
+                    f"{found}.version = {storage.version}; {found}.writes = {storage.writes}"
+                )
             self.counters.setdefault(id(storage), found)
         return found
 
@@ -320,7 +336,7 @@ class Builder:
         )
         new = id(storage) not in self.state.storages and id(storage) not in self.storages
         if usual and new and storage.version == 0 and storage.writes == 0 and storage.pin is None:
-            made = self._bind(f"output({self.leaf(storage.node)})")
+            made = self.bind(f"output({', '.join(self.parts(storage.node))})")
             self.storages[id(storage)] = f"{made}.storage"
             self.counters[id(storage)] = f"{made}.storage"
             if requires:
@@ -341,7 +357,7 @@ class Builder:
                 seen = f"seen_through({base}, {', '.join(parts)}, {view.shape!r}, {view.stride!r}, {view.offset}, {view.origin!r})"
             gradient = "None" if tensor._grad is None else self.tensor(tensor._grad)
             kind, dtype = self.object(type(tensor)), self.object(tensor.dtype)
-            made = self._bind(
+            made = self.bind(
                 f"dressed({kind}, {place}, {dtype}, {seen}, {self._counter(counter)}, {requires}, {record}, {tensor._index}, {gradient})"
             )
         self.depth -= 1
@@ -353,7 +369,7 @@ class Builder:
         if found is None:
             if type(counter) is not Counter:
                 raise Refused("its result was made in inference mode")
-            found = self.counters[id(counter)] = self._bind(f"counted({counter.version})")
+            found = self.counters[id(counter)] = self.bind(f"counted({counter.version})")
         return found
 
     def expression(self, result: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from .. import config
 from ..functional import settings
 from ..history import mode
+from ..runtime.executor import REUSES
 from ..storage import _lock
 from .actions import AGAIN, PLAIN, Miss, settle
 from .effects import Trace
@@ -75,7 +76,7 @@ def outcomes(trace: Trace) -> list[tuple[str, Any]]:
 
 def signature(circumstances: tuple[object, ...], trace: Trace) -> tuple[object, ...]:
     """What traces of one program have in common."""
-    return (circumstances, tuple([line.text for line in trace.guards]))
+    return (circumstances, tuple([line.text for line in trace.guards]), tuple(trace.shared))
 
 
 def _never(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -108,60 +109,72 @@ class _Writer:
         emit(f"  except {FAILS}: {self.miss(Miss('something that was there before', ''))}")
         reads = sorted({name for trace in self.traces for name in trace.reads})
         for name in reads:
-            emit(f"  b_{name} = {name}.node.value")
+            emit(f"  b_{name} = n_{name[2:]}.value")
         if reads:
             absent = " or ".join(f"b_{name} is None" for name in reads)
             emit(f"  if {absent}:")
             emit(f"    settle(({', '.join(reads)},))")
             for name in reads:
-                emit(f"    b_{name} = {name}.node.value")
+                emit(f"    n_{name[2:]} = {name}.node; b_{name} = n_{name[2:]}.value")
+        for first, second in self.traces[0].shared:
+            miss = Miss("tensors that share memory", "")
+            emit(f"  if b_{first} is not b_{second}: {self.miss(miss)}")
         for name in sorted({name for trace in self.traces for name in trace.generators}):
             emit(f"  q_{name} = {name}._offset; z_{name} = {name}._seed")
         self._steps(list(self.traces), 0, 1)
         return "\n".join(self.lines) + "\n"
 
     def _steps(self, traces: list[Trace], position: int, depth: int) -> None:
-        """The rest of some traces that are alike up to a position."""
+        """The rest of some traces that are alike up to a position.
+
+        Each trace holds where its own decisions do: one that does not know of a decision is the rest, behind the ways that do.
+        """
         while True:
-            rest = [
+            steps = [
                 trace.steps[position] if position < len(trace.steps) else None for trace in traces
             ]
-            step = rest[0]
+            step = next((each for each in steps if each is not None and each.decision), None)
             if step is None:
-                if len(traces) > 1:
+                if len({None if each is None else each.text for each in steps}) > 1:
                     raise Refused(
                         "it does not do the same again where nothing has changed", lasting=True
                     )
-                self._end(traces[0], depth)
-                return
-            if any(
-                other is None or other.text != step.text or other.decision != step.decision
-                for other in rest
-            ):
-                raise Refused(
-                    "it does not do the same again where nothing has changed", lasting=True
-                )
-            position += 1
-            if not step.decision:
-                self._emit(depth, step.text)
+                if steps[0] is None:
+                    if len(traces) > 1:
+                        raise Refused(
+                            "it does not do the same again where nothing has changed", lasting=True
+                        )
+                    self._end(traces[0], depth)
+                    return
+                self._emit(depth, steps[0].text)
+                position += 1
                 continue
             groups: dict[object, list[Trace]] = {}
-            for trace, other in zip(traces, rest):
-                assert other is not None
-                groups.setdefault(_key(other.outcome), []).append(trace)
+            rest: list[Trace] = []
+            for trace, each in zip(traces, steps):
+                if each is None or each.text != step.text or not each.decision:
+                    rest.append(trace)
+                else:
+                    groups.setdefault(_key(each.outcome), []).append(trace)
             miss = Miss("a number or value", "", step.site)
-            if len(groups) == 1:
+            if len(groups) == 1 and not rest:
                 self._emit(
                     depth, f"if not {self._holds(step.text, step.outcome)}: {self.miss(miss)}"
                 )
+                position += 1
                 continue
-            self._emit(depth, f"d{position} = {step.text}")
+            variable = f"d{len(self.lines)}"
+            self._emit(depth, f"{variable} = {step.text}")
             for group in groups.values():
-                outcome = group[0].steps[position - 1].outcome
-                self._emit(depth, f"if {self._holds(f'd{position}', outcome)}:")
-                self._steps(group, position, depth + 1)
-            self._emit(depth, self.miss(miss))
-            return
+                outcome = next(
+                    s.outcome for t, s in zip(traces, steps) if t is group[0] and s is not None
+                )
+                self._emit(depth, f"if {self._holds(variable, outcome)}:")
+                self._steps(group, position + 1, depth + 1)
+            if not rest:
+                self._emit(depth, self.miss(miss))
+                return
+            traces = rest
 
     def _holds(self, text: str, outcome: Any) -> str:
         """The condition that an expression has a value."""
@@ -199,14 +212,16 @@ class _Writer:
                 value = f"w{index}"
             commits.append(f"{target} {sign} {value}")
         self._emit(depth, f"result = {trace.result}")
-        self._emit(depth, "with lock:")
+        if not REUSES:  # threads run at once
+            self._emit(depth, "with lock:")
+            depth += 1
         for name in trace.generators:
             self._emit(
-                depth + 1,
+                depth,
                 f"if {name}._offset != q_{name} or {name}._seed != z_{name}: return AGAIN",
             )
         for line in commits:
-            self._emit(depth + 1, line)
+            self._emit(depth, line)
         self._emit(depth, "return result")
 
     def _emit(self, depth: int, line: str) -> None:

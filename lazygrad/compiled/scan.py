@@ -57,7 +57,8 @@ _OPAQUE = tuple(
 
 def is_opaque(code: CodeType) -> bool:
     """Whether code belongs to this package, the standard library or an installed package."""
-    return code.co_filename.startswith((_HERE, "<frozen ", *_OPAQUE))
+    name: str = code.co_filename
+    return name.startswith((_HERE, "<frozen ", *_OPAQUE))
 
 
 _HERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
@@ -72,7 +73,7 @@ def is_opaque_module(name: str | None) -> bool:
     module = sys.modules.get(name)
     if module is None:
         return False
-    file = getattr(module, "__file__", None)
+    file: str | None = getattr(module, "__file__", None)
     if file is None:
         return name != "__main__" and not hasattr(module, "__path__")
     return os.path.abspath(file).startswith((_HERE, *_OPAQUE))

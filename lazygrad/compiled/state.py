@@ -25,13 +25,14 @@ from ..autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_
 from ..functional.devices import device as device_class
 from ..history import Counter, Untracked, mode
 from ..ir.dtype import DType
+from ..ir.node import kind_of
 from ..nn.module import Module
 from ..optim.optimizer import Optimizer
 from ..random import Generator
 from ..size import Size
 from ..storage import Storage
 from ..tensor import Tensor
-from .actions import busy, lies
+from .actions import busy, differs, lies
 from .numbers import Lifted, same
 from .scan import Reach, Refused, is_opaque, is_opaque_module, refused_source
 
@@ -340,6 +341,8 @@ class State:
         top = value is self.target
         for variable, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             items.append(self._cell(variable, cell, top))
+        space = f"globals_{id(value.__globals__):x}"
+        self.names[space] = value.__globals__
         for each in sorted(found.globals):
             key = (id(value.__globals__), each)
             if each in value.__globals__ and key not in self._globals:
@@ -348,7 +351,7 @@ class State:
                 items.append(
                     (
                         value.__globals__[each],
-                        f"{name}.__globals__[{each!r}]",
+                        f"{space}[{each!r}]",
                         f"global '{each}'",
                         place,
                     )
@@ -556,10 +559,7 @@ class State:
         self._keep.append(tensor)
         tensor.requires_grad  # noqa: B018  (it takes note of what other aliases have written)
         storage, view, counter = tensor.storage, tensor._view, tensor._counter
-        conditions = [
-            f"type({variable}) is not {self.name(type(tensor))}",
-            f"{variable}.dtype is not {self.name(tensor.dtype)}",
-        ]
+        conditions = [f"type({variable}) is not {self.name(type(tensor))}"]
         requires = tensor._requires
         conditions.append(f"{variable}._requires" if not requires else f"not {variable}._requires")
         extra = tensor._extra
@@ -580,10 +580,12 @@ class State:
             self.lines.append(Line(f"{place} = {variable}.storage", False, "", "", gradient))
             self.lines.append(Line(f"n_{variable} = {place}.node", False, "", "", gradient))
             node = f"n_{variable}"
-            conditions += [
-                f"{node}.shape != {storage.node.shape!r}",
-                f"{node}.place != {storage.place!r}",
-            ]
+            kind = kind_of(storage.node)
+            name = f"kind_{kind.dtype.name}_{'_'.join(map(str, kind.shape))}_{kind.place}".replace(
+                ":", "_"
+            )
+            self.names[name], self.names["differs"] = kind, differs
+            conditions.append(f"({node}.kind is not {name} and differs({node}, {name}))")
             pinned = storage.pinned() is not None
             conditions.append(
                 f"{place}.pin is not None" if not pinned else f"{place}.pinned() is None"
@@ -604,6 +606,7 @@ class State:
             if view.base is not None and view.base.requires_grad and mode.enabled:
                 raise Refused(f"{label} is a view of a tensor that requires grad")
             self.names["lies"] = lies
+            conditions.append(f"{variable}.dtype is not {self.name(tensor.dtype)}")
             name = f"view_{hash((view.path, view.shape, view.stride, view.offset, view.origin)) & 0xFFFFFFFFFFFF:x}"
             self.names[name] = (view.path, view.shape, view.stride, view.offset, view.origin)
             conditions.append(f"not lies({variable}, {name})")

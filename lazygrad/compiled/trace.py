@@ -69,6 +69,8 @@ class Observer:
         """By the identity of a buffer: the expression that finds it."""
         self.made: set[int] = set()
         """Buffers that hold data of the program: made by the call, from numbers."""
+        self.shared: list[tuple[str, str]] = []
+        """Storages that have one buffer (variables)."""
         self.lift = True
         self.lifted: list[Lifted] = []
         self.active = True
@@ -80,10 +82,7 @@ class Observer:
                 continue
             self._keep.append(value)
             if id(value) in self.sources:
-                other = self.sources[id(value)]
-                self.decide(f"(b_{variable} is {other})", True)
-                self.read_storages[variable] = storage
-                self.read_storages[other[2:]] = state_storage(state, other[2:])
+                self.shared.append((self.sources[id(value)][2:], variable))
             else:
                 self.sources[id(value)] = f"b_{variable}"
 
