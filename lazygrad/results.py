@@ -340,13 +340,13 @@ def _distinct_from(node: Node, inputs: Sequence[Tensor | None]) -> Node:
 
 def store(tensor: Tensor, node: Node, tracked: bool = False) -> None:
     """Put `node` where `tensor` lies in its storage."""
-    if overlaps(tensor.shape, tensor.strides):
+    seen = tensor._view
+    if seen is not None and overlaps(tensor.shape, tensor.strides):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
     storage = tensor.storage
-    seen = tensor._view
     before_write(storage)
     if storage.pinned() is not None:
         reading.write_through(tensor, node)
