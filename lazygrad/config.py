@@ -59,11 +59,14 @@ class Settings:
     cache_dir: str | None = None
     # LAZYGRAD_CACHE_LIMIT: how many megabytes are kept there; 0 means none.
     cache_limit: int = 1024
+    unseen: bool = field(init=False, compare=False, repr=False, default=True)
+    """Whether nobody looks at the compiler: what it made before may be taken from where it is kept."""
     plain: bool = field(init=False, compare=False, repr=False, default=True)
     """Whether nobody watches what runs: no switch is on that a known program would have to be looked at again for."""
 
     def __post_init__(self) -> None:
         watched = self.dump or self.dump_passes or self.explain or self.verify or self.debug_nans
+        object.__setattr__(self, "unseen", not watched)
         object.__setattr__(self, "plain", not (watched or self.profile))
 
 

@@ -259,7 +259,7 @@ class KernelCache:
                 self.hits += 1
                 profile.instant("kernel cache hit", "cache", kernel=lowered.arg.name)  # type: ignore[union-attr]
                 self._kernels.move_to_end(key)
-                return found if config.active().plain else Compiled(text, make, found.executable)
+                return found if config.active().unseen else Compiled(text, make, found.executable)
             made = self._kernels[key] = Compiled(text, make)
             while len(self._kernels) > self.limit:
                 self._kernels.popitem(last=False)
@@ -274,7 +274,7 @@ class KernelCache:
             return compiled.executable
 
     def _find(self, device: Any, compiled: Compiled) -> Executable:
-        store = cache.store() if config.active().plain and hasattr(device, "restore") else None
+        store = cache.store() if config.active().unseen and hasattr(device, "restore") else None
         if store is None:
             return self._build(device, compiled)
         from . import records
@@ -298,6 +298,7 @@ class KernelCache:
         self.built += 1
         return executable
 
+                profile.instant("kernel from the cache directory", "cache", kernel=found.name)
 
 def from_text(device: Any, text: str) -> Node:
     """The kernel that the text of a lowered one becomes, without the user's lines."""
@@ -357,7 +358,7 @@ def make_kernels(
             return kernel
 
         compiled.append(KERNELS.get(device, lowered, make))
-        if not config.active().plain:
+        if not config.active().unseen:
             dump.kernel(device, compiled[-1].kernel)
     record.compiled.extend(compiled)
     return roots, schedule, compiled

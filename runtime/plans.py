@@ -2,7 +2,7 @@
 
 In: `Normal` (keys.py). Out: a `CompiledPlan`. What the directory has of this graph, for this compiler and machine, is taken from
 there, and neither the compiler nor LLVM is even imported; what is compiled is left there for other processes. Whoever
-looks at the compiler (dumps, checks, explanations, profiles, `lg.lower`) has everything compiled before his eyes.
+looks at the compiler (dumps, checks, explanations, `lg.lower`) has everything compiled before his eyes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def plan_for(
         UndecidedError: there can be no plan of `general`.
     """
     made = general or normal.graph()
-    store = cache.store() if record is None and config.active().plain else None
+    store = cache.store() if record is None and config.active().unseen else None
     device = devices.get(normal.nodes[normal.roots[0]].place or config.active().device)
     entry = _entry(store, device, normal, made) if store is not None else ""
     if store is not None and entry:

@@ -18,6 +18,7 @@ from lazygrad.ir.dim import Dim, Size, UndecidedError, Variable
 from lazygrad.ir.dtype import BY_NAME
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.schedule.traffic import Traffic
 
 from .plan import KernelPlan, Launch, Output, Plan, Value
 
@@ -103,6 +104,7 @@ def to_bytes(plan: Plan, attach: Sequence[int]) -> bytes:
             [kernels[id(each.executable)], *[_pair(value) for value in each.values]]
             for each in plan.table
         ],
+        "traffic": [_counts(each.traffic) for each in plan.table],
         "outputs": [_pair(output) for output in plan.outputs],
         "made": [_size(size) for size in plan.made],
         "blocks": [_size(size) for size in plan.blocks],
@@ -139,8 +141,8 @@ def from_bytes(device: Any, content: bytes) -> tuple[KernelPlan, list[int]]:
         start += length
     executables = device.restore(objects)
     launches = [
-        Launch(executables[kernel], tuple([_value(value) for value in values]))
-        for kernel, *values in table["launches"]
+        Launch(executables[kernel], tuple([_value(value) for value in values]), _traffic(counts))
+        for (kernel, *values), counts in zip(table["launches"], table["traffic"], strict=True)
     ]
     plan = KernelPlan(
         device,
@@ -175,6 +177,20 @@ def kernel_from_bytes(device: Any, content: bytes) -> Any:
 
 
 # --- values
+
+
+def _counts(traffic: Traffic | None) -> Any:
+    """What a launch moves and computes; the lines are those of the program that was compiled."""
+    if traffic is None:
+        return None
+    return [_size(traffic.bytes), _size(traffic.flops), traffic.lines]
+
+
+def _traffic(counts: Any) -> Traffic | None:
+    if counts is None:
+        return None
+    moved, computed, lines = counts
+    return Traffic(_made(moved), _made(computed), tuple(lines))
 
 
 def _pair(value: Value | Output) -> int:
