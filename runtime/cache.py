@@ -63,7 +63,8 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """The content of an entry, or None where there is none, or none that can be trusted."""
         try:
-            file = os.open(os.path.join(self.folder, name), os.O_RDONLY | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # nothing but a file makes one wait
+            file = os.open(os.path.join(self.folder, name), flags)
         except OSError:
             return None
         try:

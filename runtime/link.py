@@ -23,7 +23,7 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QIIq")
 _RELOCATABLE, _X86_64 = 1, 62
-_PROGBITS, _SYMTAB, _RELA, _NOBITS = 1, 2, 4, 8
+_PROGBITS, _SYMTAB, _RELA, _NOBITS, _UNWIND = 1, 2, 4, 8, 0x70000001
 _WRITE, _ALLOC, _EXECUTE, _THREAD_LOCAL = 1, 2, 4, 0x400
 _UNDEFINED, _ABSOLUTE = 0, 0xFFF1
 _ADDRESS, _RELATIVE, _CALL = 1, 2, 4
@@ -70,6 +70,8 @@ class _Object:
             elif kind == _RELA:
                 if self.sections[info][2] & _ALLOC:
                     self.patches.append((info, offset, length))
+            elif kind == _UNWIND:
+                continue  # nothing of ours throws
             elif flags & _ALLOC and (kind not in (_PROGBITS, _NOBITS) or flags & _THREAD_LOCAL):
                 raise Unlinkable(f"a section of kind {kind}, flags {flags:#x}")
 
@@ -81,7 +83,8 @@ class _Object:
         """Lay the sections that are written to, or those that are not, behind what is in the image."""
         for index, section in enumerate(self.sections):
             _, kind, flags, _, offset, length, _, _, alignment, _ = section
-            if not flags & _ALLOC or bool(flags & _WRITE) != written or not length:
+            wanted = flags & _ALLOC and bool(flags & _WRITE) == written and kind != _UNWIND
+            if not wanted or not length:
                 continue
             image.extend(bytes(-len(image) % max(alignment, 1)))
             self.places[index] = len(image)

@@ -18,7 +18,7 @@ ROOMS = {
     "site": "ir",
     **dict.fromkeys(("tensor", "storage", "views", "history", "reading", "results"), "tensor"),
     **dict.fromkeys(("printing", "random"), "functional"),
-    **dict.fromkeys(("__init__", "inspection", "testing"), "public"),
+    **dict.fromkeys(("__init__", "cache", "inspection", "testing"), "public"),
 }
 # What each room may import, besides itself. An import inside a function counts; one under TYPE_CHECKING does not.
 COMPILER = {"base", "ir", "gradient", "composites", "schedule", "codegen"}
