@@ -77,27 +77,31 @@ class Recipes:
 
     def learn(
         self, key: Key, outcome: Any, tensors: Sequence[Tensor], nodes: Sequence[Node], numbers: Sequence[float]
-    ) -> None:
-        """Keep what a call has built, if it can be told by its key alone."""
+    ) -> Recipe | None:
+        """Keep what a call has built, if it can be told by its key alone.
+
+        The call itself then goes by the recipe, too: its numbers are the user's objects, as they will be the next time.
+        """
         name, node, inputs, saved = outcome
         places = {id(tensor): index for index, tensor in reversed(list(enumerate(tensors)))}
         if any(t is not None and id(t) not in places for t in inputs):
-            return
+            return None
         if any(not isinstance(t, str) and id(t) not in places for t in saved):
-            return
+            return None
         if len({id(n) for n in nodes}) != len(places):
-            return  # two tensors on one node: the nodes do not say which is which
+            return None  # two tensors on one node: the nodes do not say which is which
         outside = {id(t.storage.node) for t in tensors} | {id(t._raw()) for t in tensors}
         template = capture(node, nodes, numbers, outside, SCALING)
         if template is None:
-            return
+            return None
         if len(self.known) >= RECIPE_LIMIT:
             self.known.clear()
         versions = [each if isinstance(each, str) else places[id(each)] for each in saved]
         versions.sort(key=lambda each: isinstance(each, str) and each != "result")
-        self.known[key] = Recipe(
+        recipe = self.known[key] = Recipe(
             template, name, tuple([-1 if t is None else places[id(t)] for t in inputs]), tuple(versions)
         )
+        return recipe
 
 
 def forget() -> None:
@@ -113,7 +117,7 @@ def argument_key(value: Any) -> Any:
         return kind, value
     if kind is float:
         if value == 0.0:
-            return kind, copysign(0.5, value)
+            return kind, value, copysign(1.0, value)
         return (kind, value) if value == value else None
     if kind is tuple or kind is list:
         parts = tuple([argument_key(part) for part in value])
@@ -172,7 +176,9 @@ def general(recipes: Recipes, build: Build, slow: Callable[..., Tensor]) -> Call
         outcome = build(*given, **kwargs)
         if mode.draws == before:
             boxed = [boxes[id(value)] for value in numbers]
-            recipes.learn(tuple(key), outcome, tensors, nodes, boxed)
+            recipe = recipes.learn(tuple(key), outcome, tensors, nodes, boxed)
+            if recipe is not None:
+                return make(recipe, nodes, tensors, tuple(numbers), tracked)
         return result(*outcome)
 
     return apply
@@ -286,7 +292,6 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
             recipe = find(key)
             if recipe is not None:
                 return make(recipe, (first,), (self,), (other,), tracked)
-            other = -(-other)  # an object of its own, by which it is known again
             numbers: tuple[float, ...] = (other,)
         else:
             part = argument_key(other)
@@ -297,8 +302,11 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
             if recipe is not None:
                 return make(recipe, (first,), (self,), (), tracked)
             numbers = ()
-        outcome = build(self, other)
-        recipes.learn(key, outcome, (self,), (first,), numbers)
+        given = -(-other) if numbers else other  # an object of its own, by which it is known again
+        outcome = build(self, given)
+        recipe = recipes.learn(key, outcome, (self,), (first,), (given,) if numbers else ())
+        if recipe is not None:
+            return make(recipe, (first,), (self,), numbers, tracked)
         return result(*outcome)
 
     return method
@@ -354,8 +362,9 @@ def inplace(
         if recipe is None:
             given = -(-other) if numbers else other  # an object of its own, by which it is known again
             outcome = build(self, given)
-            recipes.learn(key, outcome, tensors, nodes, (given,) if numbers else ())
-            return change(self, outcome)
+            recipe = recipes.learn(key, outcome, tensors, nodes, (given,) if numbers else ())
+            if recipe is None:
+                return change(self, outcome)
         if recipe.kind is not first.kind:
             return slow(self, other)
         node = apply_node(recipe, nodes, numbers, 2)
