@@ -188,6 +188,8 @@ def conclude(
             trace.commits.append((f"{text}.version", "+=", f"{counter.version - version}"))
     for seen in state.tensors:
         _gradient(seen, builder, trace)
+        if seen.tensor.storage is not seen.held:
+            _data(seen, builder, trace)
     for generator, seed, offset in observer.generators.values():
         name = f"generator_{id(generator):x}"
         if generator._seed != seed or name not in observer.names:
@@ -216,8 +218,8 @@ def _unchanged(state: State, after: State) -> None:
     for before, now in zip(before_lines, after_lines):
         if before.text != now.text:
             label = before.label or now.label
-            first = label.startswith("the state of") or "the state of" in label
-            raise Refused(f"it changes {label}", lasting=not first)
+            lasting = not before.tensor and "the state of" not in label
+            raise Refused(f"it changes {label}", lasting)
     if len(before_lines) != len(after_lines):
         raise Refused("it changes what its arguments and variables hold")
     gradients = {id(seen.gradient) for seen in state.tensors}
@@ -240,6 +242,24 @@ def _gradient(seen: Seen, builder: Builder, trace: Trace) -> None:
         return
     text = "None" if now is None else builder.tensor(now)
     trace.commits.append((f"{seen.variable}._grad", "=", text))
+
+
+def _data(seen: Seen, builder: Builder, trace: Trace) -> None:
+    """`.data` was assigned: the tensor lies in another storage."""
+    tensor, name = seen.tensor, seen.variable
+    if tensor._view is not None or tensor._record is not None:
+        raise Refused(f"it makes {seen.label} a view by assigning its .data")
+    storage = builder.storage(tensor.storage)
+    counter = builder.bind(f"counted({seen.counter}.version)")
+    made = builder.bind(storage)
+    for attribute, value in (
+        ("storage", made),
+        ("_counter", counter),
+        ("_node", "None"),
+        ("_size", "None"),
+        ("_stamp", f"{made}.writes"),
+    ):
+        trace.commits.append((f"{name}.{attribute}", "=", value))
 
 
 class Builder:

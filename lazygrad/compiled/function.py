@@ -23,7 +23,7 @@ from ..runtime.plan import ERRORS
 from ..runtime.steady import STEADY
 from ..site import describe, here, line_of
 from ..tensor import Tensor
-from .actions import PLAIN, Miss
+from .actions import AGAIN, PLAIN, Miss
 from .effects import Trace, conclude, restore, scrub, unlifted
 from .program import Program, signature
 from .scan import Reach, Refused
@@ -36,6 +36,8 @@ CREDIT = 24.0
 """How many traces a function may make that are not paid for by replays."""
 PRICE = 0.25
 """What of a trace one replay pays for."""
+RECOVERY = 1 / 64
+"""What of a trace a call pays for that is run as it is written for lack of credit."""
 FAILURES: tuple[type[Exception], ...] = (*ERRORS.values(), ArithmeticError)
 """What a replay may raise before it changes anything; the function is then run, to raise it where the user can see it."""
 
@@ -114,38 +116,43 @@ class Compiled:
             self._programs = (program, *(each for each in self._programs if each is not program))
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        settings = config.active()
-        if self.refusal or settings.debug_nans or mode.inference or STEADY.records is not None:
+        watched = config.active().debug_nans or STEADY.records is not None
+        if self.refusal or watched or mode.inference:
             result = self._call(*args, **kwargs)
         else:
             with self._lock:
-                for (
-                    program
-                ) in self._programs:  # another thread may have traced the same call in the meantime
-                    try:
-                        found = program.replay(args, kwargs)
-                    except FAILURES:
-                        break
-                    if found is PLAIN:
-                        return self._call(*args, **kwargs)
-                    if found.__class__ is not Miss:
-                        return found
-                self._credit = min(CREDIT, self._credit + PRICE * (self._hits - self._paid))
-                self._paid = self._hits
-                if self._credit < 1:
-                    self._say(
-                        "calls differ too often: it runs as it is written where no trace fits"
-                    )
-                    self._credit += 1 / 64
+                result = self._again(args, kwargs)  # another thread may have traced such a call
+                if result is PLAIN:
                     result = self._call(*args, **kwargs)
-                else:
-                    result = self._trace(args, kwargs)
+                elif result.__class__ is Miss:
+                    result = self._trace(args, kwargs, result)
         if self.donate:
             self._give(args, kwargs)
         return result
 
-    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a replay, or why the program of the last call was left."""
+        first: Any = None
+        try:
+            for program in self._programs:
+                found = program.replay(args, kwargs)
+                while found is AGAIN:
+                    found = program.replay(args, kwargs)
+                if found.__class__ is not Miss or found is PLAIN:
+                    return found
+                first = first or found
+        except FAILURES:
+            pass
+        return first or Miss("", "")
+
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any], miss: Miss) -> Any:
         """Run a call under observation, and keep what a replay needs."""
+        self._credit = min(CREDIT, self._credit + PRICE * (self._hits - self._paid))
+        self._paid = self._hits
+        if self._credit < 1:
+            self._say("calls differ too often: those that no trace fits run as they are written")
+            self._credit += RECOVERY
+            return self._call(*args, **kwargs)
         self._credit -= 1
         try:
             state = self._state(args, kwargs)
@@ -153,10 +160,11 @@ class Compiled:
         except Refused as refused:
             self._refuse(refused)
             return self._call(*args, **kwargs)
-        self._explain(state, args, kwargs)
+        self._explain(state, miss)
         self.traces += 1
+        before = circumstances()
         problem: Refused | None = None
-        for lift in (True, False):
+        for lift in (True, False) if self._reach.lifts else (False,):
             call = Call(self._call, state, lift)
             try:
                 raw = call.run(args, kwargs)
@@ -175,6 +183,8 @@ class Compiled:
             problem, trace = error, Trace(state, None)
         result = unlifted(raw)
         del raw
+        if problem is None and circumstances() != before:
+            problem = Refused("it leaves the grad mode or a default changed", lasting=True)
         if scrub(call) and problem is None:
             problem, trace = Refused("it keeps a number of the call elsewhere"), Trace(state, None)
         try:
@@ -189,9 +199,9 @@ class Compiled:
     def _state(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> State:
         """The state that a call reaches; once more where the code that it goes through has turned out to be larger."""
         while True:
-            known = len(self._reach.names), len(self._reach.users)
+            known = self._reach.size()
             state = State(self._call, args, kwargs, self._reach, self._parameters)
-            if (len(self._reach.names), len(self._reach.users)) == known:
+            if self._reach.size() == known:
                 return state
 
     def _keep(self, trace: Trace) -> None:
@@ -228,7 +238,7 @@ class Compiled:
             self._said.add(text)
             dump.say(f"compile: {self.__name__}: {text}")
 
-    def _explain(self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _explain(self, state: State, miss: Miss) -> None:
         """LAZYGRAD_EXPLAIN=recompile: which guard of the last program does not hold, and on which line."""
         if "recompile" not in config.active().explain:
             return
@@ -237,12 +247,6 @@ class Compiled:
             dump.say(f"compile: {self.__name__} is traced for the first time  # {where}")
             return
         program = self._programs[0]
-        try:
-            miss = program.replay(args, kwargs)
-        except FAILURES:
-            return
-        if not isinstance(miss, Miss):
-            return
         old = {line.label: line.fact for line in program.guards if line.condition}
         new = {line.label: line.fact for line in state.lines if line.condition}
         label = miss.label

@@ -141,6 +141,10 @@ class Reach:
     """The code that a call can come through, as far as it is known."""
 
     def __init__(self) -> None:
+        self.recursive = False
+        """Whether the function can call itself."""
+        self.lifts = True
+        """Whether numbers may be lifted: not where the code looks at types, which it does without asking the number."""
         self.names: set[str] = set()
         """Every name in it: which attributes of objects matter."""
         self.lines: dict[str, str] = {}
@@ -148,6 +152,11 @@ class Reach:
         self.functions: dict[CodeType, Code] = {}
         self.users: dict[tuple[int, str], set[CodeType]] = {}
         """Which functions read a global, by the identity of their globals and its name; or a cell, by its identity and ""."""
+
+    def size(self) -> tuple[int, ...]:
+        """How much is known: it only grows."""
+        users = sum(map(len, self.users.values()))
+        return len(self.names), len(self.users), users, self.recursive, self.lifts
 
     def add(self, function: FunctionType) -> Code:
         """Take a function in.
@@ -162,6 +171,8 @@ class Reach:
             self.names |= found.names
             for name, place in found.lines.items():
                 self.lines.setdefault(name, place)
+        if "type" in found.globals:
+            self.lifts = False
         for name in found.globals:
             self.users.setdefault((id(function.__globals__), name), set()).add(code)
         for cell in function.__closure__ or ():

@@ -21,6 +21,8 @@ from types import (
 )
 from typing import Any
 
+import numpy as np
+
 from ..autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ..functional.devices import device as device_class
 from ..history import Counter, Untracked, mode
@@ -51,7 +53,7 @@ _EQUAL = (str, bytes, complex, range, slice, Size, device_class, frozenset)
 class Line:
     """One line of a guard: a statement, or a condition under which the state is another one."""
 
-    __slots__ = ("condition", "fact", "gradient", "label", "text")
+    __slots__ = ("condition", "fact", "gradient", "label", "tensor", "text")
 
     def __init__(self, text: str, condition: bool, label: str, fact: str, gradient: bool) -> None:
         self.text = text
@@ -62,12 +64,14 @@ class Line:
         """What was found there."""
         self.gradient = gradient
         """Whether it is about a `.grad`, which an effect may change."""
+        self.tensor = False
+        """Whether it is about a tensor itself."""
 
 
 class Seen:
     """A tensor that a call can reach."""
 
-    __slots__ = ("counter", "gradient", "label", "storage", "tensor", "variable")
+    __slots__ = ("counter", "gradient", "held", "label", "storage", "tensor", "variable")
 
     def __init__(self, tensor: Tensor, variable: str, label: str, counter: str) -> None:
         self.tensor = tensor
@@ -75,6 +79,7 @@ class Seen:
         self.label = label
         self.storage = ""
         """The variable of its storage."""
+        self.held = tensor.storage
         self.counter = counter
         self.gradient = tensor._grad
 
@@ -196,7 +201,13 @@ class State:
             raise Refused(f"it keeps a number of the call in {label}", lasting=True)
         elif kind is FunctionType:
             self._function(value, path, label)
-        elif isinstance(value, _EQUAL) and kind in _EQUAL:
+        elif isinstance(value, np.generic):
+            self.check(
+                f"type({path}) is not {self.name(kind)} or {path}.tobytes() != {value.tobytes()!r}",
+                label,
+                repr(value),
+            )
+        elif kind in _EQUAL:
             if len(str(value)) > STRING_LIMIT:
                 raise Refused(f"{label} is very long")
             self.check(f"{path} != {self._literal(value)}", label, repr(value))
@@ -327,6 +338,8 @@ class State:
         if value is not self.target:
             self.check(f"{path} is not {self.name(value)}", label, value.__qualname__)
         if id(value) in self._known:
+            # A call of itself reads the variables where they are, not where lifted numbers are put.
+            self.reach.recursive |= value is self.target
             return
         self._known[id(value)] = name = self.name(value)
         if is_opaque(value.__code__):
@@ -338,7 +351,7 @@ class State:
             return
         found = self.reach.add(value)
         items: list[Item] = []
-        top = value is self.target
+        top = value is self.target and not self.reach.recursive
         for variable, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             items.append(self._cell(variable, cell, top))
         space = f"globals_{id(value.__globals__):x}"
@@ -621,3 +634,4 @@ class State:
             f"{tensor.dtype.name}{list(tensor.shape)}{grad}{lying}",
             gradient,
         )
+        self.lines[-1].tensor = True

@@ -20,7 +20,7 @@ from ..ir.node import Node, Site
 from ..ir.op import Op
 from ..random import Generator, default_generator
 from ..runtime import device as devices
-from ..runtime import realize
+from ..runtime import profile, realize
 from ..runtime.steady import STEADY
 from ..site import here
 from ..storage import Storage
@@ -134,7 +134,7 @@ class Observer:
                 numbers[entry[1]] = text
             else:
                 self.decide(text, node.arg.value)
-        run = self.name("run", found.plan.run, f"{id(found.plan):x}")
+        run = self.name("run", profile.runner(found.plan), f"{id(found.plan):x}")
         self._keep.append(found.plan)
         dims = f", {tuple(found.dims)!r}" if found.dims else ""
         text = f"r{self.runs} = {run}(({_listed(buffers)}), ({_listed(numbers)}){dims})"
@@ -263,6 +263,9 @@ class Call:
         ]
         self.observer = Observer(state)
         self.observer.lift = lift
+        if not lift:
+            for slot in state.slots:
+                self.observer.decide(slot.variable, slot.number)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function under observation. The numbers in its result may be lifted ones."""
