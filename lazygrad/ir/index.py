@@ -16,12 +16,30 @@ from ..ir.node import Node, constant
 from ..ir.op import Op
 
 
-@dataclass(frozen=True, slots=True)
 class Variable:
     """A loop variable: 0 <= it < extent. Names are unique in a kernel."""
 
-    name: str
-    extent: Size
+    __slots__ = ("_hash", "alone", "extent", "name")
+
+    def __init__(self, name: str, extent: Size) -> None:
+        self.name = name
+        self.extent = extent
+        self._hash = hash((name, extent))
+        self.alone = frozenset((self,))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Variable)
+            and self._hash == other._hash
+            and self.name == other.name
+            and self.extent == other.extent
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Variable({self.name!r}, {self.extent!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,9 @@ class Indirect:
 Atom = Variable | Quotient | Remainder | Indirect
 
 
+NO_VARIABLES: frozenset[Variable] = frozenset()
+
+
 class Index:
     """A sum of coefficient * atom, in a fixed order of atoms, plus a constant."""
 
@@ -61,13 +82,14 @@ class Index:
         self.terms = terms
         self.constant = const
         self._hash = hash((terms, const))
-        variables: frozenset[Variable] = frozenset()
+        variables = NO_VARIABLES
         for atom, _ in terms:
-            variables |= _variables(atom)
+            more = atom.alone if type(atom) is Variable else _variables(atom)
+            variables = variables | more if variables else more
         self.variables = variables
 
     def __eq__(self, other: object) -> bool:
-        return (
+        return self is other or (
             isinstance(other, Index)
             and self._hash == other._hash
             and self.terms == other.terms
@@ -79,15 +101,25 @@ class Index:
 
     def __add__(self, other: Index | Size) -> Index:
         right = of(other)
+        if not right.terms:
+            return (
+                self if right.constant == 0 else Index(self.terms, self.constant + right.constant)
+            )
+        if not self.terms:
+            return (
+                right if self.constant == 0 else Index(right.terms, self.constant + right.constant)
+            )
         return _collect([*self.terms, *right.terms], self.constant + right.constant)
 
     def __sub__(self, other: Index | Size) -> Index:
         return self + of(other) * -1
 
     def __mul__(self, factor: Size) -> Index:
-        if isinstance(factor, int) and factor == 0:
+        if factor == 1:
+            return self
+        if factor == 0:
             return ZERO
-        return _collect([(a, c * factor) for a, c in self.terms], self.constant * factor)
+        return Index(tuple([(a, c * factor) for a, c in self.terms]), self.constant * factor)
 
     def __floordiv__(self, divisor: Size) -> Index:
         if divisor == 1:
@@ -122,7 +154,9 @@ class Index:
         else:
             exact = _exact(self.constant, divisor)
             outer, inner = (exact, 0) if exact is not None else (0, self.constant)
-        return _collect(whole, outer), _collect(rest, inner)
+        return Index(tuple(whole), outer), Index(
+            tuple(rest), inner
+        ) if whole or outer != 0 else self
 
     def bounds(self) -> tuple[Size, Size]:
         """The least and the greatest value.
@@ -194,10 +228,14 @@ def indirect(node: Node, position: tuple[Index, ...], extent: Size) -> Index:
 
 def flatten(index: Sequence[Index], shape: Sequence[Size]) -> Index:
     """The row-major offset of an element."""
-    total = ZERO
-    for position, size in zip(index, shape, strict=True):
-        total = total * size + position
-    return total
+    terms: list[tuple[Atom, Size]] = []
+    const: Size = 0
+    stride: Size = 1
+    for position, size in zip(reversed(index), reversed(shape), strict=True):
+        terms += position.terms if stride == 1 else [(a, c * stride) for a, c in position.terms]
+        const = const + position.constant * stride
+        stride = stride * size
+    return _collect(terms, const)
 
 
 def unflatten(offset: Index, shape: Sequence[Size]) -> tuple[Index, ...]:
@@ -285,9 +323,9 @@ def conjunction(conditions: Iterable[Node]) -> Node | None:
 
 def _variables(atom: Atom) -> frozenset[Variable]:
     if isinstance(atom, Variable):
-        return frozenset((atom,))
+        return atom.alone
     if isinstance(atom, Indirect):
-        return frozenset().union(*(index.variables for index in atom.position))
+        return NO_VARIABLES.union(*(index.variables for index in atom.position))
     return atom.dividend.variables
 
 
@@ -372,19 +410,25 @@ def _remainder(rest: Index, divisor: Size) -> Index:
 def _collect(terms: Iterable[tuple[Atom, Size]], const: Size) -> Index:
     total: dict[Atom, Size] = {}
     for atom, coefficient in terms:
-        total[atom] = total.get(atom, 0) + coefficient
+        before = total.get(atom)
+        total[atom] = coefficient if before is None else before + coefficient
     total = {a: c for a, c in total.items() if c != 0}
-    joined = _rejoin(total)
-    if joined is not None:
-        return _collect([*joined[0].items(), *joined[1].terms], const + joined[1].constant)
-    ordered = tuple(sorted(total.items(), key=lambda item: _name(item[0])))
-    return Index(ordered, const)
+    if len(total) > 1:
+        joined = _rejoin(total)
+        if joined is not None:
+            return _collect([*joined[0].items(), *joined[1].terms], const + joined[1].constant)
+    ordered = tuple(total.items())
+    return Index(tuple(sorted(ordered, key=_first_name)) if len(ordered) > 1 else ordered, const)
+
+
+def _first_name(term: tuple[Atom, Size]) -> str:
+    return _name(term[0])
 
 
 def _rejoin(total: dict[Atom, Size]) -> tuple[dict[Atom, Size], Index] | None:
     """(x // k) * (k * c) + (x % k) * c == x * c."""
     for atom, coefficient in total.items():
-        if isinstance(atom, Remainder):
+        if type(atom) is Remainder:
             partner = Quotient(atom.dividend, atom.divisor)
             if partner in total and total[partner] == coefficient * atom.divisor:
                 left = {a: c for a, c in total.items() if a not in (atom, partner)}

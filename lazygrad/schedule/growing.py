@@ -52,6 +52,7 @@ def label(node: Node) -> str:
 def finish(kernel: Growing) -> None:
     """Order the stages, name the kernel, and list the dims it needs."""
     graph = kernel.graph
+    order_params(graph)
     graph.stages.reverse()  # found from the readers down; they run from the sources up
     names = [name for name in reversed(kernel.names) if name not in ("cast", "where")]
     short = names if len(names) <= 4 else [*names[:2], *names[-2:]]
@@ -59,6 +60,25 @@ def finish(kernel: Growing) -> None:
     for extent in [v.extent for stage in graph.stages for v in stage.loops]:
         kernel.size(extent)
     graph.dims = sorted(kernel.dims)
+
+
+def order_params(graph: KernelGraph) -> None:
+    """Put inputs and numbers in the order that the kernel itself reads them, whatever the rest of the graph is.
+
+    So the layers of a model, which are the same to the eye, are the same kernels.
+    """
+    inputs = {id(node) for node in graph.inputs}
+    found: dict[int, Node] = {}
+    stack = list(reversed(graph.results))
+    while stack:
+        node = stack.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            if id(node) not in inputs:
+                stack.extend(reversed(node.src))
+    rank = {number: position for position, number in enumerate(found)}
+    graph.inputs.sort(key=lambda node: rank[id(node)])
+    graph.numbers.sort(key=lambda node: rank[id(node)])
 
 
 def ordered(kernels: list[KernelGraph]) -> list[KernelGraph]:
