@@ -80,7 +80,17 @@ EXPANSION: tuple[tuple[str, GraphPass], ...] = (
     ("inline", inline),
 )
 """What every device needs: afterwards there is no GRAD, STOP or CALL."""
-GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (("simplify", simplify),)
+def divide_reductions(roots: Sequence[Node]) -> list[Node]:
+    """Large reductions to few results in two steps, for threads."""
+    from lazygrad.schedule.divide import divide_reductions
+
+    return divide_reductions(roots)
+
+
+GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
+    ("simplify", simplify),
+    ("divide", divide_reductions),
+)
 """What devices with kernels run before placement."""
 
 
@@ -288,6 +298,7 @@ class KernelCache:
         if content is not None:
             found = records.kernel_from_bytes(device, content)
             if found is not None:
+                profile.instant("kernel from the cache directory", "cache", kernel=found.name)
                 return found  # type: ignore[no-any-return]
         built = self._build(device, compiled)
         store.write(f"{name}.kernel", records.kernel_to_bytes(built))
@@ -298,7 +309,6 @@ class KernelCache:
         self.built += 1
         return executable
 
-                profile.instant("kernel from the cache directory", "cache", kernel=found.name)
 
 def from_text(device: Any, text: str) -> Node:
     """The kernel that the text of a lowered one becomes, without the user's lines."""

@@ -290,6 +290,9 @@ class _Placement:
         if prefix is None:
             prefix, fixed = shortened(fixed, common)
         inside = set(prefix)
+        if self._divides(node, graph, inside):
+            graph.reasons.append(f"{label(node)} stored: threads divide what is apart")
+            return False
         fixed = [i if i is not None and i.variables <= inside else None for i in fixed]
         free_sizes = [n for n, i in zip(node.shape, fixed, strict=True) if i is None and n != 1]
         if any(extent.extent != 1 for extent in inside - used_variables(fixed)):
@@ -315,6 +318,19 @@ class _Placement:
         fixed = [ZERO if n == 1 else i for n, i in zip(node.shape, fixed, strict=True)]
         self._add_stage(node, kernel, prefix, tuple(fixed), stored)
         return True
+
+    def _divides(self, node: Node, graph: KernelGraph, inside: set[Variable]) -> bool:
+        """Whether a stage of `node` keeps threads from dividing much work: its own, or that of the kernel whose loops wait for it."""
+        trips = cost.count([v.extent for v in graph.loops if v in inside])
+        if trips >= cost.FEW_TRIPS:
+            return False
+        if cost.count([v.extent for v in graph.loops]) >= cost.DIVIDED_ELEMENTS:
+            return True
+        return (
+            node.op is Op.REDUCE
+            and cost.count(node.shape) >= cost.FEW_TRIPS
+            and cost.count(node.src[0].shape) >= cost.DIVIDED_ELEMENTS
+        )
 
     def _add_stage(
         self,
@@ -440,9 +456,9 @@ class _Placement:
             return
         for size in node.shape:
             kernel.size(size)
-        loops = tuple(kernel.variable(n) for n in node.shape)
-        graph.loops = tuple(v for v in loops if v.extent != 1)
-        graph.position = tuple(of(v) for v in loops)
+        graph.loops = tuple(kernel.variable(n) for n in node.shape if n != 1)
+        loops = iter(graph.loops)
+        graph.position = tuple(ZERO if n == 1 else of(next(loops)) for n in node.shape)
         kernel.near, kernel.span = self._near(node), self.span
         self._add_output(kernel, node)
 
