@@ -110,15 +110,21 @@ def wanted(sides: Sequence[str], options: Options) -> list[str]:
     return [sides[0], *others]
 
 
+def last_line(text: str) -> str:
+    """What a traceback ends with."""
+    return text.strip().rpartition("\n")[2]
+
+
 class Worker:
     """A side of a row: a process that answers questions."""
 
     def __init__(self, kind: str, side: str, name: str, env: dict[str, str]) -> None:
         self.side = side
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by `end`)
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, WORKER, kind, side, name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=env, text=True, bufsize=1,
         )  # fmt: skip
 
     def answer(self) -> dict[str, Any]:
@@ -128,7 +134,10 @@ class Worker:
             raise Wrong(f"{self.side} did not answer for {TIMEOUT} s")
         line = self.process.stdout.readline()
         if not line:
-            raise Wrong(f"{self.side} ended with {self.process.wait()}")
+            self.errors.seek(0)
+            raise Wrong(
+                f"{self.side} ended with {self.process.wait()}: {last_line(self.errors.read())}"
+            )
         found: dict[str, Any] = json.loads(line)
         if "missing" in found:
             raise Unavailable(found["missing"])
@@ -145,6 +154,7 @@ class Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.communicate()
+        self.errors.close()
 
 
 def agree(values: dict[str, list[float]]) -> None:
@@ -230,7 +240,7 @@ def process_seconds(command: Sequence[str], env: dict[str, str], cwd: Path) -> f
     done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise Wrong(f"{' '.join(command)}: {done.stderr.strip()[-300:]}")
+        raise Wrong(f"{Path(command[-1]).name}: {last_line(done.stderr)}")
     return seconds
 
 

@@ -12,8 +12,9 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -253,6 +254,11 @@ def run(
         if type(plan) is KernelPlan:
             return _run_timed(trace, plan, buffers, numbers, dims)
         return plan.run(buffers, numbers, dims)
+
+
+def runner(plan: Plan) -> Callable[..., list[Buffer]]:
+    """What runs a plan under the settings that hold now: for replays, which are made anew under others."""
+    return plan.run if active() is None else partial(run, plan)
 
 
 def _run_timed(
