@@ -354,7 +354,14 @@ def make_kernels(
     record.schedule.extend(schedule.kernels)
     dump.schedule(schedule.kernels)
     compiled: list[Compiled] = []
+    same: dict[object, Compiled] = {}
+    unseen = config.active().unseen
     for kernel_graph in schedule.kernels:
+        structure = kernel_graph.structure() if unseen else object()
+        if structure in same:
+            compiled.append(same[structure])
+            KERNELS.hits += 1
+            continue
         start = perf_counter()
         lowered = lower(kernel_graph)
         _count("lower", perf_counter() - start, True, record)
@@ -368,7 +375,8 @@ def make_kernels(
             return kernel
 
         compiled.append(KERNELS.get(device, lowered, make))
-        if not config.active().unseen:
+        same[structure] = compiled[-1]
+        if not unseen:
             dump.kernel(device, compiled[-1].kernel)
     record.compiled.extend(compiled)
     return roots, schedule, compiled

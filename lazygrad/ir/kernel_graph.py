@@ -12,6 +12,7 @@ from .access import Position
 from .args import Scan
 from .index import Index, Variable
 from .node import Node
+from .op import Op
 
 Path = tuple[Variable, ...]
 """The loops around a place, outermost first."""
@@ -95,3 +96,35 @@ class KernelGraph:
                 stack.append((node, True))
                 stack.extend([(source, False) for source in reversed(node.src)])
         return order
+
+    def structure(self) -> object:
+        """What it is lowered to depends on this alone, lines of the user's program apart: kernels of one structure are the same."""
+        inside = self.inside()
+        number = {id(node): place for place, node in enumerate((*self.inputs, *inside))}
+        stages = [
+            (number[id(stage.node)], stage.path, stage.fixed, stage.free, stage.inner)
+            for stage in self.stages
+        ]
+        return (
+            self.name,
+            self.loops,
+            self.position,
+            tuple([(node.dtype, node.shape) for node in self.inputs]),
+            tuple([number[id(node)] for node in self.numbers]),
+            tuple(self.dims),
+            tuple([number[id(node)] for node in self.outputs]),
+            tuple([number[id(node)] for node in self.stored]),
+            tuple(stages),
+            tuple(
+                [
+                    (
+                        node.op,
+                        tuple([number[id(source)] for source in node.src]),
+                        None if node.op is Op.ARGUMENT else node.arg,
+                        node.dtype,
+                        node.shape,
+                    )
+                    for node in inside
+                ]
+            ),
+        )
