@@ -20,9 +20,10 @@ from ..size import Size
 from ..storage import Storage
 from ..tensor import Tensor
 from . import actions
+from .guards import Seen
 from .numbers import Lifted, written
 from .scan import Refused
-from .state import Seen, State
+from .state import State
 from .trace import Call, Observer, Step, released
 
 _IMMUTABLE = (

@@ -76,10 +76,15 @@ class Lifted:
 
     def item(self) -> Number:
         """The number, asked for by an operator as it asks a numpy scalar."""
+        number = self.number
+        if number in (0, 1, -1) or number - number != 0:  # an operator may leave it out
+            return self.look()
         frame = sys._getframe(1)
         for _ in range(3):
             if frame.f_code in NUMERIC:
-                return self.boxed()
+                # an integer makes no float of an integer tensor
+                floating = type(number) is float or frame.f_locals["input"].dtype.kind == "float"
+                return self.boxed() if floating else self.look()
             if frame.f_back is None:
                 break
             frame = frame.f_back
