@@ -369,6 +369,9 @@ def inplace(
             return slow(self, other)
         node = apply_node(recipe, nodes, numbers, 2)
         before_write(storage)
+        below = storage.node
+        if below.value is not None and below.op is not _BUFFER:
+            storage.settle(below)  # it was computed just now: what it was made of can go
         storage.replace(node)
         self._counter.version += 1
         self._stamp = storage.writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..functional.creation import stored_zeros
 from ..functional.updates import descend, gather_speed
 from ..tensor import Tensor
 from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
@@ -67,8 +68,11 @@ class SGD(Optimizer):
                 direction = direction.add(parameter, alpha=decay)
             if momentum != 0:
                 speed = state.get("momentum_buffer")
-                if speed is None:
-                    speed = state["momentum_buffer"] = direction.detach().clone()
+                if (
+                    speed is None
+                ):  # it begins as the direction: as nothing to which all of it is added
+                    speed = state["momentum_buffer"] = stored_zeros(parameter)
+                    gather_speed(speed, direction, momentum, 1.0)
                 else:
                     gather_speed(speed, direction, momentum, taken)
                 direction = direction.add(speed, alpha=momentum) if nesterov else speed
