@@ -40,12 +40,14 @@ ALONE = _alone() if REUSES else -1
 class Miss:
     """Why a replay was left: what it is about, what was expected, and the user's line that depends on it."""
 
-    __slots__ = ("fact", "label", "site")
+    __slots__ = ("fact", "label", "position", "site")
 
     def __init__(self, label: str, fact: str, site: Site | None = None) -> None:
         self.label = label
         self.fact = fact
         self.site = site
+        self.position = 0
+        """How far a replay comes that is left here."""
 
 
 AGAIN = Miss("the random stream", "drawn from by another thread")

@@ -131,8 +131,8 @@ class Compiled:
         return result
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of a replay, or why the program of the last call was left."""
-        first: Any = None
+        """The result of a replay, or why the one was left that came furthest."""
+        furthest = Miss("", "")
         try:
             for program in self._programs:
                 found = program.replay(args, kwargs)
@@ -140,10 +140,11 @@ class Compiled:
                     found = program.replay(args, kwargs)
                 if found.__class__ is not Miss or found is PLAIN:
                     return found
-                first = first or found
+                if found.position > furthest.position:
+                    furthest = found
         except FAILURES:
             pass
-        return first or Miss("", "")
+        return furthest
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any], miss: Miss) -> Any:
         """Run a call under observation, and keep what a replay needs."""
@@ -246,7 +247,7 @@ class Compiled:
         if not self._programs:
             dump.say(f"compile: {self.__name__} is traced for the first time  # {where}")
             return
-        program = self._programs[0]
+        program = next((p for p in self._programs if miss in p.misses), self._programs[0])
         old = {line.label: line.fact for line in program.guards if line.condition}
         new = {line.label: line.fact for line in state.lines if line.condition}
         label = miss.label

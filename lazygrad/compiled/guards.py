@@ -141,10 +141,10 @@ class Guards:
             )
             self.names[name], self.names["differs"] = kind, differs
             conditions.append(f"({node}.kind is not {name} and differs({node}, {name}))")
-            pinned = storage.pinned() is not None
-            conditions.append(
-                f"{place}.pin is not None" if not pinned else f"{place}.pinned() is None"
-            )
+            if storage.pinned() is None:
+                conditions.append(f"({place}.pin is not None and {place}.pinned() is not None)")
+            else:
+                conditions.append(f"{place}.pinned() is None")
         else:
             place = known[1]
             conditions.append(f"{variable}.storage is not {place}")

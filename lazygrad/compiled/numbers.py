@@ -181,7 +181,7 @@ def _comparison(sign: str, function: Callable[[Any, Any], bool]) -> Callable[...
 
 def _unary(sign: str, function: Callable[[Any], Any]) -> Callable[..., Any]:
     def method(self: Lifted) -> Any:
-        return Lifted(function(self.number), f"({sign}{self.text})", self.watcher)
+        return Lifted(function(self.number), f"({sign}({self.text}))", self.watcher)
 
     return method
 
@@ -204,10 +204,14 @@ for _name, _sign, _function in (
     ("eq", "==", operator.eq), ("ne", "!=", operator.ne),
 ):  # fmt: skip
     setattr(Lifted, f"__{_name}__", _comparison(_sign, _function))
-for _name, _sign, _unary_function in (("neg", "-", operator.neg), ("pos", "+", operator.pos)):
+for _name, _sign, _unary_function in (
+    ("neg", "-", operator.neg),
+    ("pos", "+", operator.pos),
+    ("abs", "abs", abs),
+):
     setattr(Lifted, f"__{_name}__", _unary(_sign, _unary_function))
 for _name, _looking_function in (
-    ("hash", hash), ("int", int), ("index", operator.index), ("str", str), ("repr", repr), ("format", format), ("abs", abs),
+    ("hash", hash), ("int", int), ("index", operator.index), ("str", str), ("repr", repr), ("format", format),
     ("round", round), ("trunc", math.trunc), ("floor", math.floor), ("ceil", math.ceil), ("divmod", divmod),
     ("rdivmod", lambda left, right: divmod(right, left)), ("and", operator.and_), ("or", operator.or_), ("xor", operator.xor),
     ("lshift", operator.lshift), ("rshift", operator.rshift), ("invert", operator.invert), ("complex", complex),

@@ -92,6 +92,7 @@ class _Writer:
 
     def miss(self, miss: Miss) -> str:
         self.misses.append(miss)
+        miss.position = len(self.misses)
         return f"return M[{len(self.misses) - 1}]"
 
     def write(self, circumstances: tuple[object, ...]) -> str:

@@ -324,6 +324,7 @@ class Call:
         for storage, _ in self.state.storages.values():
             nodes.append(storage.node)
         for seen in self.state.tensors:
+            nodes.append(seen.tensor.storage.node)
             if seen.tensor._grad is not None:
                 nodes.append(seen.tensor._grad.storage.node)
         for reference in self.observer.written.values():
