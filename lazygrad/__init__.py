@@ -138,6 +138,12 @@ from .random import (
 from .reading import (
     realize as realize,
 )
+from .runtime.threads import (
+    get_num_threads as get_num_threads,
+)
+from .runtime.threads import (
+    set_num_threads as set_num_threads,
+)
 from .size import (
     Size as Size,
 )
@@ -205,4 +211,5 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import nn as nn
     from . import optim as optim
+    from .compiled import compile as compile
     from .functional.creation import tensor as tensor

@@ -63,12 +63,23 @@ def trip_cost(loop: Node) -> float:
         line, times = stack.pop()
         if line.op is Op.LOOP:
             assert isinstance(line.arg, Loop)
-            size = extent(line)
-            trips = -(-(TYPICAL_EXTENT if size is None else size) // line.arg.step)
+            trips = -(-_typical(line.src[1]) // line.arg.step)
             stack.extend((each, times * trips) for each in body(line))
         elif line.op is not Op.LOCAL:
             total += times * (_access_cost(line) + OPERATION_COST * _operations(line, seen))
     return total
+
+
+def _typical(size: Node) -> int:
+    """A loop's extent, or what it mostly is: that of a part, of its whole vectors, or of a rest."""
+    known = constant_value(size)
+    if known is not None:
+        return known
+    if size.op is Op.MIN:
+        return _typical(size.src[1])
+    if size.op is Op.SUB:
+        return _typical(size.src[0])
+    return 1 if size.op is Op.MOD else TYPICAL_EXTENT
 
 
 def _access_cost(line: Node) -> float:
