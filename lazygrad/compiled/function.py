@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import MethodType
-from typing import Any
+from typing import Any, overload
 
 from .. import config
 from ..history import mode
@@ -278,6 +278,34 @@ class Compiled:
                 given.storage.replace(
                     Node(Op.BUFFER, (), node.dtype, node.shape, None, node.place, node.site)
                 )
+
+
+@overload
+def compile(
+    model: Callable[..., Any],
+    *,
+    donate: Iterable[int | str] | int | str = ...,
+    fullgraph: bool = ...,
+    dynamic: bool | None = ...,
+    backend: Any = ...,
+    mode: str | None = ...,
+    options: dict[str, Any] | None = ...,
+    disable: bool = ...,
+) -> Compiled: ...
+
+
+@overload
+def compile(
+    model: None = None,
+    *,
+    donate: Iterable[int | str] | int | str = ...,
+    fullgraph: bool = ...,
+    dynamic: bool | None = ...,
+    backend: Any = ...,
+    mode: str | None = ...,
+    options: dict[str, Any] | None = ...,
+    disable: bool = ...,
+) -> Callable[[Callable[..., Any]], Compiled]: ...
 
 
 def compile(
