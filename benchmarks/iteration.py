@@ -3,9 +3,10 @@
 usage: python benchmarks/iteration.py [polynomial|two_layer|chain_10|...] [seconds]
        python benchmarks/dispatch.py --profile-iteration
 
-The loop is sampled: a timer looks at a steady rate which function is running, so that calls cost no more than they do otherwise (a
-profiler that counts calls makes small functions look dear). A native call counts for the function that made it. The kernels'
-part comes from a profile (runtime/profile.py), in which each is timed.
+Times are those of the thread, so that other work on the machine counts for little. The loop is sampled: a timer looks at a steady
+rate which function is running, so that calls cost no more than they do otherwise (a profiler that counts calls makes small
+functions look dear). A native call counts for the function that made it. The kernels' part comes from a profile
+(runtime/profile.py), in which each is timed.
 """
 
 from __future__ import annotations
@@ -95,14 +96,16 @@ def main(name: str = "polynomial", seconds: float = 4.0) -> None:
         program.steps(ROUND)
     times = []
     for _ in range(9):
-        start = time.perf_counter()
+        start = time.thread_time()
         program.steps(ROUND)
-        times.append((time.perf_counter() - start) / ROUND * 1e6)
+        times.append((time.thread_time() - start) / ROUND * 1e6)
     whole = statistics.median(times)
     seen = sampled(program, seconds)
     total = sum(seen.values())
     kernels, launches = kernel_microseconds(program)
-    print(f"{name}: {whole:.1f} us an iteration (median; least {min(times):.1f}), {total} looks")
+    print(
+        f"{name}: {whole:.1f} us of this thread an iteration (median; least {min(times):.1f}), {total} looks"
+    )
     parts: Counter[str] = Counter()
     for (path, _), count in seen.items():
         parts[phase(path)] += count
