@@ -111,8 +111,9 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
     found = _vectorized(loop, target)
     if found is not None and found[0] < scalar:
         lanes = found[1]
-        chosen = [Transform("vectorize", loop_name(loop), lanes)]
         jammed = _jam(loop, around, lanes, target)
+        lanes = _narrowed(loop, lanes, jammed, target)
+        chosen = [Transform("vectorize", loop_name(loop), lanes)]
         return found[0], [*jammed, *chosen]
     return scalar, steps
 
@@ -245,6 +246,18 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
         if factor > 1 and any(stride(load.src[1]) == 0 for load in loads):
             result.append(Transform("jam", loop_name(each), factor))
     return result
+
+
+def _narrowed(loop: Node, lanes: int, jammed: Sequence[Transform], target: Target) -> int:
+    """Fewer lanes where jamming multiplies the accumulators of a sum: they stay in registers, and there are enough of them."""
+    if any(line.op is Op.LOOP for line in body(loop)):
+        return lanes
+    size = max(line.src[0].dtype.itemsize for line in body(loop) if line.op is not Op.LOCAL)
+    together = math.prod(step.factor for step in jammed)
+    registers = JAMMED_VECTORS * target.vector_bytes
+    while jammed and lanes * size > target.vector_bytes and together * lanes * size > registers:
+        lanes //= 2
+    return lanes
 
 
 def _line_work(line: Node) -> float:
