@@ -212,4 +212,5 @@ if TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from .compiled import compile as compile
+    from .compiled import compile as compile
     from .functional.creation import tensor as tensor
