@@ -49,13 +49,11 @@ SINGLE = frozenset(
 
 
 def _kind(op: Op) -> int:
-    """How `normalise` treats an operation: 1 and 2 derived ones by the number of their sources, 3 SINGLE, 4 APPLY, 0 any other."""
+    """How `normalise` treats an operation: 1 and 2 derived ones by the number of their sources, 3 SINGLE, 0 any other."""
     if op in BINARY:
         return 2
     if op in SINGLE:
         return 3
-    if op is Op.APPLY:
-        return 4
     return 1 if op in UNARY else 0
 
 
@@ -67,7 +65,7 @@ class Normal:
     """A normalised graph. Node i of `nodes` has entry i of `key`, which names its sources by their numbers."""
 
     __slots__ = (
-        "applied", "buffers", "copies", "extra", "free", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored", "watched",
+        "buffers", "copies", "extra", "free", "gradients", "history", "interior", "key", "nodes", "numbers", "roots", "stored", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +80,6 @@ class Normal:
         interior: list[int],
         copies: bool,
         gradients: int,
-        applied: bool,
     ) -> None:
         self.key = key
         self.nodes = nodes
@@ -96,8 +93,6 @@ class Normal:
         """Leaves that have sources: values that a gradient goes on below."""
         self.copies = copies
         """Whether there is more than one device."""
-        self.applied = applied
-        """Whether there are APPLYs: the key is a short form, and the graph must be unfolded and numbered again to be looked at."""
         self.gradients = gradients
         """How many nodes were numbered before the first GRAD was met; no fewer than all where there is none."""
         self.extra: tuple[int, ...] = ()
@@ -166,7 +161,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
     numbers: list[Scalar] = []
     stored: list[tuple[int, int]] = []
     interior: list[int] = []
-    copies = applied = False
+    copies = False
     gradients = 1 << 62
     buffer_slots: dict[int, int] = {}
     number_slots: dict[object, int] = {}
@@ -258,38 +253,6 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                 if right.op is constant:
                     select(second, right)  # type: ignore[arg-type]
             entry: Entry = (op, first, second)
-        elif kind == 4:
-            src = node.src
-            waiting = len(stack)
-            for source in src:
-                if source not in known:
-                    if source.src:
-                        push(source)
-                    else:
-                        place(source)
-            if len(stack) != waiting:
-                continue
-            pop()
-            template = node.arg
-            applied = True
-            sources = tuple([known[source] for source in src])
-            for source in src:
-                if source.op is constant:
-                    select(known[source], source)
-            if template.numbers:  # type: ignore[union-attr]
-                slots = []
-                for number, dtype in zip(node.numbers, template.numbers):  # type: ignore[union-attr]  # noqa: B905
-                    if dtype is None:
-                        continue
-                    name = (id(number), dtype)
-                    slot = number_slots.get(name)
-                    if slot is None:
-                        slot = number_slots[name] = len(numbers)
-                        numbers.append(number)
-                    slots.append(slot)
-                entry = (template, sources, *slots)
-            else:
-                entry = (template, sources)
         elif kind:  # one source; with kind 3 an arg, a dtype or a shape too
             (left,) = node.src
             first = get(left)
@@ -367,5 +330,5 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
         leaves = tuple([outside[leaf] for leaf in history if leaf in outside])
     key = (tuple(entries), root_numbers, leaves, tuple(stored))
     return Normal(
-        key, nodes, root_numbers, leaves, stored, buffers, numbers, interior, copies, gradients, applied
+        key, nodes, root_numbers, leaves, stored, buffers, numbers, interior, copies, gradients
     )  # fmt: skip

@@ -36,6 +36,7 @@ from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
 from .plans import CompiledPlan, Record, plan_for
+from .sketch import Sketch, sketch
 from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values, reads_again
 
 if TYPE_CHECKING:
@@ -230,32 +231,26 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
 def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node], why: str) -> None:
     """Compute what is asked for and what waits, and keep what will be read again."""
     settings = config.active()
-    with _graph_lock:
-        normal = normalise((*asked, *waiting), history)
-        if settings.plain and STEADY.records is None and STEADY.observer is None:
-            # What is kept beside the results depends on the states of the nodes, too.
-            state = tuple([n.tracked if n.depth >= 0 else ~n.tracked for n in normal.nodes])
-            key = (normal.key, state, len(asked))
-            ready = PLANS.ready.get(key)
-        else:
-            key, ready = (), None
-    if ready is None:
+    if not settings.plain or STEADY.records is not None or STEADY.observer is not None:
         with profile.read(why):
-            _run_slowly(normal, asked, waiting, history, why, key)
-        STEADY.runs += 1
-        return
-    buffers: Sequence[Buffer] = normal.buffers
+            return _run_slowly(None, asked, waiting, history, why)
+    with _graph_lock:
+        drawn = sketch((*asked, *waiting), history, len(asked))
+    ready = PLANS.ready.get(drawn.key)
+    if ready is None:
+        return _run_slowly(drawn, asked, waiting, history, why)
+    buffers: Sequence[Buffer] = drawn.buffers
     if ready.buffers is not None:
         buffers = [buffers[index] for index in ready.buffers]
-    numbers: Sequence[Scalar] = normal.numbers
+    numbers: Sequence[Scalar] = drawn.numbers
     if ready.numbers is not None:
         numbers = [value if index < 0 else numbers[index] for index, value in ready.numbers]
     try:
         results = ready.plan.run(buffers, numbers, ready.dims)
     except FAILURES:
         # The plan that names the line is the one of the graph with all its nodes.
-        return _run_slowly(normal, asked, waiting, history, why, ())
-    nodes = normal.nodes
+        return _run_slowly(None, asked, waiting, history, why)
+    nodes = drawn.nodes
     bodies: dict[int, list[Node]] = {}
     with _graph_lock:
         for (number, line, free), buffer in zip(ready.outputs, results, strict=True):
@@ -276,24 +271,24 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
 
 
 def _run_slowly(
-    normal: Normal,
+    drawn: Sketch | None,
     asked: Sequence[Node],
     waiting: Sequence[Node],
     history: Sequence[Node],
     why: str,
-    key: Entry,
 ) -> None:
-    """Run what `normal` asks for, as one who sees it for the first time; remember it for `key` if there is one."""
+    """Run a program as one who sees it for the first time; remember it for its sketch if there is one."""
     settings = config.active()
-    first = normal
     origins: dict[int, tuple[int, int]] = {}
     with _graph_lock:
-        if normal.applied:
-            for number, node in enumerate(normal.nodes):
+        if drawn is None:
+            unfold_all((*asked, *waiting))
+        else:
+            for number, node in enumerate(drawn.nodes):
                 if node.op is Op.APPLY:
                     for line, made in enumerate(unfold(node)[:-1]):
                         origins[id(made)] = number, line
-            normal = normalise((*asked, *waiting), history)
+        normal = normalise((*asked, *waiting), history)
         if not history:
             watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
@@ -312,10 +307,10 @@ def _run_slowly(
         found = known if known is not None else PLANS.get(normal)
         if known is not None:
             profile.instant("plan cache hit", "cache")
-    if key:
+    if drawn is not None:
         if len(PLANS.ready) >= PLANS.limit:
             PLANS.ready.clear()
-        PLANS.ready[key] = _ready(first, normal, found, origins)
+        PLANS.ready[drawn.key] = _ready(drawn, normal, found, origins)
     try:
         results = profile.run(found.plan, normal.buffers, normal.numbers, found.dims)
     except FAILURES as error:
@@ -325,10 +320,11 @@ def _run_slowly(
     if STEADY.observer is not None:
         STEADY.observer.ran(normal, found, results)
     attach(normal, found, results)
+    STEADY.runs += 1
 
 
 def _ready(
-    first: Normal, normal: Normal, found: CompiledPlan, origins: dict[int, tuple[int, int]]
+    first: Sketch, normal: Normal, found: CompiledPlan, origins: dict[int, tuple[int, int]]
 ) -> Ready:
     """How the values that `first` finds fill in the plan that was found for the same graph unfolded."""
     slots = {id(buffer): index for index, buffer in enumerate(first.buffers)}
@@ -390,7 +386,7 @@ def deep(node: Node) -> None:
             order = []
             if node.value is None:
                 others = [other for other in STEADY.deep_values(node.place) if other is not node]
-                order = normalise([node, *others]).nodes
+                order = sketch([node, *others]).nodes
                 del others  # live_values counts references
             waiting = [node, *(other for other in live_values(order) if other is not node)]
         if order:
