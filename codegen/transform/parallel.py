@@ -17,7 +17,6 @@ from .access import (
     body,
     constant_value,
     extent,
-    loop_name,
     loop_named,
     replace_loop,
 )

@@ -45,7 +45,8 @@ def grains(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def draw(*shape: int, seed: int = 0) -> lg.Tensor:
     array = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-    return lg.from_numpy(array) * 1
+    tensor: lg.Tensor = lg.from_numpy(array) * 1
+    return tensor
 
 
 PROGRAMS: dict[str, tuple[tuple[int, ...], Callable[[lg.Tensor], lg.Tensor]]] = {
@@ -242,7 +243,7 @@ def test_how_many_threads() -> None:
 
 def test_an_unused_buffer_of_an_output_is_used_again_and_a_kept_one_never() -> None:
     w = draw(10)
-    kept: list[tuple[lg.Tensor, np.ndarray]] = []  # type: ignore[type-arg]
+    kept: list[tuple[lg.Tensor, np.ndarray]] = []
     addresses = set()
     for step in range(40):
         w = w * 0.5 + 1
