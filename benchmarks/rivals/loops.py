@@ -16,30 +16,91 @@ import starts
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]] | None
 
 
+def two_layer_loss(x: Any, y: Any, w1: Any, w2: Any) -> Any:
+    return (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
+
+
+def two_layer_step(torch: ModuleType, loss_of: Callable[..., Any]) -> Callable[..., Any]:
+    """A step as one function: the loss before it."""
+
+    def step(x: Any, y: Any, w1: Any, w2: Any) -> Any:
+        loss = loss_of(x, y, w1, w2)
+        loss.backward()
+        with torch.no_grad():
+            w1 -= 1e-6 * w1.grad
+            w2 -= 1e-6 * w2.grad
+        w1.grad = None
+        w2.grad = None
+        return loss
+
+    return step
+
+
+def polynomial_loss(x: Any, y: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    return (a + b * x + c * x**2 + d * x**3 - y).pow(2).sum()
+
+
+def polynomial_step(torch: ModuleType, loss_of: Callable[..., Any]) -> Callable[..., Any]:
+    """A step as one function: the loss before it."""
+
+    def step(x: Any, y: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        loss = loss_of(x, y, a, b, c, d)
+        loss.backward()
+        with torch.no_grad():
+            a -= 1e-6 * a.grad
+            b -= 1e-6 * b.grad
+            c -= 1e-6 * c.grad
+            d -= 1e-6 * d.grad
+            a.grad = None
+            b.grad = None
+            c.grad = None
+            d.grad = None
+        return loss
+
+    return step
+
+
+def chain_of(torch: ModuleType, tens: int, a: Any, b: Any, c: Any) -> Callable[..., Any]:
+    """Ten operations, `tens` times."""
+
+    def chain(y: Any, shift: float, scale: float) -> Any:
+        for _ in range(tens):
+            y = y * a
+            y = y + shift
+            y = torch.sin(y)
+            y = y - b
+            y = torch.tanh(y)
+            y = y * scale
+            y = torch.exp(y)
+            y = y - c
+            y = y * 0.5
+            y = y + a
+        return y
+
+    return chain
+
+
+def whole_step(
+    torch: ModuleType, compiled: Compile, step: Callable[..., Any], loss: Callable[..., Any]
+) -> Callable[..., Any] | None:
+    """A step that is compiled, in whole by lazygrad, its loss by PyTorch; None where nothing compiles."""
+    if compiled is None:
+        return None
+    if torch.__name__ == "lazygrad":
+        whole: Callable[..., Any] = compiled(step(torch, loss))
+        return whole
+    return step(torch, compiled(loss))  # type: ignore[no-any-return]
+
+
 class Program:
     """A loop and its state."""
 
     period = 1
     """After how many steps what is launched comes round."""
 
-    def __init__(self, torch: ModuleType, compiled: Compile) -> None:
+    def __init__(self, torch: ModuleType) -> None:
         self.torch = torch
-        self.compiled = compiled
         self.step = 0
-        self.whole: Callable[..., Any] | None = None
-        """A step as one function, where it is compiled in whole or in part."""
-        if compiled is not None:
-            self.whole = self.one
-            if torch.__name__ == "lazygrad":
-                self.whole = compiled(self.one)
-            else:
-                self.forward = compiled(self.forward)  # type: ignore[method-assign]
-
-    def forward(self, *tensors: Any) -> Any:
-        """The loss."""
-
-    def one(self, *tensors: Any) -> Any:
-        """A step as it is given to a compiler: the loss before it."""
 
     def steps(self, count: int) -> None:
         raise NotImplementedError
@@ -58,23 +119,11 @@ class TwoLayer(Program):
     """examples/autograd_two_layer_net.py: the loss is read at every step."""
 
     def __init__(self, torch: ModuleType, compiled: Compile) -> None:
-        super().__init__(torch, compiled)
+        super().__init__(torch)
+        self.whole = whole_step(torch, compiled, two_layer_step, two_layer_loss)
         x, y, w1, w2 = (torch.tensor(array) for array in starts.two_layer())
         self.x, self.y, self.w1, self.w2 = x, y, w1.requires_grad_(), w2.requires_grad_()
         self.loss = 0.0
-
-    def forward(self, x: Any, y: Any, w1: Any, w2: Any) -> Any:
-        return (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
-
-    def one(self, x: Any, y: Any, w1: Any, w2: Any) -> Any:
-        loss = self.forward(x, y, w1, w2)
-        loss.backward()
-        with self.torch.no_grad():
-            w1 -= 1e-6 * w1.grad
-            w2 -= 1e-6 * w2.grad
-        w1.grad = None
-        w2.grad = None
-        return loss
 
     def steps(self, count: int) -> None:
         x, y, w1, w2 = self.x, self.y, self.w1, self.w2
@@ -104,27 +153,11 @@ class Polynomial(Program):
     period = 100
 
     def __init__(self, torch: ModuleType, compiled: Compile) -> None:
-        super().__init__(torch, compiled)
+        super().__init__(torch)
+        self.whole = whole_step(torch, compiled, polynomial_step, polynomial_loss)
         self.x, self.y, *rest = (torch.tensor(array) for array in starts.polynomial())
         self.weights = [weight.requires_grad_() for weight in rest]
         self.loss = 0.0
-
-    def forward(self, x: Any, y: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        return (a + b * x + c * x**2 + d * x**3 - y).pow(2).sum()
-
-    def one(self, x: Any, y: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        loss = self.forward(x, y, a, b, c, d)
-        loss.backward()
-        with self.torch.no_grad():
-            a -= 1e-6 * a.grad
-            b -= 1e-6 * b.grad
-            c -= 1e-6 * c.grad
-            d -= 1e-6 * d.grad
-            a.grad = None
-            b.grad = None
-            c.grad = None
-            d.grad = None
-        return loss
 
     def steps(self, count: int) -> None:
         torch = self.torch
@@ -162,34 +195,16 @@ class Chain(Program):
     """A chain of `length` operations on 1,000 elements, with other values and other numbers at every call."""
 
     def __init__(self, torch: ModuleType, compiled: Compile, length: int) -> None:
-        super().__init__(torch, compiled)
+        super().__init__(torch)
         fixed, inputs = starts.chain(16)
         self.fixed = [torch.tensor(array) for array in fixed]
         self.inputs = [torch.tensor(array) for array in inputs]
-        self.tens = length // 10
         self.last = self.inputs[0]
-
-    def one(self, *arguments: Any) -> Any:
-        return self.forward(*arguments)
-
-    def forward(self, y: Any, shift: float, scale: float) -> Any:
-        torch = self.torch
-        a, b, c = self.fixed
-        for _ in range(self.tens):
-            y = y * a
-            y = y + shift
-            y = torch.sin(y)
-            y = y - b
-            y = torch.tanh(y)
-            y = y * scale
-            y = torch.exp(y)
-            y = y - c
-            y = y * 0.5
-            y = y + a
-        return y
+        chain = chain_of(torch, length // 10, *self.fixed)
+        self.chain = chain if compiled is None else compiled(chain)
 
     def steps(self, count: int) -> None:
-        inputs, chain = self.inputs, self.whole or self.forward
+        inputs, chain = self.inputs, self.chain
         for t in range(self.step, self.step + count):
             self.last = chain(inputs[t % 16], 0.25 + 1e-4 * (t % 97), 0.9 - 1e-4 * (t % 89))
             self.finish(self.last)
