@@ -164,7 +164,8 @@ def conclude(
         raise observer.refusal
     if observer.taken:
         raise Refused("it draws random numbers on the host, as randperm does")
-    _unchanged(state, after)
+    bound = _unchanged(state, after)
+    call.compute([tensor for _, tensor in bound])
     trace = Trace(state, observer)
     builder = Builder(call, state, trace)
     for storage, node, version, writes, _ in call.stored:
@@ -191,6 +192,8 @@ def conclude(
         _gradient(seen, builder, trace)
         if seen.tensor.storage is not seen.held:
             _data(seen, builder, trace)
+    for seen, tensor in bound:
+        trace.commits.append((seen.path, "=", builder.tensor(tensor)))
     for generator, seed, offset in observer.generators.values():
         name = f"generator_{id(generator):x}"
         if generator._seed != seed or name not in observer.names:
@@ -206,14 +209,14 @@ def conclude(
             raise Refused(
                 "it writes to a tensor that no argument, variable or attribute named in its code leads to"
             )
-    trace.names.update(builder.names)
+    trace.names.update({**observer.names, **builder.names})
     trace.shared = [pair for pair in observer.shared if pair[0] in observer.read_storages]
     trace.reads = sorted({*observer.read_storages, *(each for _, each in trace.shared)})
     return trace
 
 
-def _unchanged(state: State, after: State) -> None:
-    """Refuse a call that has changed what no effect describes."""
+def _unchanged(state: State, after: State) -> list[tuple[Seen, Tensor]]:
+    """Refuse a call that has changed what no effect describes. Returns the places that now hold another tensor, with that."""
     before_lines = [line for line in state.lines if not line.gradient]
     after_lines = [line for line in after.lines if not line.gradient]
     for before, now in zip(before_lines, after_lines):
@@ -225,16 +228,17 @@ def _unchanged(state: State, after: State) -> None:
         raise Refused("it changes what its arguments and variables hold")
     gradients = {id(seen.gradient) for seen in state.tensors}
     others = [seen.tensor for seen in after.tensors if not seen.variable.startswith("g")]
+    bound = []
     for seen, tensor in zip([s for s in state.tensors if not s.variable.startswith("g")], others):
         if seen.tensor is not tensor:
-            raise Refused(f"it binds {seen.label} to another tensor", lasting=True)
-        if (
-            seen.tensor._record is not None
-            and not seen.tensor._record.released
-            and id(tensor) not in gradients
-        ):
+            if not seen.path.endswith("]") or seen.path.startswith("globals_"):
+                raise Refused(f"it binds {seen.label} to another tensor", lasting=True)
+            bound.append((seen, tensor))
+        record = seen.tensor._record
+        if record is not None and not record.released and id(seen.tensor) not in gradients:
             if seen.tensor.requires_grad:
                 raise Refused(f"it gives {seen.label} a history")
+    return bound
 
 
 def _gradient(seen: Seen, builder: Builder, trace: Trace) -> None:

@@ -36,11 +36,13 @@ class Line:
 class Seen:
     """A tensor that a call can reach."""
 
-    __slots__ = ("counter", "gradient", "held", "label", "storage", "tensor", "variable")
+    __slots__ = ("counter", "gradient", "held", "label", "path", "storage", "tensor", "variable")
 
-    def __init__(self, tensor: Tensor, variable: str, label: str, counter: str) -> None:
+    def __init__(self, tensor: Tensor, variable: str, path: str, label: str, counter: str) -> None:
         self.tensor = tensor
         self.variable = variable
+        self.path = path
+        """The expression that finds it."""
         self.label = label
         self.storage = ""
         """The variable of its storage."""
@@ -87,7 +89,7 @@ class Guards:
             self.check(f"{path} is not {found}", label, f"the same tensor as {found}")
             return
         variable = self.bind(path)
-        self._describe(value, variable, label, False)
+        self._describe(value, variable, path, label, False)
         gradient = value._grad
         if gradient is None:
             self.check(f"{variable}._grad is not None", f"{label}.grad", "None", True)
@@ -103,12 +105,14 @@ class Guards:
             return
         below = f"g{variable[1:]}"
         self.lines.append(Line(f"{below} = {variable}._grad", False, "", "", True))
-        self._describe(gradient, below, f"{label}.grad", True)
+        self._describe(gradient, below, f"{variable}._grad", f"{label}.grad", True)
         self.check(f"{below}._grad is not None", f"{label}.grad.grad", "None", True)
         if gradient._grad is not None:
             raise Refused(f"{label}.grad has a gradient itself")
 
-    def _describe(self, tensor: Tensor, variable: str, label: str, gradient: bool) -> None:
+    def _describe(
+        self, tensor: Tensor, variable: str, path: str, label: str, gradient: bool
+    ) -> None:
         """The guards of one tensor: everything about it but its value."""
         self._known[id(tensor)] = variable
         self._keep.append(tensor)
@@ -165,7 +169,7 @@ class Guards:
             name = f"view_{hash((view.path, view.shape, view.stride, view.offset, view.origin)) & 0xFFFFFFFFFFFF:x}"
             self.names[name] = (view.path, view.shape, view.stride, view.offset, view.origin)
             conditions.append(f"not lies({variable}, {name})")
-        seen = Seen(tensor, variable, label, f"{variable}._counter")
+        seen = Seen(tensor, variable, path, label, f"{variable}._counter")
         seen.storage = place
         self.tensors.append(seen)
         grad = ", requires grad" if requires else ""

@@ -102,7 +102,9 @@ class State(Guards):
             items.append((value, f"args[{index}]", f"argument {name}", ("argument", None, index)))
         for key, value in kwargs.items():
             items.append((value, f"kwargs[{key!r}]", f"argument '{key}'", ("argument", None, key)))
-        items.append((target, self.name(target), "the function", None))
+        owner = getattr(target, "__self__", target)
+        what = "the module" if isinstance(owner, Module) else "the function"
+        items.append((target, self.name(target), what, None))
         self._push(items)
         self._walk()
         if len(self.storages) > 1:

@@ -333,6 +333,15 @@ class Call:
                 nodes.append(storage_left.node)
         realize.realize(list(dict.fromkeys(node for node in nodes if node.value is None)))
 
+    def compute(self, tensors: Sequence[Tensor]) -> None:
+        """Compute more that the call has left behind."""
+        nodes = [tensor.storage.node for tensor in tensors]
+        outer, STEADY.observer = STEADY.observer, self.observer
+        try:
+            realize.realize(list(dict.fromkeys(node for node in nodes if node.value is None)))
+        finally:
+            STEADY.observer = outer
+
     def undo(self) -> None:
         """Put back what the call has changed."""
         for seen, fields in zip(self.state.tensors, self.before):

@@ -144,6 +144,41 @@ def test_views_and_aliases(compare: Any, data: Data) -> None:
     assert compiled._hits >= 8
 
 
+def test_tensors_bound_anew(compare: Any, data: Data) -> None:
+    """A module's buffer that is assigned, and a list whose tensors change places."""
+
+    class Running(nn.Module):
+        mean: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", lg.zeros(3))
+            self.last: Any = lg.ones(3)
+
+        def forward(self, x: Tensor) -> Any:
+            self.mean = self.mean * 0.5 + x[0]
+            self.last = self.mean + 1
+            return self.mean * 2
+
+    def running() -> Any:
+        module = Running()
+        return module, lambda: [module.mean, module.last]
+
+    def swapping() -> Any:
+        pair = [lg.ones(3), lg.zeros(3)]
+
+        def swap(x: Tensor) -> Any:
+            pair[0].lerp_(x[0], 0.1)
+            pair[0], pair[1] = pair[1], pair[0]
+            return pair[0] + 0
+
+        return swap, lambda: pair
+
+    for make in (running, swapping):
+        compiled = compare(make, [lambda f, i=i: f(data(i)) for i in range(6)])
+        assert compiled.traces == 1
+
+
 def test_the_tutorial_in_its_first_spelling(compare: Any, data: Data) -> None:
     """.data is written, and .grad.data emptied in place."""
 
