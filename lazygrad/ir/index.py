@@ -429,7 +429,10 @@ def _rejoin(total: dict[Atom, Size]) -> tuple[dict[Atom, Size], Index] | None:
     """(x // k) * (k * c) + (x % k) * c == x * c."""
     for atom, coefficient in total.items():
         if type(atom) is Remainder:
-            partner = Quotient(atom.dividend, atom.divisor)
+            whole = atom.dividend // atom.divisor
+            if len(whole.terms) != 1 or whole.constant != 0 or whole.terms[0][1] != 1:
+                continue
+            partner = whole.terms[0][0]  # (x // a) // b is x // (a * b)
             if partner in total and total[partner] == coefficient * atom.divisor:
                 left = {a: c for a, c in total.items() if a not in (atom, partner)}
                 return left, atom.dividend * coefficient

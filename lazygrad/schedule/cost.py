@@ -34,6 +34,8 @@ SHARED_ELEMENTS = 64 * 1024
 """Reductions of tensors up to this size share a launch where they read the same buffers."""
 NEAR_NODES = 64
 """How far below a result shared buffers are looked for."""
+ORDERED_READS = 16
+"""What a contraction reads out of order so many times is put in order first."""
 DIVIDED_ELEMENTS = 64 * 1024
 """Threads share work on this many elements and more; a launch costs next to nothing, so it is kept apart from what they cannot share."""
 FEW_TRIPS = 4

@@ -15,7 +15,7 @@ from ..ir import access
 from ..ir.access import Position
 from ..ir.args import Padding, Reduction, Region, Scan, Scatter
 from ..ir.dim import Size, example
-from ..ir.index import ZERO, Index, Variable, of
+from ..ir.index import ZERO, Index, Quotient, Remainder, Variable, flatten, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
 from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
@@ -26,6 +26,7 @@ from .reads import (
     STAGED,
     Reads,
     agreed,
+    batch_axes,
     cheap_operand,
     common_prefix,
     contraction,
@@ -37,6 +38,8 @@ from .reads import (
     shortened,
     used_variables,
 )
+
+NUMBERS = LEAVES - {Op.BUFFER}
 
 
 @dataclass(slots=True)
@@ -82,6 +85,9 @@ class _Placement:
             elif node.op in LEAVES:
                 self._leaf(node, reads)
             elif node.op in MOVEMENT or node.op is Op.COPY:
+                if any(self._disordered(node, *read) for read in reads.items()):
+                    self._store(node, reads)
+                    continue
                 for kernel, positions in reads.items():
                     self._inline(node, kernel, positions)
             elif reads:
@@ -233,6 +239,33 @@ class _Placement:
         self._inline(node, kernel, positions)
         return True
 
+    def _disordered(self, node: Node, kernel: Growing, positions: Reads) -> bool:
+        """Whether a contraction would read `node` again and again in an order that no vector runs along.
+
+        Heads of attention that become columns again: they are put in order once, and then read like any matrix. Reshaping
+        alone moves nothing; what grows (windows that overlap) stays as it is.
+        """
+        if node.op is not Op.PERMUTE or not self._feeds_contraction(kernel, positions):
+            return False
+        if evaluations(node, positions) < cost.ORDERED_READS:
+            return False
+        along = set(kernel.graph.loops[-1:])
+        for stage in kernel.graph.stages:
+            along.update(stage.inner)
+        for at in positions:
+            source = node
+            while source.op in MOVEMENT:
+                at = access.source_position(source, at)[0]
+                source = source.src[0]
+            if cost.count(source.shape) < cost.count(node.shape) or source.op in NUMBERS:
+                return False
+            for atom, _ in flatten(at, source.shape).terms:
+                if isinstance(atom, (Quotient, Remainder)) and atom.dividend.variables & along:
+                    reason = f"{label(node)} stored: a contraction reads it out of order"
+                    kernel.graph.reasons.append(reason)
+                    return True
+        return False
+
     def _is_product(self, node: Node, kernel: Growing) -> bool:
         """Whether `node` is the products that a contraction of this kernel sums."""
         return any(
@@ -316,6 +349,12 @@ class _Placement:
         if stored and not covers(node, fixed):
             return False
         fixed = [ZERO if n == 1 else i for n, i in zip(node.shape, fixed, strict=True)]
+        if self._contraction(node):
+            # The loops over matrices come first: those within a matrix are blocked together.
+            batch = used_variables([fixed[axis] for axis in batch_axes(node)])
+            rest = [v for v in graph.loops if v not in batch]
+            self._reorder(graph, (*[v for v in graph.loops if v in batch], *rest))
+            prefix = graph.loops
         self._add_stage(node, kernel, prefix, tuple(fixed), stored)
         return True
 
@@ -404,11 +443,15 @@ class _Placement:
         root = [v for v in graph.loops if v in needed]
         if not needed <= set(graph.loops) or not set(graph.loops) <= set(common):
             return None
-        order = tuple(root + [v for v in graph.loops if v not in needed])
+        order = (*root, *[v for v in graph.loops if v not in needed])
+        return tuple(root) if self._reorder(graph, order) else None
+
+    def _reorder(self, graph: KernelGraph, order: Path) -> bool:
+        """Nest the loops of a kernel in this order; whether no stage stands in the way."""
         for stage in graph.stages:
             outer = {v for v in stage.path if v in graph.loops}
             if set(order[: len(outer)]) != outer:
-                return None
+                return False
         rank = {v: i for i, v in enumerate(order)}
 
         def sort(path: Path) -> Path:
@@ -423,7 +466,7 @@ class _Placement:
                 if kernel.graph is graph:
                     for position, paths in positions.items():
                         positions[position] = {sort(path) for path in paths}
-        return tuple(root)
+        return True
 
     def _row_fits(self, node: Node, prefix: Path) -> bool:
         """Whether what one iteration of `prefix` reads for `node` stays in cache until its readers read it again."""

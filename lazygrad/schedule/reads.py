@@ -11,7 +11,7 @@ from ..ir import access
 from ..ir.access import Position
 from ..ir.args import Reduction, Windows
 from ..ir.dim import Size, example
-from ..ir.index import ZERO, Index, Variable, of
+from ..ir.index import NO_VARIABLES, ZERO, Index, Variable, of
 from ..ir.kernel_graph import Path
 from ..ir.node import Node
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
@@ -42,28 +42,43 @@ def inlined_reads(node: Node, position: Position) -> list[tuple[Node, Position]]
 
 def contraction(node: Node) -> bool:
     """Whether it is a sum of products in which both factors are read again for other results (a matmul, a convolution)."""
+    factors = factor_axes(node)
+    return factors is not None and bool(factors[1] - factors[0]) and bool(factors[0] - factors[1])
+
+
+def batch_axes(node: Node) -> list[int]:
+    """The axes of a contraction that both factors have, beside those that it sums over: one for each of many products."""
+    source = node.src[0]
+    while source.op is Op.CAST:
+        source = source.src[0]
+    factors = factor_axes(node)
+    if factors is None or source.op is not Op.MUL:
+        return []
+    assert isinstance(node.arg, Reduction)
+    return sorted((factors[0] & factors[1]) - set(node.arg.axes))
+
+
+def factor_axes(node: Node) -> tuple[set[int], set[int]] | None:
+    """Of a sum of products, the axes of the product that each factor moves along; None for any other node."""
     if node.op is not Op.REDUCE or not isinstance(node.arg, Reduction) or node.arg.kind != "add":
-        return False
+        return None
     source = node.src[0]
     while source.op is Op.CAST or (source.op is Op.RESHAPE and source.src[0].op is Op.MUL):
         source = source.src[0]
     if source.op is not Op.MUL:
-        return False
+        return None
     variables = [Variable(f"c{axis}", n) for axis, n in enumerate(source.shape)]
     position = tuple(of(v) for v in variables)
-    reads: list[frozenset[Variable]] = []
+    moving: list[set[int]] = []
     for factor in source.src:
         at = position
         while factor.op in MOVEMENT or factor.op is Op.CAST:
             if factor.op is not Op.CAST:
                 at = access.source_position(factor, at)[0]
             factor = factor.src[0]
-        used: frozenset[Variable] = frozenset()
-        for index in at:
-            used |= index.variables
-        reads.append(used)
-    kept = {v for v in variables if v.extent != 1}
-    return bool(kept - reads[0]) and bool(kept - reads[1])
+        used = NO_VARIABLES.union(*[index.variables for index in at])
+        moving.append({axis for axis, v in enumerate(variables) if v.extent != 1 and v in used})
+    return moving[0], moving[1]
 
 
 def cheap_operand(node: Node) -> bool:

@@ -200,6 +200,23 @@ def test_contractions_that_are_joined_are_computed_once(compiled: Compile) -> No
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_contraction_reads_and_writes_in_order(compiled: Compile) -> None:
+    """Heads of attention that become columns are put in order before, or written in order by the contraction that makes them."""
+    heads, other, w = buffer(0, 2, 4, 16, 8), buffer(1, 8, 16, 16), buffer(2, 32, 24)
+    rows, full = heads.reshape((8, 16, 8)), (8, 16, 16, 8)
+    product = other.reshape((8, 16, 16, 1)).expand(full) * rows.reshape((8, 1, 16, 8)).expand(full)
+    mixed = product.sum((2,)).reshape((2, 4, 16, 8))
+    columns = [each.permute((0, 2, 1, 3)).reshape((32, 32)) for each in (heads, mixed)]
+    program = compiled([matmul(each, w) for each in columns])
+    for kernel in program.record.schedule:
+        if any(contraction(stage.node) for stage in kernel.stages):
+            text = show(lower(kernel), sites=False)
+            assert "//" not in text and " % " not in text, text
+    arrays = [draw(2, 4, 16, 8), draw(8, 16, 16, seed=1), draw(32, 24, seed=2)]
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
 CASES: dict[str, Callable[[Node, Node, Node], Sequence[Node]]] = {
     "gather under a pad": lambda x, i, w: [build.pad(build.gather(x, i, 1), (1, 0), (0, 2))],
     "gather under a pad and beside it": lambda x, i, w: [
