@@ -289,9 +289,8 @@ class KernelCache:
             return self._build(device, compiled)
         from . import records
 
-        try:
-            program = fingerprint.program(store)
-        except fingerprint.Unsettled:
+        program = fingerprint.known_program(store)
+        if program is None:
             return self._build(device, compiled)
         name = cache.digest(b"kernel", program, device.signature.encode(), compiled.text.encode())
         content = store.read(f"{name}.kernel")

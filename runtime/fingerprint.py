@@ -43,6 +43,14 @@ def program(store: Store) -> bytes:
     return f"{sources(store)} {digest(environment())} search={config.active().search}".encode()
 
 
+def known_program(store: Store) -> bytes | None:
+    """The same, or None where there is no cache for this process."""
+    try:
+        return program(store)
+    except Unsettled:
+        return None
+
+
 # --- the sources
 
 
