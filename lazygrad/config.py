@@ -150,12 +150,12 @@ def read(environment: Mapping[str, str]) -> Settings:
         ValueError: another variable has a value that it cannot have.
     """
     values: dict[str, object] = {}
-    for field, (variable, parse) in _VARIABLES.items():
+    for name, (variable, parse) in _VARIABLES.items():
         text = environment.get(variable, "")
-        if not text and (field != "cache_dir" or variable not in environment):
+        if not text and (name != "cache_dir" or variable not in environment):
             continue
         try:
-            values[field] = parse(text)
+            values[name] = parse(text)
         except (RuntimeError, ValueError) as error:
             raise type(error)(f"{variable}={text}: {error}") from None
     known = {variable for variable, _ in _VARIABLES.values()}
@@ -212,14 +212,14 @@ def override(**changes: object) -> Iterator[Settings]:
         RuntimeError, ValueError: a value that the switch cannot have.
     """
     values: dict[str, object] = {}
-    for field, value in changes.items():
-        if field not in _VARIABLES:
+    for name, value in changes.items():
+        if name not in _VARIABLES:
             names = ", ".join(_VARIABLES)
-            raise TypeError(f"override: no switch is called {field!r}; there are {names}")
+            raise TypeError(f"override: no switch is called {name!r}; there are {names}")
         try:
-            values[field] = _VARIABLES[field][1](value)
+            values[name] = _VARIABLES[name][1](value)
         except (RuntimeError, ValueError) as error:
-            raise type(error)(f"override({field}={value!r}): {error}") from None
+            raise type(error)(f"override({name}={value!r}): {error}") from None
     settings = replace(_ACTIVE.get(), **values)  # type: ignore[arg-type]
     token = _ACTIVE.set(settings)
     try:

@@ -17,7 +17,7 @@ from .history import Record, Untracked, mode, record_class, sequence
 from .ir.dtype import DType
 from .ir.node import RECORDED, Node, kind_of
 from .ir.op import Op
-from .ir.template import Template, capture
+from .ir.template import Template, capture, own
 from .results import refuse_inference, result
 from .runtime.keys import SCALING
 from .runtime.realize import before_write, deep
@@ -27,7 +27,7 @@ from .storage import Storage
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .history import Versioned
+    from .history import Edge, Versioned
 
 Build = Callable[..., Any]
 Key = tuple[Any, ...]
@@ -44,7 +44,18 @@ _NOTHING: tuple[None, int] = (None, 0)
 class Recipe:
     """What an operator makes of operands of given kinds."""
 
-    __slots__ = ("dtype", "floating", "height", "inputs", "kind", "place", "record", "saved", "shape", "template")
+    __slots__ = (
+        "dtype",
+        "floating",
+        "height",
+        "inputs",
+        "kind",
+        "place",
+        "record",
+        "saved",
+        "shape",
+        "template",
+    )
 
     def __init__(
         self, template: Template, name: str, inputs: tuple[int, ...], saved: tuple[int | str, ...]
@@ -76,7 +87,12 @@ class Recipes:
         Recipes.instances.append(self)
 
     def learn(
-        self, key: Key, outcome: Any, tensors: Sequence[Tensor], nodes: Sequence[Node], numbers: Sequence[float]
+        self,
+        key: Key,
+        outcome: Any,
+        tensors: Sequence[Tensor],
+        nodes: Sequence[Node],
+        numbers: Sequence[float],
     ) -> Recipe | None:
         """Keep what a call has built, if it can be told by its key alone.
 
@@ -99,7 +115,10 @@ class Recipes:
         versions = [each if isinstance(each, str) else places[id(each)] for each in saved]
         versions.sort(key=lambda each: isinstance(each, str) and each != "result")
         recipe = self.known[key] = Recipe(
-            template, name, tuple([-1 if t is None else places[id(t)] for t in inputs]), tuple(versions)
+            template,
+            name,
+            tuple([-1 if t is None else places[id(t)] for t in inputs]),
+            tuple(versions),
         )
         return recipe
 
@@ -170,7 +189,7 @@ def general(recipes: Recipes, build: Build, slow: Callable[..., Tensor]) -> Call
         recipe = find(tuple(key))
         if recipe is not None:
             return make(recipe, nodes, tensors, tuple(numbers), tracked)
-        boxes = {id(value): -(-value) for value in numbers}  # objects by which they are known again
+        boxes = {id(value): own(value) for value in numbers}
         given = [boxes.get(id(value), value) for value in args]
         before = mode.draws
         outcome = build(*given, **kwargs)
@@ -239,7 +258,14 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
             if other._stamp != another.writes:
                 other._sync()
             if (self._requires or other._requires) and mode.enabled:
-                first = self.node if self._requires else self._constant()
+                if self._requires:
+                    record = self._record
+                    if self._node is None and record is not None and record.nodes:
+                        first = record.nodes[self._index]
+                    else:
+                        first = self.node
+                else:
+                    first = self._constant()
                 second = other.node if other._requires else other._constant()
                 key: Key = (
                     first.kind or kind_of(first),
@@ -302,7 +328,7 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
             if recipe is not None:
                 return make(recipe, (first,), (self,), (), tracked)
             numbers = ()
-        given = -(-other) if numbers else other  # an object of its own, by which it is known again
+        given = own(other) if numbers else other
         outcome = build(self, given)
         recipe = recipes.learn(key, outcome, (self,), (first,), (given,) if numbers else ())
         if recipe is not None:
@@ -313,7 +339,6 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
 
 
 _SELECTING = frozenset((0.0, 1.0, -1.0))
-
 
 
 def inplace(
@@ -360,7 +385,7 @@ def inplace(
             return slow(self, other)
         recipe = find(key)
         if recipe is None:
-            given = -(-other) if numbers else other  # an object of its own, by which it is known again
+            given = own(other) if numbers else other
             outcome = build(self, given)
             recipe = recipes.learn(key, outcome, tensors, nodes, (given,) if numbers else ())
             if recipe is None:
@@ -438,8 +463,8 @@ def make(
     made._extra = None
     if tracked and recipe.floating:
         record: Record = _new(recipe.record)
-        edges = []
-        sources = []
+        edges: list[Edge] = []
+        sources: list[Node | None] = []
         for index in recipe.inputs:
             if index < 0 or not tensors[index]._requires:
                 edges.append(_NOTHING)
@@ -464,7 +489,7 @@ def make(
             versions = []
             for place in saved:
                 if place.__class__ is str:
-                    kept.append(place)  # type: ignore[arg-type]
+                    kept.append(place)
                     if place != "result":
                         continue
                     counters.append(storage)

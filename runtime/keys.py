@@ -105,7 +105,7 @@ class Normal:
     def keep(self, extra: tuple[int, ...]) -> None:
         """Ask for more nodes of the graph."""
         self.extra = extra
-        self.key = (*self.key, extra)
+        self.key = (*self.key[:4], extra)
 
     def watch(self, watched: tuple[int, ...], history: tuple[int, ...]) -> None:
         """Ask for what gradients of inner nodes with respect to leaves below them will read."""
@@ -170,6 +170,7 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
     inside = outside
     known = outside
     through = False
+    targets: set[Node] = set()
     turns: list[tuple[int, bool]] = []  # where on the stack `through` changed, and what it was
     kinds, scaling, selecting, unaligned = KINDS, SCALING, SELECTING, _UNALIGNED
     buffer, argument, constant, stop = Op.BUFFER, Op.ARGUMENT, Op.CONST, Op.STOP
@@ -272,6 +273,25 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                 place(node)
                 continue
             if op is Op.GRAD or op is stop:
+                if op is stop and through and src[0].value is not None and node not in targets:
+                    # Below a GRAD that does not ask for it a value is data, whether or not it was known when it was read.
+                    (source,) = src
+                    if source not in outside:
+                        if source.src and inside is outside:
+                            inside = dict(outside)
+                        if source.src:
+                            interior.append(len(nodes))
+                        known = outside
+                        place(source)
+                        known = inside
+                        get = known.get
+                    inside[node] = outside[source]
+                    if node not in outside:
+                        outside[node] = outside[source]
+                    pop()
+                    continue
+                if op is Op.GRAD:
+                    targets.update(src[2 * node.arg.roots :])  # type: ignore[union-attr]
                 if not turns or turns[-1][0] != len(stack):
                     if through and node in outside:  # a STOP: the same from both sides
                         inside[node] = outside[node]

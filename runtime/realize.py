@@ -37,7 +37,16 @@ from .memory import Buffer
 from .plan import ERRORS
 from .plans import CompiledPlan, Record, plan_for
 from .sketch import Sketch, sketch
-from .steady import COMPUTED, DEPTH_BUDGET, STEADY, Written, keep_again, live_values, reads_again
+from .steady import (
+    COMPUTED,
+    DEPTH_BUDGET,
+    STEADY,
+    Written,
+    keep_again,
+    keep_data,
+    live_values,
+    reads_again,
+)
 
 if TYPE_CHECKING:
     from lazygrad.config import Settings
@@ -293,6 +302,8 @@ def _run_slowly(
             watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
+        if not asked:
+            keep_data(normal, 1 + (drawn is not None))
     if settings.explain and "realize" in settings.explain:
         from . import dump
 

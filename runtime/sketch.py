@@ -109,7 +109,7 @@ def sketch(
                     key.append(known[source])
                 key.append(node.tracked if node.depth >= 0 else ~node.tracked)
             if node.numbers:
-                for number, dtype in zip(node.numbers, node.arg.numbers):  # type: ignore[union-attr]  # noqa: B905
+                for number, dtype in zip(node.numbers, node.arg.numbers):  # type: ignore[union-attr]
                     if dtype is not None:
                         name = (id(number), dtype)
                         slot = number_slot(name)

@@ -29,6 +29,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lazygrad.ir.op import MOVEMENT, Op
+from lazygrad.site import here
 
 from .keys import LEAVES, Normal
 
@@ -102,7 +103,7 @@ class Steady(threading.local):
         if anchor is None or anchor() is None:
             self._drop_anchor(storage)
         elif anchor() is storage and not submit:
-            site = _here()
+            site = here()
             if self.anchor_site is None:
                 self.anchor_site = site
             if site == self.anchor_site:
@@ -126,7 +127,7 @@ class Steady(threading.local):
 
     def _drop_anchor(self, storage: Written) -> None:
         self.anchor = weakref.ref(storage)
-        self.anchor_site = _here()
+        self.anchor_site = here()
         self.repeats = 1
         self.anchor_depth = storage.node.depth
 
@@ -208,12 +209,6 @@ STEADY = Steady()
 """The pending writes, by thread."""
 
 
-def _here() -> Site | None:
-    from lazygrad.site import here
-
-    return here()
-
-
 def count_again(node: Node) -> None:
     """Give a node, and what stands below it, the depth that it has now."""
     stack = [(node, False)]
@@ -246,29 +241,29 @@ def _depth(node: Node) -> int:
     return node.depth
 
 
-def live_values(nodes: Sequence[Node]) -> list[Node]:
+def live_values(nodes: Sequence[Node], lists: int = 1) -> list[Node]:
     """Those of the nodes of a graph that someone outside of it holds, if they are few: the variables of a loop.
 
-    A reference that is not from the graph is from a tensor, or from another graph; a value that many others read is left out
+    `lists` is how many lists hold every node, `nodes` included. A reference that is not from the graph is from a tensor, or from another graph; a value that many others read is left out
     with them, as is a graph that autograd holds.
     """
     inside: dict[Node, int] = {}
     for node in nodes:
         for source in node.src:
             inside[source] = inside.get(source, 0) + 1
-    # Beside its readers, the list `nodes`, the loop's name and the call itself refer to a node, and `inside` where it is read.
+    # Beside its readers and the lists, the loop's name and the call itself refer to a node, and `inside` where it is read.
     found = [
         node
         for node in nodes
         if node.value is None
         and node.src
         and node.op is not Op.GRAD
-        and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES
+        and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES + lists
     ]
     return found if len(found) <= LIVE_LIMIT else []
 
 
-REFERENCES = 3
+REFERENCES = 2
 """What refers to a node in `live_values` without holding it."""
 LIVE_LIMIT = 16
 
@@ -292,6 +287,19 @@ def reads_again(normal: Normal, asked: int) -> bool:
             [n.depth < 0 and n.op not in PASSING for n in normal.nodes[:last]]  # noqa: C419
         )
     return any([n.op is Op.STOP and n.src and computed(n.src[0]) for n in normal.nodes])  # noqa: C419
+
+
+def keep_data(normal: Normal, lists: int) -> None:
+    """Ask for the values that no gradient looks behind and that tensors hold: data, which every step of a loop begins with."""
+    data = {
+        node.src[0] for node in normal.nodes if node.op is Op.STOP and node.src and not node.value
+    }
+    if data:
+        live = set(live_values(normal.nodes, lists)) & data
+        kept = [n for n, node in enumerate(normal.nodes) if node in live and not node.tracked]
+        kept = [number for number in kept if number not in normal.roots]
+        if kept:
+            normal.keep(tuple(sorted({*normal.extra, *kept})))
 
 
 def computed(node: Node) -> bool:

@@ -9,8 +9,9 @@ cuts the graph there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..history import AccumulateGrad, Record, distinct, mode, record_class
 from ..ir import build
@@ -20,6 +21,9 @@ from ..runtime.realize import after_backward
 from ..site import here
 from ..storage import Storage
 from ..tensor import Tensor, make
+
+if TYPE_CHECKING:
+    from ..ir.dtype import DType
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -311,7 +315,7 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
                 seen.add(source)
                 stack.append(source)
     node = record.nodes[root._index]
-    cotangent = constant(1, node.dtype, (), node.place)
+    cotangent = _one(node.dtype, node.place)
     made = build.grad([node], [cotangent], list(leaves.values()), (True,) * len(leaves))
     site = here()
     for leaf, gradient in zip(leaves, made):
@@ -327,6 +331,12 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
         release(records)
     after_backward()
     return True
+
+
+@lru_cache(256)
+def _one(dtype: DType, place: str) -> Node:
+    """The gradient of a value by itself."""
+    return constant(1, dtype, (), place)
 
 
 def release(records: list[Record]) -> None:

@@ -107,8 +107,7 @@ def capture(
             if index >= 0 and uses.setdefault(index, node.dtype) is not node.dtype:
                 return None
             if index < 0 and type(arg.value) is float:
-                # An object of its own: numbers are told by identity.
-                arg = Constant(-(-arg.value))
+                arg = Constant(own(arg.value))
         if node.op not in scaling and any(
             lines[source - len(operands)].number >= 0
             for source in sources
@@ -117,6 +116,12 @@ def capture(
             return None
         lines.append(Line(node.op, sources, node.dtype, node.shape, arg, node.place, index))
     return Template(len(operands), tuple(lines), kind_of(root), len(numbers))
+
+
+def own(value: float) -> float:
+    """The same number as an object that nobody else has: numbers are told apart by identity."""
+    opposite = -value
+    return -opposite
 
 
 def unfold(node: Node) -> list[Node]:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     **dict.fromkeys(("config", "size"), "base"),
     "site": "ir",
-    **dict.fromkeys(("tensor", "storage", "views", "history", "reading", "results"), "tensor"),
+    **dict.fromkeys(
+        ("tensor", "storage", "views", "history", "reading", "results", "recipes"), "tensor"
+    ),
     **dict.fromkeys(("printing", "random"), "functional"),
     **dict.fromkeys(("__init__", "cache", "inspection", "testing"), "public"),
 }

@@ -193,10 +193,9 @@ def run(length):
     for _ in range(length // 2):
         y = y * 0.9999 + 0.0001
     y.sum().backward()
-    gradient = x.grad.storage.node
+    values = x.grad.tolist()
     del y
     x.grad = None
-    del gradient
     gc.collect()
     sys.setprofile(None)
     return calls
