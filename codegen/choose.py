@@ -181,6 +181,9 @@ def _lanes(loop: Node, target: Target) -> int:
     for line in lines:
         if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
             widest = max(widest, line.src[0].dtype.itemsize)
+    wide, narrow = _widths(lines, widest)
+    if wide > 4 * narrow:
+        widest = 8  # Philox makes float32 of 64-bit words: vectors of two registers would only double its code
     lanes = max(target.vector_bytes // max(widest, 2), 1)
     trips = extent(loop) or TYPICAL_EXTENT
     reduces = any(line.op is Op.ACCUMULATE for line in lines)
@@ -192,6 +195,20 @@ def _lanes(loop: Node, target: Target) -> int:
             wanted //= 2
         lanes *= wanted
     return lanes
+
+
+def _widths(lines: Sequence[Node], widest: int) -> tuple[int, int]:
+    """How many of the values behind the lines are wider than `widest` bytes, and how many are not."""
+    wide = narrow = 0
+    stack, seen = [source for line in lines for source in line.src[2:]], set[int]()
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen and node.op in ELEMENTWISE:
+            seen.add(id(node))
+            wide += node.dtype.itemsize > widest
+            narrow += node.dtype.itemsize <= widest
+            stack.extend(node.src)
+    return wide, narrow
 
 
 def _waste(trips: int, lanes: int) -> float:

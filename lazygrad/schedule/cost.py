@@ -28,8 +28,8 @@ LOCAL_WORK = 6
 """The same for a local buffer, which stays in cache."""
 KERNEL_WORK = 600
 """A kernel computes at most this much per element: beyond, compile time grows and registers spill."""
-KERNEL_NODES = 96
-"""A kernel evaluates at most this many nodes."""
+KERNEL_NODES = 128
+"""A kernel evaluates at most this many nodes: ten rounds of Philox, a draw of random numbers, are 108."""
 SHARED_ELEMENTS = 64 * 1024
 """Reductions of tensors up to this size share a launch where they read the same buffers."""
 NEAR_NODES = 64

@@ -543,8 +543,9 @@ class _Placement:
             kernel.graph.inputs.append(node)
 
     def _count(self, kernel: Growing, node: Node) -> None:
-        kernel.nodes += 1
-        kernel.work += cost.work(node)
+        if node.op not in MOVEMENT and cost.count(node.shape) > 1:
+            kernel.nodes += 1  # what moves nothing costs nothing, what is one number is computed before the loops
+            kernel.work += cost.work(node)
         if isinstance(node.arg, Region):
             for size in node.arg.starts:
                 kernel.size(size)
