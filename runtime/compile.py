@@ -80,6 +80,8 @@ EXPANSION: tuple[tuple[str, GraphPass], ...] = (
     ("inline", inline),
 )
 """What every device needs: afterwards there is no GRAD, STOP or CALL."""
+
+
 def divide_reductions(roots: Sequence[Node]) -> list[Node]:
     """Large reductions to few results in two steps, for threads."""
     from lazygrad.schedule.divide import divide_reductions
