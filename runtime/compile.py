@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -277,38 +278,42 @@ class KernelCache:
                 self._kernels.popitem(last=False)
             return made
 
-    def code(self, device: Any, compiled: Compiled) -> Executable:
-        """The code of a kernel: built at its first use, or found in the cache directory."""
+    def codes(self, device: Any, compiled: Sequence[Compiled]) -> list[Executable]:
+        """The code of kernels: found in the cache directory, or built, all together, at their first use."""
         with self._lock:
-            if compiled.executable is None:
-                compiled.executable = self._find(device, compiled)
-                compiled.settle(device)
-            return compiled.executable
+            new = list({id(each): each for each in compiled if each.executable is None}.values())
+            stored = self._stored(device, new)
+            missing = [each for each in new if each.executable is None]
+            asked = [partial(getattr, each, "kernel") for each in missing]
+            for each, built in zip(missing, device.build_all(asked), strict=True):
+                each.executable = built
+                self.built += 1
+                if stored is not None:
+                    stored(each)
+            for each in new:
+                each.settle(device)
+            return [each.executable for each in compiled if each.executable is not None]
 
-    def _find(self, device: Any, compiled: Compiled) -> Executable:
+    def _stored(self, device: Any, new: Sequence[Compiled]) -> Callable[[Compiled], None] | None:
+        """Give those kernels that the cache directory has their code; what stores another one there, where there is a directory."""
         store = cache.store() if config.active().unseen and hasattr(device, "restore") else None
-        if store is None:
-            return self._build(device, compiled)
+        program = fingerprint.known_program(store) if store is not None else None
+        if store is None or program is None:
+            return None
         from . import records
 
-        program = fingerprint.known_program(store)
-        if program is None:
-            return self._build(device, compiled)
-        name = cache.digest(b"kernel", program, device.signature.encode(), compiled.text.encode())
-        content = store.read(f"{name}.kernel")
-        if content is not None:
-            found = records.kernel_from_bytes(device, content)
-            if found is not None:
-                profile.instant("kernel from the cache directory", "cache", kernel=found.name)
-                return found  # type: ignore[no-any-return]
-        built = self._build(device, compiled)
-        store.write(f"{name}.kernel", records.kernel_to_bytes(built))
-        return built
+        def name(each: Compiled) -> str:
+            parts = (program, device.signature.encode(), each.text.encode())
+            return f"{cache.digest(b'kernel', *parts)}.kernel"
 
-    def _build(self, device: Any, compiled: Compiled) -> Executable:
-        executable: Executable = device.build(compiled.kernel)
-        self.built += 1
-        return executable
+        for each in new:
+            content = store.read(name(each))
+            if content is not None:
+                each.executable = records.kernel_from_bytes(device, content)
+            if each.executable is not None:
+                found = each.executable.name
+                profile.instant("kernel from the cache directory", "cache", kernel=found)
+        return lambda each: store.write(name(each), records.kernel_to_bytes(each.executable))
 
 
 def from_text(device: Any, text: str) -> Node:
@@ -329,11 +334,9 @@ def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = No
     """A plan of kernels for a graph without GRAD, STOP and CALL."""
     record = record or Record()
     roots, schedule, compiled = make_kernels(device, roots, record)
-    executables: list[Executable] = []
-    for each in compiled:
-        start = perf_counter()
-        executables.append(KERNELS.code(device, each))
-        _count("build", perf_counter() - start, True, record)
+    start = perf_counter()
+    executables = KERNELS.codes(device, compiled)
+    _count("build", perf_counter() - start, True, record)
     return _table(device, roots, schedule, executables, compiled)
 
 

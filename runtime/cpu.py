@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.codegen.target import Target, host
 
+from .beside import Beside
 from .device import Executable, HostDevice
 from .executor import Executor, executor
 from .llvm import Compiler
 from .threads import thread_count
 
 if TYPE_CHECKING:
+    from lazygrad.codegen.render.llvm import Rendered
     from lazygrad.ir.args import Message
     from lazygrad.ir.node import Node
 
@@ -110,24 +112,32 @@ class CpuDevice(HostDevice):
 
     def build(self, kernel: Node) -> CpuKernel:
         """Compile one kernel, as it is."""
+        return self.build_all([lambda: kernel])[0]
+
+    def build_all(self, kernels: Sequence[Callable[[], Node]]) -> list[CpuKernel]:
+        """Compile several kernels, where they are many with the help of another process; each is asked for when it is its turn."""
         from lazygrad.codegen.render.llvm import render_kernel, symbol
         from lazygrad.ir.args import Kernel
 
-        assert isinstance(kernel.arg, Kernel)
-        rendered = render_kernel(kernel, self.target)
-        name, called = kernel.arg.name, symbol(kernel.arg.name)
-        code = self._compiler.compile(rendered.text)
-        loaded = self._compiler.load(code, called)
-        return CpuKernel(
-            self,
-            name,
-            rendered.scratch_bytes,
-            rendered.checks,
-            rendered.grain,
-            called,
-            code,
-            loaded,
-        )
+        names: list[str] = []
+        rendered: list[Rendered] = []
+        with Beside(self._compiler, len(kernels), thread_count()) as beside:
+            for make in kernels:
+                kernel = make()
+                assert isinstance(kernel.arg, Kernel)
+                names.append(kernel.arg.name)
+                rendered.append(render_kernel(kernel, self.target))
+                beside.add(rendered[-1].text)
+            objects = [
+                (code, symbol(name)) for code, name in zip(beside.objects(), names, strict=True)
+            ]
+        found = self._compiler.load_all(objects)
+        return [
+            CpuKernel(self, name, each.scratch_bytes, each.checks, each.grain, called, code, loaded)
+            for name, each, (code, called), loaded in zip(
+                names, rendered, objects, found, strict=True
+            )
+        ]
 
     def restore(self, kept: Sequence[tuple[Sequence[Any], bytes]]) -> list[CpuKernel]:
         """The kernels whose `portable` these are.

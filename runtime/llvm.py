@@ -15,6 +15,7 @@ from typing import Any
 from lazygrad.codegen.target import Target
 
 from . import cache, fingerprint, link
+from .object_code import ObjectCode, binding
 
 
 class Code:
@@ -41,45 +42,19 @@ class Compiler:
         self._loaded = 0
 
     @cached_property
-    def _llvm(self) -> Any:
-        import llvmlite.binding as llvm
-
+    def _maker(self) -> ObjectCode:
         with self._lock:
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
-        return llvm
+            setting = self.setting()
+            return ObjectCode(binding(), setting["cpu"], setting["features"], setting["level"])
 
-    @cached_property
-    def _machine(self) -> Any:
+    def setting(self) -> dict[str, Any]:
+        """What the code is for: the arguments of ObjectCode after the first."""
         target = self._target if isinstance(self._target, Target) else self._target()
-        machine = self._llvm.Target.from_default_triple().create_target_machine(
-            cpu=target.cpu,
-            features=target.feature_text(),
-            opt=self._level,
-            reloc="pic",
-            codemodel="default",
-            jit=True,
-        )
-        machine.set_asm_verbosity(False)
-        return machine
-
-    @cached_property
-    def _pipeline(self) -> tuple[Any, Any]:
-        options = self._llvm.create_pipeline_tuning_options(self._level)
-        passes = self._llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        return passes, self._llvm.create_pass_builder(self._machine, options)
+        return {"cpu": target.cpu, "features": target.feature_text(), "level": self._level}
 
     @cached_property
     def _linker(self) -> Any:
-        return self._llvm.create_lljit_compiler(self._machine)
-
-    def _module(self, text: str) -> Any:
-        module = self._llvm.parse_assembly(text)
-        passes, builder = self._pipeline
-        passes.run(module, builder)
-        return module
+        return self._maker.llvm.create_lljit_compiler(self._maker.machine)
 
     def compile(self, text: str) -> bytes:
         """LLVM IR to an object file.
@@ -89,23 +64,22 @@ class Compiler:
         """
         with self._lock:
             try:
-                machine, module = self._machine, self._module(text)
-                code: bytes = machine.emit_object(module)
+                return self._maker.emit(text)
             except RuntimeError as error:
                 raise RuntimeError(f"LLVM refused this kernel: {error}\n{text}") from error
-            return code
 
     def assembly(self, text: str) -> str:
         """LLVM IR to assembler text."""
         with self._lock:
-            machine, module = self._machine, self._module(text)
-            code: str = machine.emit_assembly(module)
+            code: str = self._maker.machine.emit_assembly(self._maker.module(text))
             return code
 
     def load(self, code: bytes, symbol: str) -> tuple[int, Any]:
         """The address of `symbol` in an object file that is now linked in, and what keeps it there."""
         with self._lock:
-            library = self._llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+            library = (
+                self._maker.llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+            )
             self._loaded += 1
             tracker = library.export_symbol(symbol).link(self._linker, f"{symbol}.{self._loaded}")
         return int(tracker[symbol]), Code(self._linker, tracker)
