@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.codegen.target import Target, host
 
-from .beside import Beside
 from .device import Executable, HostDevice
 from .executor import Executor, executor
 from .llvm import Compiler
@@ -118,6 +117,8 @@ class CpuDevice(HostDevice):
         """Compile several kernels, where they are many with the help of another process; each is asked for when it is its turn."""
         from lazygrad.codegen.render.llvm import render_kernel, symbol
         from lazygrad.ir.args import Kernel
+
+        from .beside import Beside
 
         names: list[str] = []
         rendered: list[Rendered] = []

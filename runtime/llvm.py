@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazygrad.codegen.target import Target
 
 from . import cache, fingerprint, link
-from .object_code import ObjectCode, binding
+
+if TYPE_CHECKING:
+    from .object_code import ObjectCode
 
 
 class Code:
@@ -43,6 +45,8 @@ class Compiler:
 
     @cached_property
     def _maker(self) -> ObjectCode:
+        from .object_code import ObjectCode, binding
+
         with self._lock:
             setting = self.setting()
             return ObjectCode(binding(), setting["cpu"], setting["features"], setting["level"])
