@@ -160,7 +160,14 @@ class Stride:
 
     def __call__(self, node: Node) -> int | None:
         if id(node) not in self.known:
-            for inner in postorder([node]):
+            stack = [node]
+            while stack:
+                inner = stack[-1]
+                pending = [source for source in inner.src if id(source) not in self.known]
+                if pending:
+                    stack.extend(pending)
+                    continue
+                stack.pop()
                 if id(inner) not in self.known:
                     self.known[id(inner)] = self._of(inner)
                     self.keep.append(inner)

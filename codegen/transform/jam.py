@@ -162,7 +162,7 @@ class _Copies:
                 new = self.copies[0][id(current)]
             else:
                 src = tuple(done[id(s)] for s in current.src)
-                unchanged = all(a is b for a, b in zip(src, current.src, strict=True))
+                unchanged = src == current.src
                 new = current if unchanged else current.like(src)
             done[id(current)] = new
             self.keep.append(current)

@@ -77,6 +77,7 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
     keep: list[Node] = []  # ids stay unique while their nodes live
     stack: list[Node] = list(reversed(roots))
     waiting: dict[int, Node] = {}  # a node whose replacement is being rewritten -> the replacement
+    rules = table.rules
     while stack:
         node = stack[-1]
         if id(node) in done:
@@ -91,10 +92,10 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
         if pending:
             stack.extend(reversed(pending))
             continue
-        current = remake(node, tuple(done[id(source)] for source in node.src))
+        current = remake(node, tuple([done[id(source)] for source in node.src]))
         if current is not node:
             keep.append(current)
-        result = table(current.op, current)
+        result = table(current.op, current) if current.op in rules else None
         if result is None or result is current:
             done[id(node)] = current
             done[id(current)] = current
@@ -110,7 +111,7 @@ def rewrite(roots: Sequence[Node], table: RuleTable[Node]) -> list[Node]:
 
 def remake(node: Node, src: tuple[Node, ...]) -> Node:
     """The node on these sources: itself where they are its own."""
-    return node if all(a is b for a, b in zip(src, node.src, strict=True)) else node.like(src)
+    return node if src == node.src else node.like(src)  # nodes are equal only to themselves
 
 
 def rebuild(
