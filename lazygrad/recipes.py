@@ -39,12 +39,15 @@ _new: Any = object.__new__
 _APPLY, _BUFFER = Op.APPLY, Op.BUFFER
 _frame = sys._getframe
 _NOTHING: tuple[None, int] = (None, 0)
+_ONE, _ONE_AND_NUMBER, _BOTH = (0,), (0, -1), (0, 1)
+_NUMBER = ("number",)
 
 
 class Recipe:
     """What an operator makes of operands of given kinds."""
 
     __slots__ = (
+        "complete",
         "dtype",
         "floating",
         "height",
@@ -69,6 +72,8 @@ class Recipe:
         self.record = record_class(name)
         self.inputs = inputs
         """The operand of each of next_functions; -1 for a number."""
+        self.complete = set(range(template.operands)) <= set(inputs)
+        """Whether gradients go to every operand."""
         self.saved = saved
         """What backward reads: an operand, "result", or a word for something without a version; those last."""
 
@@ -461,52 +466,54 @@ def make(
     made._node = None
     made._stamp = 0
     made._extra = None
-    if tracked and recipe.floating:
+    if tracked and recipe.floating and (recipe.complete or depends(recipe, tensors)):
         record: Record = _new(recipe.record)
-        edges: list[Edge] = []
-        sources: list[Node | None] = []
-        for index in recipe.inputs:
-            if index < 0 or not tensors[index]._requires:
-                edges.append(_NOTHING)
-                sources.append(None)
-                continue
-            tensor = tensors[index]
-            source = tensor._record
-            edges.append((source, tensor._index) if source is not None else tensor._edge())
-            sources.append(nodes[index])
+        inputs = recipe.inputs
+        if len(tensors) == 1 and inputs == _ONE:
+            record.edges = (edge(tensors[0]),)
+            record.operands = nodes
+        elif len(tensors) == 1 and inputs == _ONE_AND_NUMBER:
+            record.edges = (edge(tensors[0]), _NOTHING)
+            record.operands = (nodes[0], None)
+        elif inputs == _BOTH:
+            left, right = tensors
+            if not right._requires:
+                record.edges = (edge(left), _NOTHING)
+                record.operands = (nodes[0], None)
+            elif left._requires:
+                record.edges = (edge(left), edge(right))
+                record.operands = nodes
+            else:
+                record.edges = (_NOTHING, edge(right))
+                record.operands = (None, nodes[1])
+        else:
+            needs = [index >= 0 and tensors[index]._requires for index in inputs]
+            record.edges = tuple(
+                [edge(tensors[i]) if need else _NOTHING for i, need in zip(inputs, needs)]
+            )
+            record.operands = tuple([nodes[i] if need else None for i, need in zip(inputs, needs)])
         node.tracked = RECORDED
         record.nodes = (node,)
-        record.edges = tuple(edges)
-        record.operands = tuple(sources)
         record.sequence = sequence()
         record.hooks = None
         record.released = False
         record.eager = False
         saved = recipe.saved
-        if saved:
-            kept: list[Tensor | str] = []
-            counters: list[Versioned] = []
-            versions = []
-            for place in saved:
-                if place.__class__ is str:
-                    kept.append(place)
-                    if place != "result":
-                        continue
-                    counters.append(storage)
-                    versions.append(0)
-                    continue
-                tensor = tensors[place]  # type: ignore[index]
-                kept.append(tensor)
-                counter = tensor._counter
-                if counter.__class__ is Untracked:
-                    refuse_inference()
-                counters.append(counter)
-                versions.append(counter.version)
-            record.saved = tuple(kept)
-            record.counters = tuple(counters)
-            record.versions = tuple(versions)
-        else:
+        if not saved:
             record.saved = record.counters = record.versions = ()
+        elif len(saved) == 1 and saved[0].__class__ is int:
+            tensor = tensors[saved[0]]  # type: ignore[index]
+            counter = tensor._counter
+            if counter.__class__ is Untracked:
+                refuse_inference()
+            record.saved = (tensor,)
+            record.counters = (counter,)
+            record.versions = (counter.version,)
+        elif saved == _NUMBER:
+            record.saved = saved  # type: ignore[assignment]
+            record.counters = record.versions = ()
+        else:
+            save(record, saved, tensors, storage)
         storage.tracked = True
         made._record = record
         made._requires = True
@@ -517,3 +524,36 @@ def make(
     if node.depth > DEPTH_BUDGET:
         deep(node)
     return made
+
+
+def depends(recipe: Recipe, tensors: Sequence[Tensor]) -> bool:
+    """Whether one of the operands that gradients go to needs one."""
+    return any(index >= 0 and tensors[index]._requires for index in recipe.inputs)
+
+
+def edge(tensor: Tensor) -> Edge:
+    """Where gradients of an operand that needs one go."""
+    record = tensor._record
+    return (record, tensor._index) if record is not None else tensor._edge()
+
+
+def save(
+    record: Record, saved: tuple[int | str, ...], tensors: Sequence[Tensor], result: Storage
+) -> None:
+    """Note the versions of what backward reads; see results._save."""
+    kept: list[Tensor | str] = []
+    counters: list[Versioned] = []
+    for place in saved:
+        if isinstance(place, int):
+            tensor = tensors[place]
+            kept.append(tensor)
+            if tensor._counter.__class__ is Untracked:
+                refuse_inference()
+            counters.append(tensor._counter)
+        else:
+            kept.append(place)
+            if place == "result":
+                counters.append(result)
+    record.saved = tuple(kept)
+    record.counters = tuple(counters)
+    record.versions = tuple([counter.version for counter in counters])

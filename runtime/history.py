@@ -94,7 +94,9 @@ def watch_recorded(normal: Normal, asked: int) -> None:
 
 
 def expensive(node: Node) -> bool:
-    """Whether to keep the value of a node rather than compute it again."""
+    """Whether to keep the value of a node rather than compute it again; what is reshaped is kept as it is read."""
+    while node.op is Op.RESHAPE:
+        (node,) = node.src
     if node.op is Op.CALL:
         ends = {id(source) for source in node.src}
         stack = [expand_call(node)]

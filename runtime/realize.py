@@ -244,7 +244,8 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)
     with _graph_lock:
-        drawn = sketch((*asked, *waiting), history, len(asked))
+        drawn = sketch((*asked, *waiting), history, len(asked), STEADY.through and bool(waiting))
+        STEADY.through = drawn.through
     ready = PLANS.ready.get(drawn.key)
     if ready is None:
         return _run_slowly(drawn, asked, waiting, history, why)

@@ -25,7 +25,7 @@ _UNALIGNED = ALIGNMENT - 1
 class Sketch:
     """What one walk has found."""
 
-    __slots__ = ("buffers", "key", "nodes", "numbers")
+    __slots__ = ("buffers", "key", "nodes", "numbers", "through")
 
     def __init__(
         self,
@@ -33,17 +33,23 @@ class Sketch:
         nodes: list[Node],
         buffers: list[Buffer],
         numbers: list[Scalar],
+        through: bool,
     ) -> None:
         self.key = key
         self.nodes = nodes
         self.buffers = buffers
         self.numbers = numbers
+        self.through = through
+        """Whether a GRAD looks behind values: a good guess for the next walk."""
 
 
 def sketch(
     roots: Sequence[Node], history: Sequence[Node] = (), asked: int = 0, through: bool = False
 ) -> Sketch:
-    """Walk down from the roots, sources first. `asked` is part of the key; `through` walks through values."""
+    """Walk down from the roots, sources first. `asked` is part of the key.
+
+    `through` walks through values, from the start: only of use where there is a GRAD, and else longer.
+    """
     key: list[Any] = [asked, len(roots)]
     nodes: list[Node] = []
     buffers: list[Buffer] = []
@@ -51,6 +57,7 @@ def sketch(
     known: dict[Node, int] = {}
     buffer_slots: dict[int, int] = {}
     number_slots: dict[tuple[int, object], int] = {}
+    behind = False  # whether there is a GRAD
     opaque = False  # whether a value that has a history was taken for a leaf
     get, keep, number_slot = known.get, nodes.append, number_slots.get
     apply, buffer, stop, gradient = Op.APPLY, Op.BUFFER, Op.STOP, Op.GRAD
@@ -130,8 +137,10 @@ def sketch(
             aligned = source.value.address & _UNALIGNED == 0
             key += (stop, slot, source.kind or kind_of(source), aligned)
         elif src:
-            if op is gradient and opaque and not through:
-                return sketch(roots, history, asked, True)
+            if op is gradient:
+                behind = True
+                if opaque and not through:
+                    return sketch(roots, history, asked, True)
             waiting = len(stack)
             for source in src:
                 if source not in known:
@@ -157,4 +166,4 @@ def sketch(
     for leaf in history:
         key.append(get(leaf, -1))
     key.append(through)
-    return Sketch(tuple(key), nodes, buffers, numbers)
+    return Sketch(tuple(key), nodes, buffers, numbers, through and behind)

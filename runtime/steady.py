@@ -81,6 +81,8 @@ class Steady(threading.local):
         """The last value of each line that was deep, since the last cut."""
         self.records: list[Any] | None = None
         """Where to leave records of what is compiled (lower_api.py)."""
+        self.through = False
+        """Whether the last sketch went through values."""
         self.observer: Any = None
         """Who is told of runs, writes and reads while a call is traced (lazygrad/compiled)."""
 
@@ -136,11 +138,18 @@ class Steady(threading.local):
         self.pending_limit = max(PENDING_LIMIT, 2 * len(self.pending))
 
     def nodes(self) -> list[Node]:
-        """The values that pending writes made and that are not computed yet, in the order of the first writes."""
+        """The values that pending writes made and that are not computed yet, in the order of the first writes.
+
+        A constant is left to those who read it: it costs them nothing (gradients that a step sets to zero).
+        """
         found: list[Node] = []
         for reference, _ in self.pending.values():
             storage = reference()
-            if storage is not None and storage.node.value is None:
+            if (
+                storage is not None
+                and storage.node.value is None
+                and storage.node.op is not Op.CONST
+            ):
                 found.append(storage.node)
         return found
 
@@ -291,15 +300,14 @@ def reads_again(normal: Normal, asked: int) -> bool:
 
 def keep_data(normal: Normal, lists: int) -> None:
     """Ask for the values that no gradient looks behind and that tensors hold: data, which every step of a loop begins with."""
-    data = {
-        node.src[0] for node in normal.nodes if node.op is Op.STOP and node.src and not node.value
-    }
-    if data:
-        live = set(live_values(normal.nodes, lists)) & data
-        kept = [n for n, node in enumerate(normal.nodes) if node in live and not node.tracked]
-        kept = [number for number in kept if number not in normal.roots]
-        if kept:
-            normal.keep(tuple(sorted({*normal.extra, *kept})))
+    if not any([n.op is Op.STOP and n.src and n.src[0].value is None for n in normal.nodes]):  # noqa: C419
+        return
+    live = set(live_values(normal.nodes, lists))
+    data = {n.src[0] for n in normal.nodes if n.op is Op.STOP and n.src} & live
+    kept = [n for n, node in enumerate(normal.nodes) if node in data and not node.tracked]
+    kept = [number for number in kept if number not in normal.roots]
+    if kept:
+        normal.keep(tuple(sorted({*normal.extra, *kept})))
 
 
 def computed(node: Node) -> bool:

@@ -303,7 +303,7 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
             if source is None:
                 continue
             if source.__class__ is AccumulateGrad:
-                extra = source.variable._extra  # type: ignore[attr-defined]
+                extra = source.variable._extra
                 if source.hooks is not None or (extra and (extra.hooks or extra.accumulated)):
                     return False
                 if leaves.setdefault(source, operand) is not operand:  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from lazygrad.runtime import device, realize
 from lazygrad.runtime.compile import KERNELS
 
 def run(length):
-    x = torch.ones(4, requires_grad=True)
+    x = torch.tensor([1.0] * 4, requires_grad=True)
     y = x
     middle = None
     for step in range(length // 2):
