@@ -502,7 +502,7 @@ def make(
         if not saved:
             record.saved = record.counters = record.versions = ()
         elif len(saved) == 1 and saved[0].__class__ is int:
-            tensor = tensors[saved[0]]  # type: ignore[index]
+            tensor = tensors[saved[0]]
             counter = tensor._counter
             if counter.__class__ is Untracked:
                 refuse_inference()
@@ -510,7 +510,7 @@ def make(
             record.counters = (counter,)
             record.versions = (counter.version,)
         elif saved == _NUMBER:
-            record.saved = saved  # type: ignore[assignment]
+            record.saved = saved
             record.counters = record.versions = ()
         else:
             save(record, saved, tensors, storage)
