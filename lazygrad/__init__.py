@@ -212,5 +212,4 @@ if TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from .compiled import compile as compile
-    from .compiled import compile as compile
     from .functional.creation import tensor as tensor
