@@ -126,9 +126,7 @@ class _Writer:
             *self._metadata(),
             "",
         ]
-        return Rendered(
-            "\n".join(text), self.scratch_bytes, tuple(self.checks), grain(self.kernel)
-        )
+        return Rendered("\n".join(text), self.scratch_bytes, tuple(self.checks), grain(self.kernel))
 
     # --- what the caller gives
 

@@ -108,7 +108,7 @@ def operator(
                 binary(recipes, build, _operand_guard(slow)), f"__{dunder}__"
             )
         if inplace:
-            changing = _inplace(name, build)
+            changing = _inplace(name, build, recipes)
             for each in names:
                 METHODS[f"{each}_"] = changing
                 if module and not dunder:
@@ -117,12 +117,7 @@ def operator(
                     NN_FUNCTIONS[f"{each}_"] = changing
             if dunder is not None:
                 METHODS[f"__i{dunder}__"] = _named(
-                    inplace_method(
-                        recipes,
-                        build,
-                        _operand_guard(changing),
-                        lambda tensor, outcome: change(tensor, f"{name}_", outcome),
-                    ),
+                    _known_inplace(name, build, recipes, _operand_guard(changing)),
                     f"__i{dunder}__",
                 )
         return cast("Callable[Concatenate[Tensor, P], Tensor]", run)
@@ -203,13 +198,32 @@ def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
     return result_inplace(outcome.name, tensor, node, outcome.inputs, saved)
 
 
-def _inplace(name: str, build: Callable[..., Outcome]) -> Callable[..., Tensor]:
-    def run(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _inplace(name: str, build: Callable[..., Outcome], recipes: Recipes) -> Callable[..., Tensor]:
+    def slow(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return change(self, f"{name}_", build(self, *args, **kwargs))
+
+    quick = _known_inplace(name, build, recipes, slow)
+
+    def run(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if len(args) == 1 and not kwargs:
+            made: Tensor = quick(self, args[0])
+            return made
+        return slow(self, *args, **kwargs)
 
     run.__name__ = run.__qualname__ = f"{name}_"
     run.__doc__ = f"The in-place form of `{name}`: the result replaces the tensor's values."
     return run
+
+
+def _known_inplace(
+    name: str, build: Callable[..., Outcome], recipes: Recipes, slow: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The in-place form with one operand, by recipes; `slow` takes what they do not serve."""
+
+    def write(tensor: Tensor, outcome: Outcome) -> Tensor:
+        return change(tensor, f"{name}_", outcome)
+
+    return inplace_method(recipes, build, slow, write)
 
 
 def _operand_guard(run: Callable[..., Any]) -> Callable[..., Any]:

@@ -100,7 +100,7 @@ class Op(IntEnum):
     ELEMENT = auto()  # the arg.index-th result of a GRAD or EXTERN
     CALL = auto()  # a named composite, see composite.py
     EXTERN = auto()  # a function of a host library, see extern.py
-    APPLY = auto()  # an operator whose nodes are not built yet, see template.py: unfolded before anyone looks
+    APPLY = auto()  # an operator whose nodes are not built yet, see template.py
     # --- loop stratum
     KERNEL = auto()  # *params, *body
     PARAM = auto()  # a buffer, or a number, given by the caller
