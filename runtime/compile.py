@@ -90,9 +90,25 @@ def divide_reductions(roots: Sequence[Node]) -> list[Node]:
     return divide_reductions(roots)
 
 
+def separate_fills(roots: Sequence[Node]) -> list[Node]:
+    """A CONST of its own, so memory of its own, for each root that is one.
+
+    Parameters that begin as zeros are written one by one later: were they one buffer now, the first step would be another
+    program than the second.
+    """
+    seen: set[int] = set()
+    result: list[Node] = []
+    for root in roots:
+        again = root.op is Op.CONST and id(root) in seen
+        seen.add(id(root))
+        result.append(root.like(()) if again else root)
+    return result
+
+
 GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
     ("simplify", simplify),
     ("divide", divide_reductions),
+    ("fills", separate_fills),
 )
 """What devices with kernels run before placement."""
 
@@ -281,7 +297,11 @@ class KernelCache:
     def codes(self, device: Any, compiled: Sequence[Compiled]) -> list[Executable]:
         """The code of kernels: found in the cache directory, or built, all together, at their first use."""
         with self._lock:
-            new = list({id(each): each for each in compiled if each.executable is None}.values())
+            first: dict[str, Compiled] = {}
+            for each in compiled:
+                if each.executable is None:
+                    first.setdefault(each.text, each)
+            new = list(first.values())
             stored = self._stored(device, new)
             missing = [each for each in new if each.executable is None]
             asked = [partial(getattr, each, "kernel") for each in missing]
@@ -290,8 +310,10 @@ class KernelCache:
                 self.built += 1
                 if stored is not None:
                     stored(each)
-            for each in new:
-                each.settle(device)
+            for each in compiled:
+                if each.text in first:
+                    each.executable = first[each.text].executable
+                    each.settle(device)
             return [each.executable for each in compiled if each.executable is not None]
 
     def _stored(self, device: Any, new: Sequence[Compiled]) -> Callable[[Compiled], None] | None:

@@ -134,3 +134,12 @@ def test_a_stopped_value_lets_its_past_go() -> None:
     node = (x + 1.5).stop()
     realize([node])
     assert node.op is Op.BUFFER and not node.src
+
+
+def test_parameters_that_begin_equal_have_memory_of_their_own() -> None:
+    """Written one by one later, they are the program of the first step and of every other."""
+    zeros = [constant(0.0, float32, (1, 5), PLACE).expand((4, 5)) for _ in range(3)]
+    realize(zeros)
+    assert len({id(each.value) for each in zeros}) == 3
+    for each in zeros:
+        np.testing.assert_array_equal(read(each), np.zeros((4, 5), np.float32))
