@@ -69,7 +69,7 @@ def line_above_these_helpers() -> Site:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady, "_here", line_above_these_helpers)
+    monkeypatch.setattr(steady, "here", line_above_these_helpers)
     STEADY.done()
     STEADY.anchor = None
     STEADY.cuts.clear()
