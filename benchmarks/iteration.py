@@ -29,7 +29,7 @@ INTERVAL = 0.0005
 ROUND = 200
 PHASES: dict[str, tuple[str, ...]] = {
     "operators": (
-        "lazygrad/functional/", "lazygrad/results.py", "lazygrad/recipes.py", "lazygrad/views.py", "lazygrad/tensor.py",
+        "lazygrad/functional/", "lazygrad/results.py", "lazygrad/dispatch.py", "lazygrad/recipes.py", "lazygrad/views.py", "lazygrad/tensor.py",
         "lazygrad/ir/", "lazygrad/size.py", "lazygrad/site.py",
     ),
     "records": ("lazygrad/history.py",),

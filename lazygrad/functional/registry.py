@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
+from ..dispatch import binary, general
+from ..dispatch import inplace as inplace_method
 from ..ir.node import Node
-from ..recipes import Recipes, binary, general
-from ..recipes import inplace as inplace_method
+from ..recipes import Recipes
 from ..results import grad_enabled, result, result_inplace
 from ..tensor import Tensor
 from .arguments import describe_operands, require_castable, sizes_text

@@ -17,7 +17,8 @@ ROOMS = {
     **dict.fromkeys(("config", "size"), "base"),
     "site": "ir",
     **dict.fromkeys(
-        ("tensor", "storage", "views", "history", "reading", "results", "recipes"), "tensor"
+        ("tensor", "storage", "views", "history", "reading", "results", "recipes", "dispatch"),
+        "tensor",
     ),
     **dict.fromkeys(("printing", "random"), "functional"),
     **dict.fromkeys(("__init__", "cache", "inspection", "testing"), "public"),
