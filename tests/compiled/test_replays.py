@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lazygrad as lg
-from lazygrad import nn, optim, recipes
+from lazygrad import dispatch, nn, optim
 from lazygrad.ir.node import Node
 from lazygrad.nn import functional as F
 from lazygrad.runtime import device, realize
@@ -83,7 +83,7 @@ def test_a_replay_builds_nothing_and_launches_as_much(
     compiled(inputs[0])
     built: list[object] = []
     monkeypatch.setattr(Node, "__init__", lambda *args, **kwargs: built.append(args))
-    monkeypatch.setattr(recipes, "apply_node", lambda *args: built.append(args))
+    monkeypatch.setattr(dispatch, "apply_node", lambda *args: built.append(args))
     monkeypatch.setattr(realize, "normalise", lambda *args: built.append(args))
     before = cpu.launches
     losses = [compiled(x) for x in inputs]

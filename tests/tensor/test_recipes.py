@@ -81,7 +81,7 @@ def test_which_operands_are_the_same() -> None:
             }[kind]
             (x * y).sum().backward()
             expected = {"same": [4.0, 6.0], "other": [5.0, 7.0], "alias": [2.0, 3.0]}[kind]
-            assert x.grad.tolist() == expected
+            assert x.grad is not None and x.grad.tolist() == expected
 
 
 def test_gradients_are_wanted_or_not() -> None:
@@ -211,6 +211,7 @@ def test_unread_updates_keep_nothing_of_the_past() -> None:
     def turn() -> None:
         (w * x).pow(2).sum().backward()
         with lg.no_grad():
+            assert w.grad is not None
             w.sub_(0.01 * w.grad)
             w.grad = None
 
