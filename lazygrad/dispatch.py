@@ -16,7 +16,7 @@ from .ir.node import RECORDED, Node, kind_of
 from .ir.op import Op
 from .ir.template import own
 from .recipes import Key, Recipe, Recipes, argument_key, varies
-from .results import refuse_inference, result
+from .results import refuse_inference, result, save
 from .runtime.realize import before_write, deep
 from .runtime.steady import DEPTH_BUDGET
 from .site import OURS, here
@@ -24,7 +24,7 @@ from .storage import Storage
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .history import Edge, Versioned
+    from .history import Edge
 
 Build = Callable[..., Any]
 
@@ -392,7 +392,8 @@ def make(
             record.saved = saved
             record.counters = record.versions = ()
         else:
-            save(record, saved, tensors, storage)
+            kept = [each if isinstance(each, str) else tensors[each] for each in saved]
+            save(record, tuple(kept), made)
         storage.tracked = True
         made._record = record
         made._requires = True
@@ -414,25 +415,3 @@ def edge(tensor: Tensor) -> Edge:
     """Where gradients of an operand that needs one go."""
     record = tensor._record
     return (record, tensor._index) if record is not None else tensor._edge()
-
-
-def save(
-    record: Record, saved: tuple[int | str, ...], tensors: Sequence[Tensor], result: Storage
-) -> None:
-    """Note the versions of what backward reads; see results._save."""
-    kept: list[Tensor | str] = []
-    counters: list[Versioned] = []
-    for place in saved:
-        if isinstance(place, int):
-            tensor = tensors[place]
-            kept.append(tensor)
-            if tensor._counter.__class__ is Untracked:
-                refuse_inference()
-            counters.append(tensor._counter)
-        else:
-            kept.append(place)
-            if place == "result":
-                counters.append(result)
-    record.saved = tuple(kept)
-    record.counters = tuple(counters)
-    record.versions = tuple([counter.version for counter in counters])

@@ -111,7 +111,7 @@ def result(
         made._record = record
         made._requires = True
         if saved:
-            _save(record, saved, made)
+            save(record, saved, made)
         record.eager = pinned
     elif mode.inference:
         made._counter = Untracked()
@@ -137,7 +137,7 @@ def results(
                 attach(each, record, index)
                 each.storage.tracked = True
                 each.storage.node = record.nodes[index]
-        _save(record, saved, made[0])
+        save(record, saved, made[0])
         record.eager = _reads_pinned(inputs)
     if mode.pinned or _reads_pinned(inputs):
         for each in made:
@@ -251,7 +251,7 @@ def result_inplace(
     changed._node = None
     changed._stamp = changed.storage.writes
     record.eager = _reads_pinned(inputs)
-    _save(record, saved, tensor)
+    save(record, saved, tensor)
     return tensor
 
 
@@ -295,7 +295,7 @@ def attach(tensor: Tensor, record: Record, index: int) -> None:
     tensor._requires = True
 
 
-def _save(record: Record, saved: tuple[Tensor | str, ...], output: Tensor) -> None:
+def save(record: Record, saved: tuple[Tensor | str, ...], output: Tensor) -> None:
     """Note the versions of what backward reads. The output itself is not kept: it keeps the record."""
     counters = []
     for each in saved:
