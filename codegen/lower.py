@@ -40,6 +40,7 @@ from lazygrad.ir.index import (
     emit,
     flatten,
     indirect_atoms,
+    load_depth,
     of,
     unflatten,
 )
@@ -367,14 +368,14 @@ class _Lowering:
             return (yield self.value(value, inside, conditions, scope))
         old = yield self.value(base, at, conditions, scope)
         new = yield self.value(value, inside, conditions | frozenset(needed), scope)
-        mask = yield self._mask(frozenset(needed), scope)
+        mask = yield self._mask(frozenset(needed), scope, conditions)
         return new if mask is None else where(mask, new, old)
 
     def _pad(self, node: Node, at: Position, conditions: Conditions, scope: _Scope) -> Step:
         assert isinstance(node.arg, Padding)
         inner, needed = access.source_position(node, at)
         value = yield self.value(node.src[0], inner, conditions | frozenset(needed), scope)
-        mask = yield self._mask(frozenset(needed), scope)
+        mask = yield self._mask(frozenset(needed), scope, conditions)
         if mask is None:
             return value
         return where(mask, value, constant(node.arg.value.value, node.dtype))
@@ -427,15 +428,24 @@ class _Lowering:
                 self.memo[("index", atom, conditions)] = where(fine, raw, 0)
         return constant(0, int64)
 
-    def _mask(self, conditions: Conditions, scope: _Scope) -> Generator[Step, Node, Any]:
-        """All conditions as one bool value; None where there are none to test."""
+    def _mask(
+        self, conditions: Conditions, scope: _Scope, known: Conditions = NO_CONDITION
+    ) -> Generator[Step, Node, Any]:
+        """All conditions as one bool value; None where there are none to test.
+
+        An index that a condition loads is loaded where those conditions hold, of these and the `known`, that take fewer loads.
+        """
         tests: list[Node] = []
         for condition in sorted(conditions, key=lambda c: (str(c.index), str(c.low))):
-            key = ("mask", condition)
+            depth = load_depth(condition.index)
+            first = NO_CONDITION
+            if depth:
+                first = frozenset(c for c in conditions | known if load_depth(c.index) < depth)
+            key = ("mask", condition, first)
             found = self.memo.get(key)
             if found is None:
-                yield self._prepare(condition.index, NO_CONDITION, scope)
-                test = condition.emit(partial(self._leaf, NO_CONDITION), self._size)
+                yield self._prepare(condition.index, first, scope)
+                test = condition.emit(partial(self._leaf, first), self._size)
                 if test is None:
                     continue
                 found = self.memo[key] = test

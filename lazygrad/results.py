@@ -126,9 +126,12 @@ def results(
     name: str,
     nodes: Sequence[Node],
     inputs: Sequence[Tensor | None],
-    saved: tuple[Tensor | str, ...] = (),
+    saved: tuple[Tensor | int, ...] = (),
 ) -> tuple[Tensor, ...]:
-    """The results of one operation with several outputs; see `result`. Outputs that are not floating are not differentiable."""
+    """The results of one operation with several outputs; see `result`. Outputs that are not floating are not differentiable.
+
+    saved: what backward reads: tensors, and results by their index.
+    """
     made = [from_node(_distinct_from(node, inputs)) for node in nodes]
     if _tracks(inputs):
         record = _record(name, tuple([each.storage.node for each in made]), inputs)
@@ -137,7 +140,7 @@ def results(
                 attach(each, record, index)
                 each.storage.tracked = True
                 each.storage.node = record.nodes[index]
-        save(record, saved, made[0])
+        save(record, tuple([made[e] if isinstance(e, int) else e for e in saved]), *made)
         record.eager = _reads_pinned(inputs)
     if mode.pinned or _reads_pinned(inputs):
         for each in made:
@@ -295,21 +298,22 @@ def attach(tensor: Tensor, record: Record, index: int) -> None:
     tensor._requires = True
 
 
-def save(record: Record, saved: tuple[Tensor | str, ...], output: Tensor) -> None:
-    """Note the versions of what backward reads. The output itself is not kept: it keeps the record."""
+def save(record: Record, saved: tuple[Tensor | str, ...], *outputs: Tensor) -> None:
+    """Note the versions of what backward reads. An output itself is not kept: it keeps the record."""
     counters = []
     for each in saved:
         if isinstance(each, str):
             if each != "result":
                 continue
-            each = output
+            each = outputs[0]
         counter = each._counter
         if type(counter) is Untracked:
             refuse_inference()
         counters.append(counter)
     if len(counters) != len(saved):  # those without a version come last
         saved = tuple(sorted(saved, key=lambda each: isinstance(each, str) and each != "result"))
-    record.saved = tuple(["result" if each is output else each for each in saved])
+    own = set(map(id, outputs))
+    record.saved = tuple(["result" if id(each) in own else each for each in saved])
     record.counters = tuple(counters)
     record.versions = tuple([counter.version for counter in counters])
 

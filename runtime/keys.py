@@ -276,7 +276,11 @@ def normalise(roots: Sequence[Node], history: Sequence[Node] = ()) -> Normal:
                 if op is stop and through and src[0].value is not None and node not in targets:
                     # Below a GRAD that does not ask for it a value is data, whether or not it was known when it was read.
                     (source,) = src
-                    if source not in outside:
+                    before = outside.get(source)
+                    if before is None or (
+                        # Numbered below a GRAD so far, as what it was computed by.
+                        source.src and source.op is not stop and before == inside.get(source)
+                    ):
                         if source.src and inside is outside:
                             inside = dict(outside)
                         if source.src:

@@ -49,6 +49,13 @@ def saved_pair(left: Tensor, right: Operand) -> tuple[Tensor | str, ...]:
     return saved
 
 
+def saved_quotient(left: Tensor, right: Operand) -> tuple[Tensor | str, ...]:
+    """What a quotient's backward reads: the divisor, and the dividend where the divisor needs a gradient."""
+    if not isinstance(right, Tensor):
+        return ("number",)
+    return (left, right) if right.requires_grad else (right,)
+
+
 def _scaled(name: str, node: Node, alpha: Number, dtype: DType) -> Node:
     if isinstance(alpha, float) and dtype.kind != "float":
         raise RuntimeError(
@@ -149,9 +156,7 @@ def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> O
     if rounding_mode is None:
         dtype = compute_dtype(result_type(input, other))
         (left, right), _, _ = elementwise_nodes("div", input, other, dtype=dtype)
-        saved: tuple[Tensor | str, ...] = ("number",)
-        if isinstance(other, Tensor):
-            saved = (input, other) if other.requires_grad else (other,)
+        saved = saved_quotient(input, other)
         return Outcome("DivBackward0", left / right, (input, as_input(other)), saved)
     if rounding_mode not in ("floor", "trunc"):
         raise RuntimeError(
@@ -170,7 +175,7 @@ def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> O
             # Rounding down differs from truncation by one, where the signs differ and the division is not exact.
             inexact = remainder.ne(0) & (left.lt(0) ^ right.lt(0))
             node = quotient + inexact.cast(dtype)
-    return Outcome("DivBackward2", node, (input, as_input(other)))
+    return Outcome("DivBackward2", node, (input, as_input(other)), saved_quotient(input, other))
 
 
 def _floor_divide(name: str, input: Operand, other: Operand) -> Node:
@@ -239,9 +244,8 @@ def remainder(input: Tensor, other: Operand) -> Outcome:
     (left, right), dtype, _ = elementwise_nodes("remainder", input, other)
     node = float_remainder(left, right) if dtype.kind == "float" else left % right
     if isinstance(other, Tensor):
-        return Outcome(
-            "RemainderBackward1", node, (input, other), (other,) if other.requires_grad else ()
-        )
+        saved = (input, other) if other.requires_grad else ()
+        return Outcome("RemainderBackward1", node, (input, other), saved)
     return Outcome("RemainderBackward0", node, (input,))
 
 
@@ -265,9 +269,8 @@ def fmod(input: Tensor, other: Operand) -> Outcome:
         wrong = remainder.ne(0) & (left.lt(0) ^ right.lt(0))
         node = where(wrong, remainder - right, remainder)
     if isinstance(other, Tensor):
-        return Outcome(
-            "FmodBackward1", node, (input, other), (other,) if other.requires_grad else ()
-        )
+        saved = (input, other) if other.requires_grad else ()
+        return Outcome("FmodBackward1", node, (input, other), saved)
     return Outcome("FmodBackward0", node, (input,))
 
 
@@ -289,10 +292,8 @@ def pow(input: Tensor, exponent: Operand) -> Outcome:
         (left, right), dtype, _ = elementwise_nodes("pow", input, exponent)
         if dtype is bool_:
             raise NotImplementedError("pow: \"pow\" not implemented for 'Bool'")
-        saved = (input, exponent, "result") if exponent.requires_grad else (input, exponent)
-        return Outcome(
-            "PowBackward1", composite.call("pow", [left, right]), (input, exponent), saved
-        )
+        node = composite.call("pow", [left, right])
+        return Outcome("PowBackward1", node, (input, exponent), (input, exponent, "result"))
     dtype = result_type(input, exponent)
     if dtype.kind != "float" and exponent < 0:
         raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
@@ -392,12 +393,9 @@ def hypot(input: Tensor, other: Tensor) -> Outcome:
     # The scale cancels, so no gradient needs to pass through it.
     scale = where(large.eq(0.0) | large.eq(float("inf")), 1.0, large).stop()
     a, b = left / scale, right / scale
-    return Outcome(
-        "HypotBackward0",
-        unary(Op.SQRT, a * a + b * b) * scale,
-        (input, other),
-        (input, other, "result"),
-    )
+    node = unary(Op.SQRT, a * a + b * b) * scale
+    own = [each for each in (input, other) if each.requires_grad]
+    return Outcome("HypotBackward0", node, (input, other), (*own, "result"))
 
 
 @operator("logaddexp")
@@ -450,7 +448,8 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Outcome:
     far = stop - difference * (1.0 - share)
     node = where(unary(Op.ABS, share).lt(0.5), near, far)
     if isinstance(weight, Tensor):
-        return Outcome("LerpBackward1", node, (input, end, weight), (input, end, weight))
+        ends = (input, end) if weight.requires_grad else ()
+        return Outcome("LerpBackward1", node, (input, end, weight), (*ends, weight))
     return Outcome("LerpBackward0", node, (input, end))
 
 
@@ -477,7 +476,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
         raise RuntimeError("addcdiv: Integer division with addcdiv is no longer supported")
     (base, left, right), _, _ = elementwise_nodes("addcdiv", input, tensor1, tensor2)
     node = base + (left / right if value == 1 else left * as_number(value) / right)
-    saved = (tensor1, tensor2) if tensor2.requires_grad else (tensor2,)
+    saved = saved_quotient(tensor1, tensor2)
     return Outcome("AddcdivBackward0", node, (input, tensor1, tensor2), saved)
 
 

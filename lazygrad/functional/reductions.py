@@ -259,7 +259,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
         drop(composite.call(each, [node], axes=axes) if axes else node, axes, keepdim)
         for each in ("amin", "amax")
     ]
-    pair: Pair = Aminmax(*results("AminmaxBackward0", both, (input,), (input,)))
+    pair: Pair = Aminmax(*results("AminmaxBackward0", both, (input,), (input, 0, 1)))
     return pair
 
 
@@ -388,7 +388,8 @@ def _with_mean(
     spread = _root(spread, input.dtype) if name == "std_mean" else spread.cast(input.dtype)
     (node,) = tensor_nodes(input)
     centre = mean_node(node, arguments.axes(dims, input.ndim, name), keepdim)
-    first, second = results(grad_name, (spread, centre), (input,), (input,))
+    saved = (input, 0) if name == "std_mean" else (input,)
+    first, second = results(grad_name, (spread, centre), (input,), saved)
     return first, second
 
 

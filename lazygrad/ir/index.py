@@ -458,3 +458,15 @@ def indirect_atoms(index: Index) -> list[Indirect]:
             elif not isinstance(atom, Variable):
                 pending.append(atom.dividend)
     return found
+
+
+def load_depth(index: Index) -> int:
+    """How many loads come one after the other before its value is known: 1 where it has a loaded index, 2 where that one has."""
+    depth = 0
+    atoms = set(indirect_atoms(index))
+    while atoms:
+        depth += 1
+        atoms = {
+            a for atom in atoms for position in atom.position for a in indirect_atoms(position)
+        }
+    return depth

@@ -66,3 +66,16 @@ def test_an_index_read_through_padding_is_not_checked_there() -> None:
             {id(node): result for node, result in zip(graph.results, results, strict=True)}
         )
     assert (arrays[id(root)][:3] == 1.0).all()
+
+
+def test_an_index_that_padding_decides_by_is_read_inside_of_its_own_padding() -> None:
+    """pad(gather(cat([x, x * c]), index)): which part an element is of is known by an index that the padding does not have."""
+    x = Node(Op.BUFFER, (), float64, (2,), Slot(0), "cpu")
+    index = Node(Op.BUFFER, (), int64, (3,), Slot(1), "cpu")
+    both = build.pad(x, (0,), (2,)) + build.pad(x * x, (2,), (0,))
+    root = build.pad(build.gather(both, index, 0), (0,), (4,))
+    (graph,) = place([root]).kernels
+    given = {id(x): np.array([2.0, 3.0]), id(index): np.array([3, 0, 2])}
+    result = np.zeros(7)
+    run_kernel(lower(graph), [*(given[id(node)] for node in graph.inputs), result])
+    assert result.tolist() == [9.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0]
