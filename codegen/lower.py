@@ -25,8 +25,9 @@ from lazygrad.ir.args import (
     Reduction,
     Scan,
     Scatter,
+    Sort,
 )
-from lazygrad.ir.dim import Dim, Size
+from lazygrad.ir.dim import Dim, Size, product
 from lazygrad.ir.dtype import DType, bool_, int64
 from lazygrad.ir.index import (
     ZERO,
@@ -47,6 +48,8 @@ from lazygrad.ir.index import (
 from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage
 from lazygrad.ir.node import Node, constant, where
 from lazygrad.ir.op import ELEMENTWISE, MOVEMENT, Op
+
+from .sorting import row_sort
 
 Conditions = frozenset[Condition]
 NO_CONDITION: Conditions = frozenset()
@@ -197,6 +200,9 @@ class _Lowering:
             case Op.SCAN:
                 assert buffer is not None
                 self._scan(stage, outer, buffer, offset)
+            case Op.SORT:
+                assert buffer is not None
+                self._sort(stage, outer, buffer)
             case Op.SCATTER:
                 assert buffer is not None
                 self._scatter(stage, outer, buffer, offset)
@@ -269,6 +275,27 @@ class _Lowering:
         after = combine(node.arg.kind, before, value.cast(node.arg.accumulate))
         inner.lines.append(loops.store(total, 0, after))
         inner.lines.append(loops.store(buffer, self._offset(offset, inner), after.cast(node.dtype)))
+
+    def _sort(self, stage: Stage, outer: _Scope, buffer: Node) -> None:
+        node, along = stage.node, stage.scanned
+        assert isinstance(node.arg, Sort) and isinstance(along.extent, int)
+        scope = self._descend(outer, [variable for variable in stage.free if variable is not along])
+        row = row_sort(node.src[0].dtype, along.extent, node.arg.bits)
+        scope.lines.extend(row.before)
+        inner = self._descend(scope, [along])
+        key = _run(self.value(node.src[0], stage.position, _inside(stage), inner))
+        if node.arg.bits < key.dtype.bits:
+            key = key & ((1 << node.arg.bits) - 1)
+        inner.lines.extend(row.keep(self._index(along), key))
+        position = list(stage.position)
+        position[node.arg.axis] = ZERO
+        first = self._offset(flatten(position, node.shape), scope)
+        step = self._size(product(node.shape[node.arg.axis + 1 :]))
+
+        def result(place: Node, value: Node) -> Node:
+            return loops.store(buffer, first + place * step, value)
+
+        scope.lines.extend(row.after(result))
 
     def _scatter(self, stage: Stage, outer: _Scope, buffer: Node, offset: Index) -> None:
         """Copy the base, then meet it with each value in the order of the index."""

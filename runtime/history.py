@@ -18,7 +18,7 @@ from lazygrad.ir.op import Op
 
 from .keys import Normal
 
-COSTLY = frozenset((Op.SCAN, Op.FOLD, Op.SCATTER, Op.EXTERN))
+COSTLY = frozenset((Op.SCAN, Op.SORT, Op.FOLD, Op.SCATTER, Op.EXTERN))
 """Operations that are never computed again; beside them, a REDUCE of more than one element for each result."""
 
 

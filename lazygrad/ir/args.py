@@ -124,6 +124,14 @@ class Scan(Arg):
 
 
 @dataclass(frozen=True, slots=True)
+class Sort(Arg):
+    """SORT: the axis, and how many of the low bits of a key tell keys apart."""
+
+    axis: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scatter(Arg):
     """SCATTER: the axis that the index selects, and how a value meets what is there ("set": the last one wins)."""
 
@@ -237,6 +245,7 @@ ARG_CLASS: dict[Op, type[Arg]] = {
     Op.IOTA: Axis,
     Op.REDUCE: Reduction,
     Op.SCAN: Scan,
+    Op.SORT: Sort,
     Op.PERMUTE: Axes,
     Op.FLIP: Axes,
     Op.PAD: Padding,

@@ -16,10 +16,11 @@ from .args import (
     Scalar,
     Scan,
     Scatter,
+    Sort,
     Windows,
 )
 from .dim import Size
-from .dtype import DType
+from .dtype import DType, int64
 from .node import Node, Shape, accumulation, constant
 from .op import Op
 
@@ -108,6 +109,11 @@ def scan(node: Node, kind: ReduceKind, axis: int, accumulate: DType | None = Non
     """The running reduction along `axis`, each element included in its own result."""
     arg = Scan(kind, axis, accumulate or accumulation(node.dtype))
     return Node(Op.SCAN, (node,), node.dtype, node.shape, arg)
+
+
+def sort(keys: Node, axis: int, bits: int) -> Node:
+    """Where the elements of each row along `axis` stand in ascending order of their unsigned keys; equal keys stay in order."""
+    return Node(Op.SORT, (keys,), int64, keys.shape, Sort(axis, bits))
 
 
 def copy(node: Node, place: str) -> Node:

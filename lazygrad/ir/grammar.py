@@ -23,6 +23,7 @@ from .args import (
     Region,
     Scan,
     Scatter,
+    Sort,
     Windows,
 )
 from .composite import COMPOSITES, expand_call
@@ -125,6 +126,19 @@ def _scan(node: Node) -> str | None:
     arg = node.arg
     assert isinstance(arg, Scan)
     return _axis(arg.axis, node.shape) or _partial(arg.kind, node.dtype, arg.accumulate)
+
+
+def _sort(node: Node) -> str | None:
+    arg, keys = node.arg, node.src[0].dtype
+    assert isinstance(arg, Sort)
+    if keys.kind != "uint" or not 1 <= arg.bits <= keys.bits:
+        return f"{keys.name} has no keys of {arg.bits} bits"
+    if node.dtype is not int64:
+        return f"the result must be int64, not {node.dtype.name}"
+    wrong = _axis(arg.axis, node.shape)
+    if wrong is None and not isinstance(node.shape[arg.axis], int):
+        return f"a sort needs to know the size of axis {arg.axis}"
+    return wrong
 
 
 def _reshape(node: Node) -> str | None:
@@ -316,6 +330,7 @@ GRAPH_GRAMMAR: dict[Op, Entry] = {
     Op.IOTA: Entry((), gives="any", relation=_iota),
     Op.REDUCE: Entry(("any",), keeps=False, relation=_reduce),
     Op.SCAN: Entry(("any",), relation=_scan),
+    Op.SORT: Entry(("integer",), gives="any", relation=_sort),
     Op.RESHAPE: Entry(("any",), keeps=False, relation=_reshape),
     Op.PERMUTE: Entry(("any",), keeps=False, relation=_permute),
     Op.EXPAND: Entry(("any",), keeps=False, relation=_expand),

@@ -23,6 +23,7 @@ from .args import (
     Scan,
     Scatter,
     Slot,
+    Sort,
     Windows,
 )
 from .composite import expand_call
@@ -209,6 +210,14 @@ def scan(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     partial = partial_dtype(arg.kind, arg.accumulate)
     result = REDUCERS[arg.kind].accumulate(sources[0], axis=arg.axis, dtype=partial)
     return rounded(result, arg.accumulate, node.dtype)
+
+
+@EVALUATE.rule(Op.SORT)
+def sort(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
+    arg = node.arg
+    assert isinstance(arg, Sort)
+    keys = sources[0] & sources[0].dtype.type((1 << arg.bits) - 1)
+    return np.asarray(np.argsort(keys, axis=arg.axis, kind="stable"))
 
 
 @EVALUATE.rule(Op.RESHAPE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .access import Position
-from .args import Scan
+from .args import Scan, Sort
 from .index import Index, Variable
 from .node import Node
 from .op import Op
@@ -43,17 +43,17 @@ class Stage:
 
     @property
     def loops(self) -> Path:
-        """Every loop around the innermost line, outermost first; a scan runs along its axis inside the others."""
+        """Every loop around the innermost line, outermost first; a scan or sort runs along its axis inside the others."""
         free = self.free
-        if isinstance(self.node.arg, Scan):
+        if isinstance(self.node.arg, (Scan, Sort)):
             along = self.scanned
             free = (*(variable for variable in free if variable is not along), along)
         return (*self.path, *free, *self.inner)
 
     @property
     def scanned(self) -> Variable:
-        """The loop variable of the axis that a SCAN runs along."""
-        assert isinstance(self.node.arg, Scan)
+        """The loop variable of the axis that a SCAN or SORT runs along."""
+        assert isinstance(self.node.arg, (Scan, Sort))
         before = [index for index in self.fixed[: self.node.arg.axis] if index is None]
         return self.free[len(before)]
 

@@ -77,9 +77,10 @@ class Op(IntEnum):
     # --- elementwise, three sources
     WHERE = auto()  # condition (bool), value, value
     FMA = auto()  # a * b + c with one rounding, floats
-    # --- reduce and scan
+    # --- reduce, scan and sort
     REDUCE = auto()  # over arg.axes, which stay with size 1
     SCAN = auto()  # along arg.axis, inclusive
+    SORT = auto()  # unsigned keys: where the elements of each row along arg.axis stand in order, equal ones as they stood
     # --- movement: each element of the result is one element of the source, or a fill value
     RESHAPE = auto()
     PERMUTE = auto()

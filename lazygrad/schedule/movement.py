@@ -35,7 +35,7 @@ def padded(shape: Shape, rank: int) -> Shape:
 
 
 @SIMPLIFY.rule(
-    *EVERY_ELEMENTWISE, Op.SCAN, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.WINDOW, Op.GATHER, Op.SCATTER, Op.UPDATE,
+    *EVERY_ELEMENTWISE, Op.SCAN, Op.SORT, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.WINDOW, Op.GATHER, Op.SCATTER, Op.UPDATE,
     Op.REDUCE, Op.FOLD, Op.STOP, Op.COPY, Op.PAD, Op.IOTA,
 )  # fmt: skip
 def nothing(node: Node) -> Node | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..ir import access
 from ..ir.access import Position
-from ..ir.args import Padding, Reduction, Region, Scan, Scatter
+from ..ir.args import Padding, Reduction, Region, Scan, Scatter, Sort
 from ..ir.dim import Size, example
 from ..ir.index import ZERO, Index, Quotient, Remainder, Variable, flatten, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
@@ -135,7 +135,7 @@ class _Placement:
         Results that share a launch share what they load. Where the loops are reductions alone, each result has loops of its
         own, so what they share must stay in cache from one to the next.
         """
-        if node.op in (Op.SCAN, Op.SCATTER, Op.EXTERN):
+        if node.op in (Op.SCAN, Op.SORT, Op.SCATTER, Op.EXTERN):
             return None
         near = self._near(node)
         if near is None:
@@ -170,7 +170,12 @@ class _Placement:
         while pending:
             current = pending.pop()
             self.span = max(self.span, cost.count(current.shape))
-            if self._contraction(current) or current.op in (Op.SCAN, Op.SCATTER, Op.GATHER):
+            if self._contraction(current) or current.op in (
+                Op.SCAN,
+                Op.SORT,
+                Op.SCATTER,
+                Op.GATHER,
+            ):
                 return None
             if current.op is Op.BUFFER:
                 found.add(id(current))
@@ -214,7 +219,7 @@ class _Placement:
         if not self._room(kernel, node):
             kernel.graph.reasons.append(f"{label(node)} stored: the kernel is full")
             return False
-        if node.op is Op.SCATTER or node.op is Op.EXTERN:
+        if node.op in (Op.SORT, Op.SCATTER, Op.EXTERN):
             return False
         if node.op in STAGED:
             return self._stage(node, kernel, positions)
@@ -404,7 +409,7 @@ class _Placement:
                     for axis, i in enumerate(position)
                 )
                 self._read(source, kernel, inner_position, path)
-            case Op.SCAN:
+            case Op.SCAN | Op.SORT:
                 self._read(source, kernel, position, path)
             case Op.FOLD:
                 inside, _ = access.folded(
@@ -482,8 +487,8 @@ class _Placement:
         graph = KernelGraph("", (), (), [])
         kernel = Growing(graph, len(self.kernels))
         self.kernels.append(kernel)
-        if node.op in (Op.SCAN, Op.SCATTER):
-            assert isinstance(node.arg, (Scan, Scatter))
+        if node.op in (Op.SCAN, Op.SORT, Op.SCATTER):
+            assert isinstance(node.arg, (Scan, Sort, Scatter))
             axes = () if node.op is Op.SCATTER else (node.arg.axis,)
             outer: list[Index | None] = []
             path: list[Variable] = []

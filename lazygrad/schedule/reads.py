@@ -18,7 +18,7 @@ from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
 
 LEAVES = frozenset((Op.CONST, Op.ARGUMENT, Op.BUFFER, Op.IOTA))
-STAGED = frozenset((Op.REDUCE, Op.SCAN, Op.FOLD, Op.SCATTER))
+STAGED = frozenset((Op.REDUCE, Op.SCAN, Op.SORT, Op.FOLD, Op.SCATTER))
 """Operations with loops of their own."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..ir.args import Axis, Reduction, Scan
+from ..ir.args import Axis, Reduction, Scan, Sort
 from ..ir.build import shrink
 from ..ir.dim import product
 from ..ir.dtype import bool_, int64
@@ -107,6 +107,12 @@ def reduce_repeated(node: Node) -> Node | None:
 def scan_single(node: Node) -> Node | None:
     assert isinstance(node.arg, Scan)
     return node.src[0] if node.shape[node.arg.axis] == 1 else None
+
+
+@SIMPLIFY.rule(Op.SORT)
+def sort_single(node: Node) -> Node | None:
+    assert isinstance(node.arg, Sort)
+    return filled(node, 0) if node.shape[node.arg.axis] == 1 else None
 
 
 # --- indexed

@@ -19,7 +19,7 @@ from lazygrad.ir.args import (
     Windows,
 )
 from lazygrad.ir.dim import Dim
-from lazygrad.ir.dtype import float16, float32, int32, int64, uint8
+from lazygrad.ir.dtype import float16, float32, int32, int64, uint8, uint32
 from lazygrad.ir.grammar import GRAPH_GRAMMAR
 from lazygrad.ir.node import Node, constant, unary, where
 from lazygrad.ir.op import Op
@@ -69,6 +69,9 @@ WRONG = {
     "or of floats": (X.reduce("or", (0,)), "floats have no or"),
     "a sum of bools": (B.sum((0,)), "bool has no add"),
     "a scan's axis": (build.scan(X, "add", 2), "axis 2 is not one of 2"),
+    "a sort of floats": (build.sort(X, 0, 32), "must be integer"),
+    "a sort of negative numbers": (build.sort(I, 0, 32), "int64 has no keys of 32 bits"),
+    "a sort whose size is open": (build.sort(M.bitcast(uint32), 0, 32), "needs to know the size"),
     "a reshape": (X.reshape((5, 2)), "12 elements cannot become 10"),
     "a permutation": (Node(Op.PERMUTE, (X,), float32, (3, 3), Axes((0, 0))), "no permutation of 2 axes"),
     "an expansion": (X.expand((3, 8)), "does not broadcast"),
