@@ -35,6 +35,14 @@ from .guards import Guards
 from .numbers import Lifted, same
 from .scan import Reach, Refused, is_opaque, is_opaque_module, refused_source
 
+UNREAD = (
+    "_state_dict_",
+    "_load_state_dict_",
+    "_non_persistent",
+    "_forward_hooks_",
+    "_forward_pre_hooks_",
+)
+"""Attributes of modules that a call never reads by themselves."""
 SIZE_LIMIT = 20_000
 """How many things a call may reach."""
 STRING_LIMIT = 1 << 16
@@ -423,9 +431,11 @@ class State(Guards):
             "_modules",
             "_forward_pre_hooks",
             "_forward_hooks",
+            "_backward_pre_hooks",
+            "_backward_hooks",
         }
         if is_opaque_module(kind.__module__):
-            own = set(table) - {"_non_persistent"}
+            own = {name for name in table if not name.startswith(UNREAD)}
         else:
             self._class(kind)
             own |= self.reach.names

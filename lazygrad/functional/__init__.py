@@ -9,6 +9,7 @@ from . import attributes as attributes
 from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
+from . import convolution as convolution
 from . import creation as creation
 from . import diagonals as diagonals
 from . import dropout as dropout
@@ -20,8 +21,10 @@ from . import losses as losses
 from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
+from . import pickling as pickling
 from . import reductions as reductions
 from . import shaping as shaping
+from . import sorting as sorting
 from . import tables as tables
 from . import unary as unary
 from . import updates as updates

@@ -53,7 +53,7 @@ class DType:
         return f"torch.{self.name}"
 
     def __reduce__(self) -> str:
-        return self.name
+        return "bool_" if self.kind == "bool" else self.name
 
 
 float64 = DType("float64", "f64", 8, "float", "float64")

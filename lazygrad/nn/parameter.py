@@ -1,4 +1,4 @@
-"""Parameter: a tensor that a Module counts among its parameters."""
+"""Parameter and Buffer: tensors that a Module counts among its own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,33 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
+    __str__ = __repr__
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.detach().clone(), self.requires_grad)
         copy: Parameter = memo[id(self)]
+        return copy
+
+
+class Buffer(Tensor):
+    """A tensor on the memory of `data` that registers itself as a buffer with the Module it is set on."""
+
+    __slots__ = ("persistent",)
+
+    persistent: bool
+
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
+        if data is None:
+            data = empty(0)
+        made: Buffer = cls._make_subclass(data.detach(), data.requires_grad)
+        made.persistent = persistent
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.detach().clone(), persistent=self.persistent)
+        copy: Buffer = memo[id(self)]
         return copy
 
 
