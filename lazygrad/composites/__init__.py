@@ -8,10 +8,12 @@ Half types are computed in float32 and rounded once where PyTorch does so.
 
 from . import activation as activation
 from . import contraction as contraction
+from . import correlation as correlation
 from . import embedding as embedding
 from . import loss as loss
 from . import norm as norm
 from . import normalization as normalization
+from . import order as order
 from . import power as power
 from . import select as select
 from . import softmax as softmax

@@ -21,7 +21,9 @@ from . import losses as losses
 from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
+from . import padding as padding
 from . import pickling as pickling
+from . import quantiles as quantiles
 from . import reductions as reductions
 from . import shaping as shaping
 from . import sorting as sorting

@@ -1,25 +1,20 @@
-"""Triangles, diagonals, differences and padding: tril, triu, diag, diag_embed, trace, diff, pad."""
+"""Triangles, diagonals, and differences: tril, triu, diag, diag_embed, trace, diff."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from .. import views
 from ..ir.build import pad as pad_node
-from ..ir.build import shrink
 from ..ir.dtype import DType, bool_, int64
 from ..ir.node import iota, where
 from ..results import result, tensor_nodes
 from ..tensor import Tensor
 from . import arguments
 from .arguments import (
-    Number,
-    as_number,
     describe_operands,
-    sizes_text,
 )
-from .registry import NN_FUNCTIONS, Outcome, function, operator
+from .registry import Outcome, function, operator
 from .shaping import reshape, slice_axis, view
 
 
@@ -115,7 +110,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return Outcome("DiagEmbedBackward0", made.permute(axes), (input,))
 
 
-@function("diag")
+@function("diag", out=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, as a copy; or a matrix with a vector on its diagonal. Same as torch.diag."""
     if input.ndim == 1:
@@ -157,48 +152,3 @@ def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
             slice_axis(input, axis, 0, max(size - 1, 0), 1),
         )
     return input
-
-
-# --- padding
-
-
-@function("constant_pad_nd", method=False)
-def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Number = 0) -> Tensor:
-    """Elements of `value` before and after, from the last axis on; negative amounts cut. Same as torch.constant_pad_nd."""
-    rank = input.ndim
-    if len(pad) % 2 or len(pad) // 2 > rank:
-        raise RuntimeError(
-            f"constant_pad_nd: Length of pad must be even and no more than twice the number of dimensions of the input: "
-            f"{list(pad)} for {sizes_text(input.shape)}"
-        )
-    before, after = [0] * rank, [0] * rank
-    for position in range(len(pad) // 2):
-        before[rank - 1 - position], after[rank - 1 - position] = (
-            pad[2 * position],
-            pad[2 * position + 1],
-        )
-    (node,) = tensor_nodes(input)
-    starts = [max(-each, 0) for each in before]
-    shape = [int(n) - s - max(-a, 0) for n, s, a in zip(node.shape, starts, after, strict=True)]  # type: ignore[arg-type]
-    if any(n < 0 for n in shape):
-        raise RuntimeError(
-            f"constant_pad_nd: the padding {list(pad)} gives a negative size for {sizes_text(input.shape)}"
-        )
-    made = shrink(node, starts, shape)
-    made = pad_node(
-        made, [max(b, 0) for b in before], [max(a, 0) for a in after], value=as_number(value)
-    )
-    return result("ConstantPadNdBackward0", made, (input,))
-
-
-@function("nn.pad", module=False, method=False)
-def pad(
-    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """Elements before and after, from the last axis on. Only mode="constant" yet. Same as torch.nn.functional.pad."""
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode={mode!r} is not supported, only 'constant'")
-    return constant_pad_nd(input, pad, 0 if value is None else value)
-
-
-NN_FUNCTIONS["pad"] = pad
