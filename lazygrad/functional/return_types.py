@@ -25,5 +25,11 @@ Min = return_type("min", "values", "indices")
 Aminmax = return_type("aminmax", "min", "max")
 Cummax = return_type("cummax", "values", "indices")
 Cummin = return_type("cummin", "values", "indices")
+Sort = return_type("sort", "values", "indices")
+Topk = return_type("topk", "values", "indices")
+Kthvalue = return_type("kthvalue", "values", "indices")
+Median = return_type("median", "values", "indices")
+Nanmedian = return_type("nanmedian", "values", "indices")
+Mode = return_type("mode", "values", "indices")
 
 Pair = tuple[Tensor, Tensor]
