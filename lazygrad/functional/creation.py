@@ -13,6 +13,7 @@ from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from ..results import from_external, from_node
 from ..runtime import device as runtime_device
+from ..runtime.plan import packer
 from ..runtime.steady import STEADY
 from ..storage import leaf as stored_leaf
 from ..tensor import Tensor
@@ -66,9 +67,15 @@ def dtype_or_default(dtype: Any) -> DType:
 
 def stored_zeros(like: Tensor) -> Tensor:
     """Zeros of a tensor's shape, dtype and device that are in memory at once: to every plan a leaf, never a constant."""
-    zeros = np.zeros(tuple(like.shape), like.dtype.storage)
-    value = runtime_device.get(like.place).from_host(zeros)
-    return leaf(stored_leaf(value, like.dtype, tuple(like.shape), like.place))
+    return stored_full(like, 0)
+
+
+def stored_full(like: Tensor, value: Number) -> Tensor:
+    """The same for any number."""
+    element = packer(bfloat16)(value) if like.dtype is bfloat16 else value
+    array = np.full(tuple(like.shape), element, like.dtype.storage)
+    made = runtime_device.get(like.place).from_host(array)
+    return leaf(stored_leaf(made, like.dtype, tuple(like.shape), like.place))
 
 
 # --- from data

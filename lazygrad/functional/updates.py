@@ -93,11 +93,11 @@ def gather_speed(speed: Tensor, value: Tensor, kept: Factor, weight: Factor) -> 
 
 
 @_update("descend")
-def descend(parameter: Tensor, direction: Tensor, rate: Factor) -> Outcome:
-    """parameter - direction * rate."""
+def descend(parameter: Tensor, direction: Tensor, rate: Factor, kept: Factor = 1.0) -> Outcome:
+    """parameter * kept - direction * rate."""
     before, along = _operands(parameter, direction)
-    node = before - along * _factor(rate, before)
-    return _outcome("SubBackward0", node, parameter, direction, rate)
+    node = _scaled(before, kept) - _scaled(along, rate)
+    return _outcome("SubBackward0", node, parameter, direction, rate, kept)
 
 
 @_update("descend_normalized")
@@ -107,5 +107,5 @@ def descend_normalized(
     """parameter * kept - direction / (sqrt(square) + eps) * rate: the step of Adam."""
     before, along, squares = _operands(parameter, direction, square)
     scale = unary(Op.SQRT, squares) + _factor(eps, before)
-    node = _scaled(before, kept) - along / scale * _factor(rate, before)
+    node = _scaled(before, kept) - _scaled(along / scale, rate)
     return _outcome("AddcdivBackward0", node, parameter, direction, square, rate, eps, kept)

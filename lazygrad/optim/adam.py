@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..functional.creation import stored_zeros
 from ..functional.updates import descend_normalized, mix, mix_square
 from ..tensor import Tensor
-from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
+from .optimizer import (
+    Group,
+    Member,
+    Optimizer,
+    directed,
+    require,
+    require_betas,
+    require_form,
+    require_rate,
+    state_of,
+)
+
+COUNTED = {"step": int}
+"""What the state of most optimizers counts."""
+AVERAGES = ("exp_avg", "exp_avg_sq")
+AVERAGES_AND_LARGEST = (*AVERAGES, "max_exp_avg_sq")
 
 
 class Adam(Optimizer):
@@ -26,14 +40,14 @@ class Adam(Optimizer):
         differentiable: record the step for autograd.
         foreach, fused, capturable: taken for PyTorch's sake; the compiler fuses the step in any case.
 
-    The step count of the state is a Python number, not a tensor.
+    The step count of the state is a Python number, and a tensor in a state_dict.
 
     Raises:
-        ValueError: a negative option, a beta outside [0, 1), or a tensor of several elements.
+        ValueError: a negative option, a beta outside [0, 1), a tensor of several elements, or a tensor with `foreach`.
         RuntimeError: `fused` together with `foreach` or `differentiable`.
     """
 
-    COUNTERS = ("step",)
+    COUNTERS = COUNTED
 
     def __init__(
         self,
@@ -51,18 +65,21 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        plain_foreach = bool(foreach) and not capturable
+        _require_plain("lr", lr, plain_foreach)
         require_rate(lr)
         require(eps >= 0, "epsilon value", eps)
-        if isinstance(betas[0], Tensor) is not isinstance(betas[1], Tensor):
+        require_betas(betas)
+        require(weight_decay >= 0, "weight_decay value", weight_decay)
+        if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, Tensor)):
             raise ValueError("betas must be either both floats or both Tensors")
         for index, beta in enumerate(betas):
-            require(0 <= float(beta) < 1, f"beta parameter at index {index}", beta)
-        require(weight_decay >= 0, "weight_decay value", weight_decay)
+            _require_plain(f"betas[{index}]", beta, plain_foreach)
         require_form(fused, foreach, differentiable)
         super().__init__(
             params,
             {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+                "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
                 "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
@@ -76,22 +93,14 @@ class Adam(Optimizer):
         first, second = 1.0 - beta1, 1.0 - beta2
         taken: Any = None
         for parameter, gradient, state in members:
-            if not state:
-                state["step"] = 0
-                state["exp_avg"] = stored_zeros(parameter)
-                state["exp_avg_sq"] = stored_zeros(parameter)
-                if amsgrad:
-                    state["max_exp_avg_sq"] = stored_zeros(parameter)
+            state_of(state, parameter, *(AVERAGES_AND_LARGEST if amsgrad else AVERAGES))
             step = state["step"] = state["step"] + 1
             if step != taken:
                 # Both corrections are in these two numbers, which do not become 1 as the corrections do: that would compile again.
                 taken = step
                 root = (1.0 - beta2**step) ** 0.5
                 rate, small = lr * root / (1.0 - beta1**step), eps * root
-            if maximize:
-                gradient = -gradient
-            if decay != 0 and not decoupled:
-                gradient = gradient.add(parameter, alpha=decay)
+            gradient = directed(gradient, parameter, maximize, 0 if decoupled else decay)
             mean = mix(state["exp_avg"], gradient, first)
             square = mix_square(state["exp_avg_sq"], gradient, beta2, second)
             if amsgrad:
@@ -122,3 +131,14 @@ class AdamW(Adam):
             params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, foreach=foreach,
             capturable=capturable, differentiable=differentiable, fused=fused, decoupled_weight_decay=True,
         )  # fmt: skip
+
+
+def _require_plain(name: str, value: float | Tensor, foreach: bool) -> None:
+    """Refuse a tensor that PyTorch's implementation by lists does not take, or of several elements."""
+    if isinstance(value, Tensor):
+        if foreach:
+            raise ValueError(
+                f"{name} as a Tensor is not supported for capturable=False and foreach=True"
+            )
+        if value.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element")

@@ -8,7 +8,7 @@ from typing import Any
 from ..functional.creation import stored_zeros
 from ..functional.updates import descend, gather_speed
 from ..tensor import Tensor
-from .optimizer import Group, Member, Optimizer, require, require_form, require_rate
+from .optimizer import Group, Member, Optimizer, directed, require, require_form, require_rate
 
 
 class SGD(Optimizer):
@@ -62,10 +62,7 @@ class SGD(Optimizer):
         momentum, nesterov = group["momentum"], group["nesterov"]
         taken = 1.0 - group["dampening"]
         for parameter, direction, state in members:
-            if maximize:
-                direction = -direction
-            if decay != 0:
-                direction = direction.add(parameter, alpha=decay)
+            direction = directed(direction, parameter, maximize, decay)
             if momentum != 0:
                 speed = state.get("momentum_buffer")
                 if (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import nn, optim
+from lazygrad.optim.optimizer import required
 from lazygrad.recipes import forget
 from lazygrad.runtime import device
 from lazygrad.runtime.realize import PLANS
@@ -26,7 +29,30 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"lr": 0.002, "maximize": True}),
     ("AdamW", {"lr": 0.02, "weight_decay": 0.1}),
     ("AdamW", {"lr": 0.02, "amsgrad": True}),
+    (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.1},
+    ),
+    ("Adadelta", {"lr": 0.7, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1, "maximize": True}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.9, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "maximize": True}),
+    ("Adamax", {"lr": 0.02, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    (
+        "NAdam",
+        {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True, "momentum_decay": 0.1},
+    ),
+    ("NAdam", {"lr": 0.02, "weight_decay": 0.1}),
+    (
+        "RAdam",
+        {"lr": 0.02, "weight_decay": 0.1, "betas": (0.9, 0.99), "decoupled_weight_decay": True},
+    ),
+    ("ASGD", {"lr": 0.05, "t0": 10.0, "lambd": 0.1, "weight_decay": 0.1}),
+    ("Rprop", {"lr": 0.02, "etas": (0.4, 1.1), "step_sizes": (1e-3, 0.1)}),
+    ("Muon", {"lr": 0.02, "ns_steps": 3}),
+    ("Muon", {"lr": 0.02, "nesterov": False, "ns_steps": 2, "adjust_lr_fn": "match_rms_adamw"}),
 ]
+PHASES = {"RAdam": 1, "ASGD": 1}
+"""How often an optimizer begins another kind of step on its way: when the variance is known, when averaging begins."""
 STEPS = 50
 draws = np.random.default_rng(4)
 INPUT = draws.normal(size=(16, 4)).astype("float32")
@@ -46,7 +72,8 @@ class Problem:
     def __init__(self, framework: Any, name: str, options: dict[str, Any], hidden: int = 8) -> None:
         self.parameters = [framework.tensor(w, requires_grad=True) for w in weights(hidden)]
         self.input, self.target = framework.tensor(INPUT), framework.tensor(TARGET)
-        self.optimizer = getattr(framework.optim, name)(self.parameters, **options)
+        updated = [p for p in self.parameters if name != "Muon" or p.ndim == 2]
+        self.optimizer = getattr(framework.optim, name)(updated, **options)
         self.rate = options["lr"]
 
     def loss(self) -> Any:
@@ -57,7 +84,8 @@ class Problem:
     def step(self, number: int) -> float:
         """One step at a rate of its own; the loss before it."""
         self.optimizer.param_groups[0]["lr"] = self.rate * (1 + 0.5 * math.cos(number))
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         loss = self.loss()
         loss.backward()
         self.optimizer.step()
@@ -95,7 +123,8 @@ def test_all_steps_share_a_plan(number: int) -> None:
         if "step" in state:
             state["step"] = 100_000
     problem.step(4)
-    assert PLANS.compiled - before - first == ("dampening" in options)
+    expected = PHASES.get(name, 0) + ("dampening" in options)
+    assert PLANS.compiled - before - first == expected
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
@@ -171,31 +200,127 @@ def test_state_round_trip(name: str, options: dict[str, Any]) -> None:
         whole.step(number)
     resumed = Problem(lg, name, options)
     resumed.parameters = [p.detach().clone().requires_grad_() for p in whole.parameters]
-    resumed.optimizer = getattr(optim, name)(resumed.parameters, lr=123.0)
+    updated = [p for p in resumed.parameters if name != "Muon" or p.ndim == 2]
+    resumed.optimizer = getattr(optim, name)(updated, lr=123.0)
     state = whole.optimizer.state_dict()
-    assert [group["params"] for group in state["param_groups"]] == [[0, 1, 2]]
+    assert [group["params"] for group in state["param_groups"]] == [list(range(len(updated)))]
     resumed.optimizer.load_state_dict(state)
     assert [whole.step(n) for n in range(4, 8)] == [resumed.step(n) for n in range(4, 8)]
 
 
-def test_state_made_by_pytorch_loads() -> None:
+def plain(entry: Any) -> Any:
+    """A state without either framework's tensors."""
+    if isinstance(entry, dict):
+        return {key: plain(value) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [plain(value) for value in entry]
+    return entry.detach().numpy().copy() if hasattr(entry, "detach") else entry
+
+
+def moved(framework: Any, entry: Any) -> Any:
+    """The state with a framework's tensors."""
+    if isinstance(entry, dict):
+        return {key: moved(framework, value) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [moved(framework, value) for value in entry]
+    return framework.tensor(entry) if isinstance(entry, np.ndarray) else entry
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in OPTIMIZERS} - {"Muon"}))
+def test_state_goes_to_pytorch_and_back(name: str) -> None:
+    """Four steps there, four here, four there: as twelve there. The layouts are equal."""
     torch = pytest.importorskip("torch")
-    theirs = Problem(torch, "Adam", {"lr": 0.02})
-    for number in range(3):
-        theirs.step(number)
-    ours = Problem(lg, "Adam", {"lr": 0.02})
-    ours.parameters = [lg.tensor(p.detach().numpy(), requires_grad=True) for p in theirs.parameters]
-    ours.optimizer = optim.Adam(ours.parameters)
-    saved = theirs.optimizer.state_dict()
-    state = {
-        number: {key: lg.tensor(value.numpy()) for key, value in entry.items()}
-        for number, entry in saved["state"].items()
-    }
-    ours.optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
-    assert ours.optimizer.state[ours.parameters[0]]["step"] == 3
-    np.testing.assert_allclose(
-        [ours.step(n) for n in range(3, 8)], [theirs.step(n) for n in range(3, 8)], rtol=1e-4
-    )
+    options = dict(next(options for other, options in OPTIMIZERS if other == name))
+    whole, problem = Problem(torch, name, options), Problem(torch, name, options)
+    expected = [whole.step(number) for number in range(12)]
+    losses = [problem.step(number) for number in range(4)]
+    for framework, numbers in ((lg, range(4, 8)), (torch, range(8, 12))):
+        values, saved = plain(problem.parameters), problem.optimizer.state_dict()
+        before = plain(saved)
+        problem = Problem(framework, name, options)
+        problem.parameters = [framework.tensor(each, requires_grad=True) for each in values]
+        problem.optimizer = getattr(framework.optim, name)(problem.parameters, lr=123.0)
+        problem.optimizer.load_state_dict(moved(framework, before))
+        assert str(before) == str(plain(problem.optimizer.state_dict()))
+        losses += [problem.step(number) for number in numbers]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1, "max_iter": 8},
+        {"line_search_fn": "strong_wolfe"},
+        {"line_search_fn": "strong_wolfe", "history_size": 3, "max_iter": 5},
+    ],
+    ids=str,
+)
+def test_lbfgs_goes_pytorchs_way(options: dict[str, Any]) -> None:
+    """Every evaluation of Rosenbrock's function is at the same place, also after the state has been to PyTorch and back."""
+    torch = pytest.importorskip("torch")
+    places: list[list[Any]] = [[], []]
+    for found, frameworks in zip(places, ((lg, torch, lg), (torch, torch, torch))):
+        value: Any = [-1.2, 1.0, 0.5, 2.0]
+        state: Any = None
+        for framework in frameworks:
+            x = framework.tensor(value, dtype=framework.float64, requires_grad=True)
+            optimizer = framework.optim.LBFGS([x], **options)
+            if state is not None:
+                optimizer.load_state_dict(moved(framework, state))
+
+            def closure(x: Any = x, optimizer: Any = optimizer, found: Any = found) -> Any:
+                found.append(x.detach().tolist())
+                optimizer.zero_grad()
+                wall = (
+                    100 * (x[1:] - x[:-1] ** 2) ** 2 if "line_search_fn" in options else x[1:] ** 4
+                )
+                loss = (wall + (1 - x[:-1]) ** 2).sum()
+                loss.backward()
+                return loss
+
+            for _ in range(2):
+                optimizer.step(closure)
+            value, state = x.detach().tolist(), plain(optimizer.state_dict())
+    assert len(places[0]) == len(places[1]) > 15
+    np.testing.assert_allclose(places[0], places[1], rtol=1e-6)
+
+
+def test_hooks_run_in_pytorchs_order() -> None:
+    torch = pytest.importorskip("torch")
+    seen: list[list[str]] = []
+    for framework in (lg, torch):
+        calls: list[str] = []
+        module = import_module(f"{framework.__name__}.optim.optimizer")
+        weight = framework.nn.Parameter(framework.ones(2))
+        weight.grad = framework.ones(2)
+        optimizer = framework.optim.SGD([weight], lr=0.5)
+
+        def note(word: str, calls: list[str] = calls) -> Any:
+            return lambda *given: calls.append(f"{word} {len(given)} {type(given[0]).__name__}")
+
+        handles = [
+            module.register_optimizer_step_pre_hook(note("all before")),
+            module.register_optimizer_step_post_hook(note("all after")),
+            optimizer.register_step_pre_hook(note("before")),
+            optimizer.register_step_post_hook(note("after")),
+            optimizer.register_state_dict_pre_hook(note("saving")),
+            optimizer.register_state_dict_post_hook(note("saved")),
+            optimizer.register_state_dict_post_hook(note("saved first"), prepend=True),
+            optimizer.register_load_state_dict_pre_hook(note("loading")),
+            optimizer.register_load_state_dict_post_hook(note("loaded")),
+        ]
+        swap = optimizer.register_step_pre_hook(
+            lambda self, args, kwargs, calls=calls: ((self, lambda: calls.append("closure")), {})
+        )
+        optimizer.step()
+        swap.remove()
+        optimizer.load_state_dict(optimizer.state_dict())
+        for handle in handles:
+            handle.remove()
+        optimizer.step()
+        calls.append(str(weight.tolist()))
+        seen.append(calls)
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
@@ -235,29 +360,70 @@ def test_groups_closures_and_zero_grad() -> None:
     assert fast.requires_grad and fast.is_leaf
 
 
+ERRORS: list[Callable[[Any, Any], Any]] = [
+    lambda optim, w: optim.SGD([]),
+    lambda optim, w: optim.Adam(w),
+    lambda optim, w: optim.SGD([3]),
+    lambda optim, w: optim.SGD([w * 2]),
+    lambda optim, w: optim.SGD([{"params": {w}}]),
+    lambda optim, w: optim.SGD([("a", w), w]),
+    lambda optim, w: optim.SGD([{"params": [("a", w)]}, {"params": [w.detach()]}]),
+    lambda optim, w: optim.SGD([{"params": [w]}, {"params": [w]}]),
+    lambda optim, w: optim.SGD([w]).add_param_group([w]),
+    lambda optim, w: optim.SGD([w]).load_state_dict({"state": {}, "param_groups": []}),
+    lambda optim, w: optim.SGD([w]).load_state_dict(
+        {"state": {}, "param_groups": [{"params": []}]}
+    ),
+    lambda optim, w: optim.SGD([w], nesterov=True),
+    lambda optim, w: optim.SGD([w], momentum=-1),
+    lambda optim, w: optim.Adam([w], lr=-1),
+    lambda optim, w: optim.Adam([w], betas=(0.9, 1.0)),
+    lambda optim, w: optim.Adam([w], betas=(0, 0.9)),
+    lambda optim, w: optim.AdamW([w], lr=w),
+    lambda optim, w: optim.Adam([w], betas=(w.sum() / 4, 0.999)),
+    lambda optim, w: optim.Adam([w], lr=w.sum(), foreach=True),
+    lambda optim, w: optim.AdamW([w], fused=True, foreach=True),
+    lambda optim, w: optim.Adagrad([w], lr_decay=-1),
+    lambda optim, w: optim.Adadelta([w], rho=1.5),
+    lambda optim, w: optim.RMSprop([w], alpha=-1),
+    lambda optim, w: optim.NAdam([w], momentum_decay=-1),
+    lambda optim, w: optim.RAdam([w], eps=-1),
+    lambda optim, w: optim.Adamax([w], weight_decay=-1),
+    lambda optim, w: optim.Rprop([w], etas=(1, 1.2)),
+    lambda optim, w: optim.Muon([w]),
+    lambda optim, w: optim.Muon([w], momentum=-1),
+    lambda optim, w: optim.Muon([w], adjust_lr_fn="best"),
+    lambda optim, w: optim.LBFGS([{"params": [w]}, {"params": [w.detach()]}]),
+    lambda optim, w: optim.LBFGS([w], line_search_fn="armijo").step(
+        lambda: backward((w * w).sum())
+    ),
+    lambda optim, w: optim.LBFGS([w]).step(),
+]
+
+
+def backward(loss: Any) -> Any:
+    loss.backward()
+    return loss
+
+
 def test_errors_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    for make in ERRORS:
+        raised = []
+        for framework in (lg, torch):
+            with pytest.raises(Exception) as caught:
+                make(framework.optim, framework.nn.Parameter(framework.ones(2)))
+            raised.append((type(caught.value).__name__, str(caught.value).replace("torch.", "")))
+        assert raised[0] == raised[1]
+
+
+def test_duplicates_only_warn() -> None:
     weight = nn.Parameter(lg.ones(2))
-    with pytest.raises(ValueError, match="empty parameter list"):
-        optim.SGD([])
-    with pytest.raises(TypeError, match="iterable of Tensors or dicts"):
-        optim.Adam(weight)
-    with pytest.raises(TypeError, match="can only optimize Tensors, but one of the params is int"):
-        optim.SGD([3])
-    with pytest.raises(ValueError, match="non-leaf"):
-        optim.SGD([weight * 2])
-    with pytest.raises(ValueError, match="Invalid learning rate: -1"):
-        optim.Adam([weight], lr=-1)
-    with pytest.raises(ValueError, match="Invalid beta parameter at index 1"):
-        optim.Adam([weight], betas=(0.9, 1.0))
-    with pytest.raises(ValueError, match="Tensor lr must be 1-element"):
-        optim.AdamW([weight], lr=lg.ones(2))
-    with pytest.raises(ValueError, match="both floats or both Tensors"):
-        optim.Adam([weight], betas=(lg.tensor(0.9), 0.999))
-    with pytest.raises(RuntimeError, match="`fused` and `foreach` cannot be `True` together"):
-        optim.AdamW([weight], fused=True, foreach=True)
-    with pytest.raises(ValueError, match="Nesterov momentum requires"):
-        optim.SGD([weight], nesterov=True)
-    with pytest.raises(ValueError, match="more than one parameter group"):
-        optim.SGD([{"params": [weight]}, {"params": [weight]}])
-    with pytest.raises(ValueError, match="different number of parameter groups"):
-        optim.SGD([weight]).load_state_dict({"state": {}, "param_groups": []})
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = optim.SGD([weight, weight], lr=0.25)
+    weight.grad = lg.ones(2)
+    optimizer.step()
+    assert weight.tolist() == [0.5, 0.5]
+    assert optimizer.state_dict()["param_groups"][0]["params"] == [0, 0]
+    with pytest.raises(ValueError, match="required optimization parameter lr"):
+        optim.Optimizer([weight], {"lr": required})
