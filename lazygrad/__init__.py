@@ -192,7 +192,12 @@ _MODULES = (
     "codegen",
     "schedule",
 )
-_ELSEWHERE = {"lower": "inspection", "compile": "compiled", "profile": "runtime.profile"}
+_ELSEWHERE = {
+    "vmap": "func",
+    "lower": "inspection",
+    "compile": "compiled",
+    "profile": "runtime.profile",
+}
 
 
 def __getattr__(name: str) -> Any:

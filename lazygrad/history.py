@@ -27,6 +27,8 @@ class _Mode(threading.local):
     inference: bool = False
     draws: int = 0
     """How often random numbers were drawn: an operator that draws is another one each time."""
+    transforms: int = 0
+    """In how many runs of functions that are being transformed (func/) it is."""
     pinned: bool = False
     """Whether the last operation's operands were read from memory that the outside can write (see results.py)."""
 

@@ -135,7 +135,9 @@ class Generator:
         return seed
 
     def take(self, count: int) -> tuple[int, int]:
-        """The seed, and the offset of a draw of `count` elements."""
+        """The seed, and the offset of a draw of `count` elements; while a function is mapped, for each of its examples."""
+        if STEADY.tracing is not None:
+            count *= STEADY.tracing.draw()
         with self._lock:
             offset = self._offset
             self._offset += max(count, 1)
@@ -209,6 +211,8 @@ def draw(
     if STEADY.observer is not None:
         STEADY.observer.drew(generator, seed_node, begin, offset)
     counter = iota(count, int64, place) + begin
+    if STEADY.tracing is not None:
+        counter = counter + STEADY.tracing.example().expand((count,)) * count
     key = constant(0, int64, (count,), place) + seed_node
     like = Node(Op.CONST, (), dtype, (count,), None, place)
     return composite.call(name, [counter, key], like=like, **attributes).reshape(shape)

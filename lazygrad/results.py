@@ -15,7 +15,7 @@ from .history import Record, Untracked, distinct, mode, record_class
 from .ir.node import Node
 from .ir.op import Op
 from .runtime.realize import before_write, deep
-from .runtime.steady import DEPTH_BUDGET
+from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
 from .tensor import Tensor, make
@@ -116,7 +116,7 @@ def result(
     elif mode.inference:
         made._counter = Untracked()
     if pinned:
-        reading.compute(made)
+        _at_once(made)
     elif node.depth > DEPTH_BUDGET:
         deep(storage.node)
     return made
@@ -144,8 +144,16 @@ def results(
         record.eager = _reads_pinned(inputs)
     if mode.pinned or _reads_pinned(inputs):
         for each in made:
-            reading.compute(each)
+            _at_once(each)
     return tuple(made)
+
+
+def _at_once(tensor: Tensor) -> None:
+    """Compute what was read from memory that the outside may change; while a function is mapped, that is up to the mapping."""
+    if STEADY.tracing is None:
+        reading.compute(tensor)
+    else:
+        STEADY.tracing.eager = True
 
 
 def view(name: str, input: Tensor, node: Node, step: Step) -> Tensor:

@@ -381,6 +381,9 @@ def compile_only(nodes: Sequence[Node], records: list[Record]) -> None:
 
 def before_write(storage: Written) -> None:
     """A storage is about to be written in place: run what is pending first, where a loop comes round."""
+    if STEADY.tracing is not None:
+        STEADY.tracing.wrote(storage)
+        return
     if STEADY.writes(storage):
         submit("a loop came round")
         STEADY.wrote_after_submit(storage)
@@ -393,7 +396,7 @@ def after_backward() -> None:
 
 def deep(node: Node) -> None:
     """A value is more than `DEPTH_BUDGET` operations deep: compute it, at a place where its loop comes round."""
-    if STEADY.cut(node):
+    if STEADY.tracing is None and STEADY.cut(node):
         with _graph_lock:
             order = []
             if node.value is None:

@@ -85,6 +85,8 @@ class Steady(threading.local):
         """Whether the last sketch went through values."""
         self.observer: Any = None
         """Who is told of runs, writes and reads while a call is traced (lazygrad/compiled)."""
+        self.tracing: Any = None
+        """Who is told of writes and draws while a function runs on placeholders that have no value (lazygrad/func/mapping.py)."""
 
     def backward(self) -> None:
         """A backward pass has been built: what was written before belongs to an earlier step, and steps need no anchor."""

@@ -187,7 +187,7 @@ def _weight_of_class(weight: Node, scores: Node, axis: int) -> Node:
     return wide(weight).reshape(shape).expand(scores.shape)
 
 
-def _target_weights(
+def target_weights(
     scores: Node, target: Node, weight: Sequence[Node], ignore_index: int
 ) -> tuple[Node, Node, Node]:
     """The class of each target (0 where it is ignored), what its loss counts (0 there), and whether it counts."""
@@ -218,7 +218,7 @@ def _target_scale(node: Node, cotangent: Node) -> tuple[Node, Node]:
     scores, target, *weight = node.src
     ignore_index = _attribute(node, "ignore_index")
     assert isinstance(ignore_index, int)
-    _, factor, _ = _target_weights(scores, target, weight, ignore_index)
+    _, factor, _ = target_weights(scores, target, weight, ignore_index)
     incoming = wide(cotangent)
     if _attribute(node, "reduction") == "mean":
         incoming = incoming / factor.sum(every(factor)).reshape(())
@@ -230,7 +230,7 @@ def nll_loss(
     x: Node, target: Node, *weight: Node, reduction: str = "mean", ignore_index: int = -100
 ) -> Node:
     """The negative of the log probability, x, of each target's class; `weight` is one number for each class."""
-    safe, factor, counts = _target_weights(x, target, weight, ignore_index)
+    safe, factor, counts = target_weights(x, target, weight, ignore_index)
     loss = -_at_class(wide(x), safe, _class_axis(x))
     return _weighted(loss, factor, counts, weight, reduction).cast(x.dtype)
 
@@ -255,7 +255,7 @@ def cross_entropy(
     axis = _class_axis(x)
     below, _ = shifted(wide(x), (axis,))
     total = log(exp(below).sum((axis,))).reshape(target.shape)
-    safe, factor, counts = _target_weights(x, target, weight, ignore_index)
+    safe, factor, counts = target_weights(x, target, weight, ignore_index)
     loss = total - _at_class(below, safe, axis)
     return _weighted(loss, factor, counts, weight, reduction).cast(x.dtype)
 

@@ -10,7 +10,7 @@ Composites that have no rule of their own are replaced by their bodies first, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..ir.args import Call, Element, Grad
 from ..ir.composite import expand_call
@@ -55,7 +55,7 @@ def expand(roots: Sequence[Node]) -> list[Node]:
             continue
         src = tuple([done[id(source)] for source in node.src])
         if node.op is Op.GRAD:
-            gradients[id(node)] = _gradients(node, src)
+            gradients[id(node)] = pull_back(node, src)
             done[id(node)] = node
         elif node.op is Op.ELEMENT and node.src[0].op is Op.GRAD:
             assert isinstance(node.arg, Element)
@@ -148,7 +148,7 @@ def _mark(body: Node, src: tuple[Node, ...], call: Node, historic: set[int]) -> 
         stack.extend(node.src)
 
 
-def _gradients(grad: Node, src: tuple[Node, ...]) -> list[Node]:
+def pull_back(grad: Node, src: tuple[Node, ...]) -> list[Node]:
     """One cotangent for each target of `grad`, whose sources have become `src`; zeros where no path leads."""
     assert isinstance(grad.arg, Grad)
     count = grad.arg.roots
@@ -169,7 +169,7 @@ def _gradients(grad: Node, src: tuple[Node, ...]) -> list[Node]:
         passes = node.op is not Op.STOP and id(node) not in ends
         if not passes or not any(id(source) in needed for source in node.src):
             continue
-        for source, part in zip(node.src, _rule(node, cotangent_of), strict=True):
+        for source, part in zip(node.src, reverse_rule(node, cotangent_of), strict=True):
             if part is not None and id(source) in needed:
                 _accumulate(total, source, part)
     return [results[id(target)] if id(target) in results else _zeros(target) for target in targets]
@@ -212,7 +212,7 @@ def _paths(roots: Sequence[Node], wanted: set[int], ends: set[int]) -> tuple[lis
     return order, needed
 
 
-def _rule(node: Node, cotangent: Node) -> Cotangents:
+def reverse_rule(node: Node, cotangent: Node) -> Cotangents:
     """The cotangents of a node's sources; new nodes get its line."""
     if node.op is Op.CALL:
         assert isinstance(node.arg, Call)
@@ -223,19 +223,21 @@ def _rule(node: Node, cotangent: Node) -> Cotangents:
         name = node.op.name.lower()
     if found is None:
         raise GradientError(f"derivative for {name} is not implemented")
-    if node.site is not None:
-        _place_at(node, cotangent, found)
+    place_new(node, (cotangent, *node.src), [part for part in found if part is not None])
     return found
 
 
-def _place_at(node: Node, cotangent: Node, found: Cotangents) -> None:
-    known = {id(node), id(cotangent), *map(id, node.src)}
-    stack = [part for part in found if part is not None]
+def place_new(node: Node, known: Iterable[Node], made: Iterable[Node]) -> None:
+    """Give what a rule has built for `node` its line; `known` are the nodes that it was built on."""
+    if node.site is None:
+        return
+    seen = {id(node), *map(id, known)}
+    stack = list(made)
     while stack:
         new = stack.pop()
-        if id(new) in known:
+        if id(new) in seen:
             continue
-        known.add(id(new))
+        seen.add(id(new))
         if new.site is None:
             new.site = node.site
         stack.extend(new.src)

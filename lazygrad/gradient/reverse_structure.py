@@ -98,10 +98,16 @@ def running_extreme(node: Node, cotangent: Node) -> Cotangents | None:
     assert isinstance(node.arg, Scan)
     if node.arg.kind not in ("max", "min"):
         return None
+    holder = record_holder(node)
+    return (scatter(zeros_like(node), holder, cotangent, node.arg.axis, "add"),)
+
+
+def record_holder(node: Node) -> Node:
+    """Where the element stands that each element of a running maximum or minimum is."""
+    assert isinstance(node.arg, Scan)
     source, axis = node.src[0], node.arg.axis
     record = source.eq(node) | source.ne(source)
-    holder = scan(where(record, along(axis, source), 0), "max", axis)
-    return (scatter(zeros_like(source), holder, cotangent, axis, "add"),)
+    return scan(where(record, along(axis, source), 0), "max", axis)
 
 
 @REVERSE.rule(Op.SCAN)
@@ -114,17 +120,23 @@ def running_product(node: Node, cotangent: Node) -> Cotangents | None:
     if node.arg.kind != "mul":
         return None
     source, axis = node.src[0], node.arg.axis
-    rank, size = len(source.shape), source.shape[axis]
-    table: tuple[Size, ...] = (*source.shape, size)  # axis: j (and k), last: i
-    rows = along(axis, constant(0, int64, table, source.place))
-    columns = along(rank, constant(0, int64, table, source.place))
-    wide = source.reshape((*source.shape, 1)).expand(table)
-    products = scan(where(rows.eq(columns), 1.0, wide), "mul", axis)
-    weights = cotangent.reshape((*source.shape, 1)).expand(table)
-    terms = where(rows.lt(columns), 0.0, products * weights)
+    rank = len(source.shape)
+    products, later = products_without(source, axis)
+    weights = cotangent.reshape((*source.shape, 1)).expand(products.shape)
+    terms = where(later, 0.0, products * weights)
     order = [*range(axis), rank, *range(axis + 1, rank)]
     summed = terms.sum((axis,)).permute([*order, axis])
     return (summed.reshape(source.shape),)
+
+
+def products_without(source: Node, axis: int) -> tuple[Node, Node]:
+    """The products of x_k, k <= j and k != i, with j along `axis` and i along a new last axis, and where i > j."""
+    rank, size = len(source.shape), source.shape[axis]
+    table: tuple[Size, ...] = (*source.shape, size)
+    rows = along(axis, constant(0, int64, table, source.place))
+    columns = along(rank, constant(0, int64, table, source.place))
+    wide = source.reshape((*source.shape, 1)).expand(table)
+    return scan(where(rows.eq(columns), 1.0, wide), "mul", axis), rows.lt(columns)
 
 
 # --- movement

@@ -39,12 +39,13 @@ ALLOWED: dict[str, set[str]] = {
     "autograd": {*COMPILER, "runtime", "tensor", "functional"},
     "nn": OPERATORS,
     "optim": {*OPERATORS, "nn"},
+    "func": {*OPERATORS, "nn"},
     "compiled": {*OPERATORS, "nn", "optim"},
-    "public": {*OPERATORS, "nn", "optim", "compiled"},
+    "public": {*OPERATORS, "nn", "optim", "func", "compiled"},
     "__main__": set(),
 }
 # Tensor's own methods that stand in later rooms, imported when they are called.
-LATE = {("tensor", "autograd"), ("tensor", "functional")}
+LATE = {("tensor", "autograd"), ("tensor", "functional"), ("autograd", "func")}
 
 
 def room_of(name: str) -> str:
