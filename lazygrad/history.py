@@ -26,7 +26,7 @@ class _Mode(threading.local):
     enabled: bool = True
     inference: bool = False
     draws: int = 0
-    """How often random numbers were drawn: an operator that draws is another one each time."""
+    """How often random numbers were drawn or values were read: an operator that does either is another one each time."""
     transforms: int = 0
     """In how many runs of functions that are being transformed (func/) it is."""
     pinned: bool = False

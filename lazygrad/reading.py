@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .history import AccumulateGrad, Record, distinct
+from .history import AccumulateGrad, Record, distinct, mode
 from .ir.dtype import bfloat16
 from .ir.node import Node
 from .runtime import device as devices
@@ -89,6 +89,7 @@ CONTAINERS = (list, tuple, Mapping, set, frozenset)
 
 def compute(tensor: Tensor) -> None:
     """Compute the value; with a history, also what its gradients will read of expensive results."""
+    mode.draws += 1
     storage = tensor.storage
     if storage.current().value is None:
         record = tensor._record

@@ -266,6 +266,36 @@ def result_inplace(
     return tensor
 
 
+def view_inplace(name: str, tensor: Tensor, step: Step) -> Tensor:
+    """Make `tensor` lie in its memory as one movement shows it; no element changes.
+
+    Raises:
+        RuntimeError: it is a leaf that requires grad, or a view that cannot be written to, and the operation is recorded.
+    """
+    tracked = mode.enabled and tensor.requires_grad
+    if tracked:
+        check_inplace(tensor)
+    (below,) = tensor_nodes(tensor)
+    node = step.apply(below)
+    if node is below:
+        node = distinct(node)
+    if node.site is None:
+        node.site = here()
+    record = _record(name, (node,), (tensor,)) if tracked else None
+    seen = tensor._view
+    base, steps, path, origin = (
+        (None, (), (), "") if seen is None else (seen.base, seen.steps, seen.path, seen.origin)
+    )
+    stride, offset = step.layout(tensor.shape, tensor.strides, tensor.storage_offset())
+    sizes: tuple[int, ...] = node.shape  # type: ignore[assignment]
+    tensor._view = View(base, (*steps, step), (*path, step), sizes, stride, offset, origin)
+    tensor._size = tensor._node = None
+    tensor._counter.version += 1
+    if record is not None:
+        attach(tensor, record, 0)
+    return tensor
+
+
 def overwrite(tensor: Tensor, node: Node) -> None:
     """Replace every element, in the storage and in all aliases, without recording it.
 

@@ -248,6 +248,8 @@ class Expand:
 
     def layout(self, shape: Sizes, stride: Sizes, offset: int) -> tuple[Sizes, int]:
         extra = len(self.shape) - len(shape)
+        if not shape:
+            return (0,) * extra, offset
         kept = [
             0 if before != after and before == 1 else step
             for before, after, step in zip(shape, self.shape[extra:], stride)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lazygrad.ir.args import Message, Padding, Region, Scalar
 from lazygrad.ir.dim import Dim, Size
 from lazygrad.ir.dtype import DType
+from lazygrad.ir.errors import ERRORS as ERRORS
 from lazygrad.ir.node import Node, Shape, postorder
 
 from .device import Device, Executable
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 
     from .cpu import CpuDevice
 
-ERRORS: dict[str, type[Exception]] = {
-    "IndexError": IndexError,
-    "RuntimeError": RuntimeError,
-    "ZeroDivisionError": ZeroDivisionError,
-}
-"""The exceptions that a failed CHECK can be."""
 DOUBLE, INTEGER = 0, 2
 NUMBER_KINDS = {"float64": DOUBLE, "float32": 1}
 """How the executor reads a number of a dtype; INTEGER those that are not here."""

@@ -19,6 +19,7 @@ from .arguments import (
     Operand,
     compute_dtype,
     elementwise_nodes,
+    no_kernel,
     result_type,
     type_name,
 )
@@ -30,9 +31,7 @@ def _call(
     name: str, input: Tensor, composite_name: str, grad_name: str, saved: tuple[Tensor | str, ...], **attributes: Attribute
 ) -> Outcome:  # fmt: skip
     if input.dtype.kind != "float":
-        raise NotImplementedError(
-            f"{name}: \"{name}_cpu\" not implemented for '{type_name(input.dtype)}'"
-        )
+        raise no_kernel(name, input.dtype)
     (node,) = tensor_nodes(input)
     node = composite.call(composite_name, [node], like=node, **attributes)
     return Outcome(grad_name, node, (input,), saved)
@@ -192,15 +191,22 @@ def hardtanh(
     """input clamped to [min_val, max_val]; no gradient at the ends. Same as torch.nn.functional.hardtanh."""
     if min_val > max_val:
         raise ValueError("hardtanh: min_val cannot be greater than max_val")
-    outcome = _call(
-        "hardtanh",
-        input,
-        "hardtanh",
-        "HardtanhBackward0",
-        (input,),
-        min=float(min_val),
-        max=float(max_val),
-    )
+    if input.dtype.is_integer:
+        if input.dtype.kind == "uint" and min_val < 0:
+            raise RuntimeError(
+                "hardtanh: cannot do hardtanh on an unsigned type with negative limits"
+            )
+        outcome = _clamp(input, int(min_val), int(max_val))
+    else:
+        outcome = _call(
+            "hardtanh",
+            input,
+            "hardtanh",
+            "HardtanhBackward0",
+            (input,),
+            min=float(min_val),
+            max=float(max_val),
+        )
     return _finish("hardtanh", input, outcome, inplace)
 
 
@@ -216,7 +222,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return _finish("silu", input, _call("silu", input, "silu", "SiluBackward0", (input,)), inplace)
 
 
-@function("gelu", module=False, method=False, nn=True)
+@function("gelu", module=False, method=False, nn=True, out=True)
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """input * Phi(input), with Phi the normal distribution function, or its tanh approximation.
 
@@ -233,7 +239,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return result(*_call("gelu", input, "gelu", "GeluBackward0", (input,), approximate=approximate))
 
 
-@function("softplus", module=False, method=False, nn=True)
+@function("softplus", module=False, method=False, nn=True, out=True)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e ** (beta * input)) / beta; input itself where beta * input > threshold. Same as torch.nn.functional.softplus."""
     outcome = _call(
@@ -243,22 +249,25 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 def _pointwise(
-    name: str, grad_name: str, formula: str, build: Callable[..., Node]
+    name: str,
+    grad_name: str,
+    formula: str,
+    build: Callable[..., Node],
+    integers: bool = False,
+    out: bool = False,
 ) -> Callable[..., Tensor]:
-    """Register an activation whose gradient is that of its body."""
+    """Register an activation whose gradient is that of its body; `integers` says that it takes them too."""
 
     def run(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        if input.dtype.kind != "float":
-            raise NotImplementedError(
-                f"{name}: \"{name}_cpu\" not implemented for '{type_name(input.dtype)}'"
-            )
+        if input.dtype is bool_ or (input.dtype.kind != "float" and not integers):
+            raise no_kernel(name, input.dtype)
         (node,) = tensor_nodes(input)
         outcome = Outcome(grad_name, build(node, *args, **kwargs), (input,), (input,))
         return _finish(name, input, outcome, inplace)
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = f"{formula}, elementwise. Same as torch.nn.functional.{name}."
-    return function(name, module=False, method=False, nn=True)(run)
+    return function(name, module=False, method=False, nn=True, out=out)(run)
 
 
 def _exp_minus_one(node: Node) -> Node:
@@ -324,16 +333,24 @@ hardsigmoid = _pointwise(
 )
 hardswish = _pointwise("hardswish", "HardswishBackward0", "input * hardsigmoid(input)", _hardswish)
 hardshrink = _pointwise(
-    "hardshrink", "HardshrinkBackward0", "input, but 0 in [-lambd, lambd]", _hardshrink
+    "hardshrink", "HardshrinkBackward0", "input, but 0 in [-lambd, lambd]", _hardshrink, out=True
 )
 softshrink = _pointwise(
-    "softshrink", "SoftshrinkBackward0", "input moved by lambd towards 0", _softshrink
+    "softshrink", "SoftshrinkBackward0", "input moved by lambd towards 0", _softshrink, out=True
 )
 threshold = _pointwise(
-    "threshold", "ThresholdBackward0", "input where above threshold, else value", _threshold
+    "threshold",
+    "ThresholdBackward0",
+    "input where above threshold, else value",
+    _threshold,
+    integers=True,
 )
 logsigmoid = _pointwise(
-    "logsigmoid", "LogSigmoidBackward0", "log(sigmoid(input)), without overflow", _logsigmoid
+    "logsigmoid",
+    "LogSigmoidBackward0",
+    "log(sigmoid(input)), without overflow",
+    _logsigmoid,
+    out=True,
 )
 
 
@@ -379,6 +396,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """
     from .shaping import view
 
+    if weight.ndim > 1:
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
+        )
     count = weight.numel()
     channels = 1 if input.ndim < 2 else int(input.shape[1])
     if count != 1 and count != channels:
@@ -446,7 +467,7 @@ def _over_axis(node: Node, name: str, axis: int) -> Node:
     return composite.call(name, [node], like=node, axis=axis)
 
 
-@function("softmax", nn=True)
+@function("softmax", nn=True, out=True)
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
@@ -466,7 +487,7 @@ def softmax(
     return result("SoftmaxBackward0", _over_axis(node, "softmax", axis), (input,), ("result",))
 
 
-@function("log_softmax", nn=True)
+@function("log_softmax", nn=True, out=True)
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:

@@ -98,6 +98,18 @@ def integer(name: str, argument: str, value: Any) -> int:
     raise TypeError(f"{name}(): argument '{argument}' must be int, not {type(value).__name__}")
 
 
+def require_tensor(name: str, argument: str, position: int, value: object) -> None:
+    """Check that an argument is a tensor.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
+        )
+
+
 def sizes(name: str, arguments: Sequence[Any]) -> tuple[int, ...]:
     """Sizes given either one by one or as one sequence."""
     if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)):
@@ -337,8 +349,10 @@ def axes(dims: Any, rank: int, name: str = "") -> tuple[int, ...]:
 
     Raises:
         IndexError: one is out of range.
-        RuntimeError: one appears twice.
+        RuntimeError: one appears twice; the tensor has more than 64 axes.
     """
+    if rank > 64:
+        raise RuntimeError(f"{name}: only tensors with up to 64 dims are supported")
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         return tuple(range(rank))
     if not isinstance(dims, (tuple, list)):

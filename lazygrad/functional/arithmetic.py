@@ -15,6 +15,7 @@ from .arguments import (
     compute_dtype,
     elementwise_nodes,
     no_kernel,
+    require_tensor,
     result_type,
     type_name,
 )
@@ -306,9 +307,9 @@ def pow(input: Tensor, exponent: Operand) -> Outcome:
 
 
 @function("__rpow__", module=False, method=False, dunder="rpow")
-def rpow(input: Tensor, base: Number) -> Tensor:
+def rpow(input: Tensor, base: Operand) -> Tensor:
     """base ** input, elementwise."""
-    return _scalar_power(input, base)
+    return pow(base, input) if isinstance(base, Tensor) else _scalar_power(input, base)
 
 
 @operator("scalar_power", module=False, method=False)
@@ -324,16 +325,18 @@ def _scalar_power(exponent: Tensor, base: Number) -> Outcome:
 
 
 @function("__rtruediv__", "__rdiv__", module=False)
-def rtruediv(input: Tensor, other: Number) -> Tensor:
-    """other / input: the reciprocal times the number, as PyTorch records it."""
+def rtruediv(input: Tensor, other: Operand) -> Tensor:
+    """other / input: the reciprocal times the other, as PyTorch records it."""
     from .unary import reciprocal
 
-    return mul(reciprocal(input), as_number(other))
+    return mul(reciprocal(input), operand(other))
 
 
 @function("__rfloordiv__", module=False)
-def rfloordiv(input: Tensor, other: Number) -> Tensor:
+def rfloordiv(input: Tensor, other: Operand) -> Tensor:
     """floor(other / input)."""
+    if isinstance(other, Tensor):
+        return floor_divide(other, input)
     return _scalar_floor_divide(input, other)
 
 
@@ -347,19 +350,22 @@ def _scalar_floor_divide(input: Tensor, other: Number) -> Outcome:
     )
 
 
-@operator("__rmod__", module=False)
-def rmod(input: Tensor, other: Number) -> Outcome:
+@function("__rmod__", module=False)
+def rmod(input: Tensor, other: Operand) -> Tensor:
     """The remainder of other / input with the sign of input."""
+    return remainder(other, input) if isinstance(other, Tensor) else _scalar_remainder(input, other)
+
+
+@operator("scalar_remainder", module=False, method=False)
+def _scalar_remainder(input: Tensor, other: Number) -> Outcome:
+    """The remainder of other / input for a number and a tensor."""
     (right, left), dtype, _ = elementwise_nodes("remainder", input, as_number(other))
     node = float_remainder(left, right) if dtype.kind == "float" else left % right
     return Outcome("NotImplemented aten::remainder", node, (input,))
 
 
 def _ordered(name: str, op: str, grad_name: str, input: Tensor, other: Tensor) -> Outcome:
-    if not isinstance(other, Tensor):
-        raise TypeError(
-            f"{name}(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
-        )
+    require_tensor(name, "other", 2, other)
     (left, right), _, _ = elementwise_nodes(name, input, other)
     return Outcome(grad_name, composite.call(op, [left, right]), (input, other), (input, other))
 
@@ -379,6 +385,7 @@ def minimum(input: Tensor, other: Tensor) -> Outcome:
 @operator("atan2", "arctan2", inplace=True)
 def atan2(input: Tensor, other: Tensor) -> Outcome:
     """The angle of the point (other, input), elementwise, in [-pi, pi]. Same as torch.atan2."""
+    require_tensor("atan2", "other", 2, other)
     dtype = compute_dtype(result_type(input, other))
     (left, right), _, _ = elementwise_nodes("atan2", input, other, dtype=dtype)
     node = Node(Op.ATAN2, (left, right), dtype, left.shape)
@@ -388,6 +395,7 @@ def atan2(input: Tensor, other: Tensor) -> Outcome:
 @operator("hypot", inplace=True)
 def hypot(input: Tensor, other: Tensor) -> Outcome:
     """sqrt(input ** 2 + other ** 2), elementwise, without overflow in between. Same as torch.hypot."""
+    require_tensor("hypot", "other", 2, other)
     (left, right), _, _ = elementwise_nodes("hypot", input, other)
     large = unary(Op.ABS, left).maximum(unary(Op.ABS, right))
     # The scale cancels, so no gradient needs to pass through it.
@@ -401,6 +409,7 @@ def hypot(input: Tensor, other: Tensor) -> Outcome:
 @operator("logaddexp")
 def logaddexp(input: Tensor, other: Tensor) -> Outcome:
     """log(exp(input) + exp(other)), elementwise, without overflow. Same as torch.logaddexp."""
+    require_tensor("logaddexp", "other", 2, other)
     (left, right), _, _ = elementwise_nodes("logaddexp", input, other)
     top = left.maximum(right).stop()
     infinite = unary(Op.ABS, top).eq(float("inf"))

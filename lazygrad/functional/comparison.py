@@ -14,6 +14,7 @@ from .arguments import (
     Operand,
     common_place,
     elementwise_nodes,
+    require_tensor,
     result_type,
     tensor_text,
     type_name,
@@ -73,6 +74,7 @@ def _truth(node: Node) -> Node:
 
 def _logical(name: str, combine: Callable[[Node, Node], Node], word: str) -> Callable[..., Tensor]:
     def build(input: Tensor, other: Tensor) -> Outcome:
+        require_tensor(name, "other", 2, other)
         (left, right), _, _ = elementwise_nodes(name, input, other)
         return Outcome("NotImplemented", combine(_truth(left), _truth(right)), ())
 
@@ -165,6 +167,7 @@ def isclose(
 
     Same as torch.isclose.
     """
+    require_tensor("isclose", "other", 2, other)
     if input.dtype is not other.dtype:
         raise RuntimeError(
             f"isclose: {type_name(input.dtype)} did not match {type_name(other.dtype)}"
@@ -201,10 +204,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     Raises:
         RuntimeError: they are on different devices.
     """
-    if not isinstance(other, Tensor):
-        raise TypeError(
-            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
-        )
+    require_tensor("equal", "other", 2, other)
     common_place(f"equal({tensor_text(input)}, {tensor_text(other)})", [input, other])
     if tuple(input.shape) != tuple(other.shape):
         return False

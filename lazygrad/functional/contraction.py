@@ -167,7 +167,7 @@ def dot(input: Tensor, tensor: Tensor) -> Outcome:
 # --- matmul
 
 
-@function("matmul", dunder="matmul")
+@function("matmul", dunder="matmul", out=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product in every rank: vectors, matrices, and batches whose leading axes broadcast.
 
@@ -333,7 +333,7 @@ def baddbmm(
     )
 
 
-@function("linear", module=False, method=False, nn=True)
+@function("linear", module=False, method=False, nn=True, out=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
 
@@ -365,7 +365,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return add(matmul(input, turned), bias)
 
 
-@function("outer", "ger")
+@function("outer", "ger", out=True)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The product of every pair of elements, (n,) and (m,) -> (n, m). Same as torch.outer."""
     from .arithmetic import mul
@@ -376,7 +376,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return mul(view(input, (input.shape[0], 1)), vec2)
 
 
-@function("inner")
+@function("inner", out=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sum of products over the last axis of both. Same as torch.inner."""
     from .arithmetic import mul
@@ -391,7 +391,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
-@function("tensordot", method=False)
+@function("tensordot", method=False, out=True)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over several axes.
 

@@ -15,7 +15,7 @@ from .arguments import (
     describe_operands,
 )
 from .registry import Outcome, function, operator
-from .shaping import reshape, slice_axis, view
+from .shaping import clone, reshape, slice_axis, view
 
 
 def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Outcome:
@@ -139,15 +139,48 @@ def trace(input: Tensor) -> Outcome:
     return Outcome("TraceBackward0", node.sum((0,)).reshape(()), (input,))
 
 
-@function("diff")
-def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
-    """The differences of neighbours along an axis, n times over. Same as torch.diff."""
-    from .arithmetic import sub
+@function("diff", out=True)
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """The differences of neighbours along an axis, n times over; of bools whether they differ.
 
+    Args:
+        prepend, append: what is put before and after the input along the axis first.
+
+    Raises:
+        RuntimeError: n is negative; a 0-d tensor; sizes of what is put before or after differ.
+
+    Same as torch.diff.
+    """
+    from .arithmetic import sub
+    from .comparison import logical_xor
+    from .joining import cat
+
+    if not input.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"diff: order must be non-negative but got {n}")
     axis = arguments.axis(dim, input.ndim, "diff")
-    for _ in range(n):
+    around = [each for each in (prepend, input, append) if each is not None]
+    for each in around:
+        if each.ndim != input.ndim:
+            raise RuntimeError(
+                "diff expects prepend or append to be the same dimension as input, but got "
+                f"{each.ndim} and {input.ndim} dimensions"
+            )
+    if n == 0:
+        return clone(input)
+    if len(around) > 1:
+        input = cat(around, axis)
+    subtract = logical_xor if input.dtype is bool_ else sub
+    for _ in range(min(n, int(input.shape[axis]))):
         size = int(input.shape[axis])
-        input = sub(
+        input = subtract(
             slice_axis(input, axis, min(1, size), size, 1),
             slice_axis(input, axis, 0, max(size - 1, 0), 1),
         )

@@ -39,7 +39,7 @@ def choose(condition: Node, left: Node, right: Node) -> Node:
 # --- by condition
 
 
-@function("where", method=False)
+@function("where", method=False, out=True)
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """`input` where the condition holds, else `other`; with the condition alone the places where it does.
 
@@ -126,7 +126,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Outcome:
     return Outcome(name, choose(flags.expand(shape), fill, node.expand(shape)), inputs, (mask,))
 
 
-@function("masked_select")
+@function("masked_select", out=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, as one axis. How many they are is read now. Same as torch.masked_select."""
     from .shaping import expand
@@ -142,7 +142,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return result("MaskedSelectBackward0", picked, (input,), (input, mask))
 
 
-@function("nonzero")
+@function("nonzero", out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Where elements are not zero, (n, rank), or a tuple of one vector an axis. Same as torch.nonzero."""
     from .joining import stack
@@ -171,7 +171,7 @@ def index_node(name: str, index: Tensor, size: int, wrap: bool = False) -> Node:
     Raises:
         RuntimeError: it is not int32 or int64.
     """
-    if index.dtype not in (int64, int32):
+    if index.dtype not in (int64, int32) and index.numel():
         raise RuntimeError(
             f"{name}(): Expected dtype int32/int64 for index, but got {type_name(index.dtype)}"
             + describe_operands(index=index)
@@ -201,7 +201,7 @@ def _lifted(node: Node) -> Node:
     return node if node.shape else node.reshape((1,))
 
 
-@operator("gather")
+@operator("gather", exact=True)
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Outcome:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on: one element of an axis for each of `index`.
 
@@ -230,7 +230,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return Outcome("GatherBackward0", found, (input,), (input, index))
 
 
-@function("take_along_dim")
+@function("take_along_dim", out=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As `gather`, with shapes that broadcast on the other axes. Same as torch.take_along_dim."""
     from .shaping import expand, flatten
@@ -281,7 +281,7 @@ def selected(node: Node, positions: Node, axis: int) -> Node:
     return gather_node(node, positions.reshape(line).expand(shape), axis)
 
 
-@function("take")
+@function("take", out=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor, in the shape of `index`; negative indices count from the end. Same as torch.take."""
     (node,) = tensor_nodes(input)
@@ -310,6 +310,11 @@ def _scattered(
             raise RuntimeError(
                 f"{name}: scatter(): Expected self.dtype to be equal to src.dtype"
                 + describe_operands(self=input, src=src)
+            )
+        if (src.ndim or 1) != len(shape):
+            raise RuntimeError(
+                f"{name}: Index tensor must have the same number of dimensions as src tensor"
+                + describe_operands(index=index, src=src)
             )
         node, values = (_lifted(each) for each in tensor_nodes(input, src))
         for a, (size, limit) in enumerate(zip(shape, values.shape, strict=True)):
@@ -377,11 +382,18 @@ def _lines(name: str, input: Tensor, axis: int, index: Tensor) -> tuple[Node, tu
     """The index of each element of the slices that a vector of indices lists."""
     if index.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be 1-dimensional")
-    shape = tuple(index.numel() if a == axis else int(n) for a, n in enumerate(input.shape))
+    sizes = tuple(input.shape) or (1,)
+    shape = tuple(index.numel() if a == axis else int(n) for a, n in enumerate(sizes))
     line = (1,) * axis + (index.numel(),) + (1,) * (len(shape) - axis - 1)
-    return index_node(name, index, int(input.shape[axis]), wrap=name == "index_fill").reshape(
-        line
-    ).expand(shape), shape
+    places = index_node(name, index, sizes[axis], wrap=name == "index_fill")
+    return places.reshape(line).expand(shape), shape
+
+
+def _written(input: Tensor, places: Node, values: Node, axis: int, kind: str) -> Node:
+    """Input with slices of an axis set or added to."""
+    (node,) = tensor_nodes(input)
+    made = scatter_node(_lifted(node), places, values.reshape(places.shape), axis, kind)
+    return made.reshape(node.shape)
 
 
 @operator("index_add", inplace=True)
@@ -390,11 +402,11 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     axis = arguments.axis(dim, input.ndim, "index_add")
     places, shape = _lines("index_add", input, axis, index)
     _same_shape("index_add", source, shape, input)
-    node, values = tensor_nodes(input, source)
+    (values,) = tensor_nodes(source)
     values = values if alpha == 1 else values * as_number(alpha)
     return Outcome(
         "IndexAddBackward0",
-        scatter_node(node, places, values, axis, "add"),
+        _written(input, places, values, axis, "add"),
         (input, source),
         (index,),
     )
@@ -406,10 +418,10 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Outcom
     axis = arguments.axis(dim, input.ndim, "index_copy")
     places, shape = _lines("index_copy", input, axis, index)
     _same_shape("index_copy", source, shape, input)
-    node, values = tensor_nodes(input, source)
+    (values,) = tensor_nodes(source)
     return Outcome(
         "IndexCopyBackward0",
-        scatter_node(node, places, values, axis, "set"),
+        _written(input, places, values, axis, "set"),
         (input, source),
         (index,),
     )
@@ -420,11 +432,18 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Outcome:
     """Input with the slices that a vector of indices lists set to a number. Same as torch.index_fill."""
     axis = arguments.axis(dim, input.ndim, "index_fill")
     places, shape = _lines("index_fill", input, axis, index)
-    (node,) = tensor_nodes(input)
-    number = as_number(value.item() if isinstance(value, Tensor) else value)
-    values = constant(number, input.dtype, shape, input.place)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
+        (fill,) = tensor_nodes(value)
+        node = _written(input, places, fill.cast(input.dtype).expand(shape), axis, "set")
+        return Outcome("IndexFillBackward1", node, (input, value), (index,))
+    values = constant(as_number(value), input.dtype, shape, input.place)
     return Outcome(
-        "IndexFillBackward0", scatter_node(node, places, values, axis, "set"), (input,), (index,)
+        "IndexFillBackward0", _written(input, places, values, axis, "set"), (input,), (index,)
     )
 
 
@@ -433,7 +452,7 @@ def _same_shape(name: str, source: Tensor, shape: tuple[int, ...], input: Tensor
         raise RuntimeError(
             f"{name}(): self ({type_name(input.dtype)}) and source ({type_name(source.dtype)}) must have the same scalar type"
         )
-    if tuple(source.shape) != shape:
+    if (tuple(source.shape) or (1,)) != shape:
         raise RuntimeError(
             f"{name}(): Number of indices should be equal to source.size(dim): source {sizes_text(source.shape)} should be "
             f"{sizes_text(shape)}" + describe_operands(self=input, source=source)
@@ -443,6 +462,10 @@ def _same_shape(name: str, source: Tensor, shape: tuple[int, ...], input: Tensor
 @operator("masked_scatter", inplace=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Outcome:
     """Input with the n-th element where the mask holds replaced by the n-th of `source`. Same as torch.masked_scatter."""
+    if mask.dtype is not bool_:
+        raise RuntimeError(
+            f"masked_scatter_ only supports boolean masks, but got mask with dtype {type_name(mask.dtype)}"
+        )
     if source.dtype is not input.dtype:
         raise RuntimeError("masked_scatter_: expected self and source to have same dtypes")
     shape = arguments.broadcast_shape_of("masked_scatter", input, mask)

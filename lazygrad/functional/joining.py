@@ -20,7 +20,7 @@ from .arguments import (
     sizes,
     sizes_text,
 )
-from .registry import Outcome, function, method
+from .registry import function, method
 from .shaping import expand, reshape, slice_axis, slice_step, unsqueeze, view
 
 # --- together
@@ -59,10 +59,8 @@ def _check_list(name: str, tensors: Any) -> list[Tensor]:
     return list(tensors)
 
 
-@function("cat", "concat", "concatenate", method=False)
-def cat(
-    tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
-) -> Tensor:
+@function("cat", "concat", "concatenate", method=False, out=True)
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after the other along `dim`.
 
     Args:
@@ -98,15 +96,10 @@ def cat(
     common_place("cat", given)
     nodes = [node.cast(dtype) for node in tensor_nodes(*kept)]
     made = joined(nodes, along)
-    outcome = Outcome("CatBackward0", made, tuple(given))
-    if out is not None:
-        from .registry import write_out
-
-        return write_out("cat", outcome, out)
-    return result(*outcome)
+    return result("CatBackward0", made, tuple(given))
 
 
-@function("stack", method=False)
+@function("stack", method=False, out=True)
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis.
 
@@ -131,7 +124,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     return result("StackBackward0", made, tuple(given))
 
 
-@function("hstack", method=False)
+@function("hstack", method=False, out=True)
 def hstack(tensors: Any) -> Tensor:
     """Along the second axis, vectors along the first. Same as torch.hstack."""
     given = [
@@ -140,7 +133,7 @@ def hstack(tensors: Any) -> Tensor:
     return cat(given, 0 if given[0].ndim == 1 else 1)
 
 
-@function("vstack", "row_stack", method=False)
+@function("vstack", "row_stack", method=False, out=True)
 def vstack(tensors: Any) -> Tensor:
     """Along the first axis, vectors as rows. Same as torch.vstack."""
     from .shaping import atleast_2d
@@ -282,20 +275,43 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 @function("hsplit")
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along the second axis, of vectors the first. Same as torch.hsplit."""
-    return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else 1)
+    return _split_evenly("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
 @function("vsplit")
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the first axis. Same as torch.vsplit."""
-    return tensor_split(input, indices_or_sections, 0)
+    """`tensor_split` along the first axis into equal parts. Same as torch.vsplit."""
+    return _split_evenly("vsplit", input, indices_or_sections, 0, 2)
+
+
+def _split_evenly(
+    name: str, input: Tensor, indices_or_sections: Any, axis: int, least: int
+) -> tuple[Tensor, ...]:
+    """`tensor_split` of an axis that must have as many equal parts as are asked for."""
+    if input.ndim < least:
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a tensor with "
+            f"{input.ndim} dimensions!"
+        )
+    if isinstance(indices_or_sections, str):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got (Tensor, str)"
+        )
+    if isinstance(indices_or_sections, int):
+        size = int(input.shape[axis])
+        if indices_or_sections == 0 or size % indices_or_sections:
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {axis}, but the size of the dimension {size} is not "
+                f"divisible by the split_size {indices_or_sections}!"
+            )
+    return tensor_split(input, indices_or_sections, axis)
 
 
 @function("unbind")
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices of an axis, without it. Same as torch.unbind."""
     if not input.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     axis = arguments.axis(dim, input.ndim, "unbind")
     return views_of(
         "UnbindBackward0", input, [views.Select(axis, i) for i in range(int(input.shape[axis]))]
@@ -447,7 +463,22 @@ def _rolled(node: Node, amount: int, axis: int) -> Node:
 
 @function("rot90")
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by k quarter turns in the plane of two axes. Same as torch.rot90."""
+    """Turned by k quarter turns in the plane of two axes. Same as torch.rot90.
+
+    Raises:
+        RuntimeError: not two different axes.
+    """
+    planes = dims if isinstance(dims, (tuple, list)) else (dims,)
+    if len(planes) != 2:
+        raise RuntimeError(
+            f"rot90: expected total rotation dims == 2, but got dims = {len(planes)}"
+        )
+    if input.ndim < 2:
+        raise RuntimeError(f"rot90: expected total dims >= 2, but got total dims = {input.ndim}")
+    if planes[0] == planes[1] or abs(planes[0] - planes[1]) == input.ndim:
+        raise RuntimeError(
+            f"rot90: expected rotation dims to be different, but got dim0 = {planes[0]} and dim1 = {planes[1]}"
+        )
     first, second = (arguments.axis(dim, input.ndim, "rot90") for dim in dims)
     (node,) = tensor_nodes(input)
     order = list(range(input.ndim))

@@ -6,10 +6,11 @@ from typing import Any
 
 from ..ir.build import copy as copy_node
 from ..ir.node import constant
-from ..results import result_inplace, tensor_nodes
+from ..results import result_inplace, tensor_nodes, view_inplace
 from ..tensor import Tensor
 from .arguments import as_number, broadcast_shapes, check_number, describe_operands, sizes_text
 from .registry import method
+from .shaping import insertion, removal, swap, transposition
 
 
 @method("copy_")
@@ -71,3 +72,31 @@ def zero_(self: Tensor) -> Tensor:
     """Set every element to 0. Same as torch.Tensor.zero_."""
     node = constant(0, self.dtype, tuple(self.shape), self.place)
     return result_inplace("ZeroBackward0", self, node, (self,), ())
+
+
+# --- in-place views: the tensor itself lies in its memory in another way; earlier views of it stay as they were
+
+
+@method("squeeze_")
+def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
+    """The in-place form of `squeeze`: the tensor loses axes of size 1. Same as torch.Tensor.squeeze_."""
+    kind = 3 if dim is None else 4 if isinstance(dim, int) else 5
+    return view_inplace(f"SqueezeBackward{kind}", self, removal(self, dim))
+
+
+@method("unsqueeze_")
+def unsqueeze_(self: Tensor, dim: int) -> Tensor:
+    """The in-place form of `unsqueeze`: the tensor gains an axis of size 1. Same as torch.Tensor.unsqueeze_."""
+    return view_inplace("UnsqueezeBackward1", self, insertion(self, dim))
+
+
+@method("transpose_", "swapaxes_", "swapdims_")
+def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
+    """The in-place form of `transpose`: two axes of the tensor change places. Same as torch.Tensor.transpose_."""
+    return view_inplace("TransposeBackward1", self, swap(self, dim0, dim1))
+
+
+@method("t_")
+def t_(self: Tensor) -> Tensor:
+    """The in-place form of `t`. Same as torch.Tensor.t_."""
+    return view_inplace("TBackward1", self, transposition(self))

@@ -121,7 +121,51 @@ def group_norm(
     return result("NativeGroupNormBackward0", made, (input, weight, bias), (input,))
 
 
-@function("normalize", module=False, method=False, nn=True)
+@function("local_response_norm", module=False, method=False, nn=True)
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """input / (k + alpha * the mean of squares of `size` channels around each) ** beta; channels outside count as 0.
+
+    Args:
+        input: (N, C, ...), at least 3 axes.
+
+    Raises:
+        ValueError: fewer axes.
+
+    Same as torch.nn.functional.local_response_norm.
+    """
+    from .arithmetic import add, div, mul, pow
+    from .shaping import narrow
+
+    if input.ndim < 3:
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)"
+        )
+    if not input.numel():
+        return input
+    channels = int(input.shape[1])
+    square = mul(input, input)
+    before, after = size // 2, (size - 1) // 2
+    total = square
+    for step in range(1, before + 1):
+        total = add(total, _shifted(narrow(square, 1, 0, max(0, channels - step)), step, True))
+    for step in range(1, after + 1):
+        start = min(step, channels)
+        total = add(total, _shifted(narrow(square, 1, start, channels - start), start, False))
+    return div(input, pow(add(mul(total, alpha / size), k), beta))
+
+
+def _shifted(part: Tensor, step: int, later: bool) -> Tensor:
+    """Channels moved by `step` places, zeros in the others."""
+    from .padding import pad
+
+    ends = [step, 0] if later else [0, step]
+    padded: Tensor = pad(part, [0, 0] * (part.ndim - 2) + ends)
+    return padded
+
+
+@function("normalize", module=False, method=False, nn=True, out=True)
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """input / its p-norm along `dim`, the norm at least eps. Same as torch.nn.functional.normalize."""
     from .activations import clamp_min

@@ -104,7 +104,7 @@ def mean(
     return Outcome(name, mean_node(node.cast(found), axes, keepdim), (input,))
 
 
-@function("nanmean")
+@function("nanmean", out=True)
 def nanmean(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -213,7 +213,7 @@ def max(input: Tensor) -> Tensor: ...
 def max(input: Tensor, dim: Tensor) -> Tensor: ...
 @overload
 def max(input: Tensor, dim: int, keepdim: bool = False) -> Pair: ...
-@function("max")
+@function("max", out=True)
 def max(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None
 ) -> Any:
@@ -238,7 +238,7 @@ def min(input: Tensor) -> Tensor: ...
 def min(input: Tensor, dim: Tensor) -> Tensor: ...
 @overload
 def min(input: Tensor, dim: int, keepdim: bool = False) -> Pair: ...
-@function("min")
+@function("min", out=True)
 def min(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None
 ) -> Any:
@@ -249,7 +249,7 @@ def min(
     return _min_of_all(input) if dim is None else Min(*_along("min", input, dim, keepdim))
 
 
-@function("aminmax")
+@function("aminmax", out=True, exact=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Pair:
     """The smallest and the largest element, over `dim` or of all, as (min, max). Same as torch.aminmax."""
     axes = arguments.axes(dim, input.ndim, "aminmax")

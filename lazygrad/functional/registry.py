@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..dispatch import binary, general
 from ..dispatch import inplace as inplace_method
+from ..ir.dtype import DType
 from ..ir.node import Node
 from ..recipes import Recipes
 from ..results import grad_enabled, result, result_inplace
 from ..tensor import Tensor
-from .arguments import describe_operands, require_castable, sizes_text
+from .arguments import describe_operands, require_castable, sizes_text, type_name
 
 P = ParamSpec("P")
 Return = TypeVar("Return")
@@ -78,6 +80,7 @@ def operator(
 ) -> Callable[
     [Callable[Concatenate[Tensor, P], Outcome]], Callable[Concatenate[Tensor, P], Tensor]
 ]:
+    exact: bool = False,
     """Register a function that returns an `Outcome`, under `name` and `aliases`.
 
     Args:
@@ -89,6 +92,7 @@ def operator(
     """
 
     def register(
+        exact: the dtype of out= must be the result's.
         build: Callable[Concatenate[Tensor, P], Outcome],
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
         def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -99,6 +103,8 @@ def operator(
                 return write_out(name, outcome, out)
             return result(*outcome)
 
+                if exact:
+                    _require_dtype(name, outcome.node.dtype, out)
         recipes = Recipes(numeric)
         run = general(recipes, build, slow)
         _describe(run, name, build)
@@ -134,13 +140,21 @@ def function(
     nn: bool = False,
     dunder: str | None = None,
 ) -> Callable[[Callable[P, Return]], Callable[P, Return]]:
-    """Register a function as it is, under `name` and `aliases`."""
+    """Register a function as it is, under `name` and `aliases`.
 
+    Args:
+        out: also take out=, a tensor or one for each result, which the results are written into; with `exact` its dtype must be
+            the result's, otherwise the result is cast.
+    """
+
+    out: bool = False,
+    exact: bool = False,
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
-        _add(name, run, (name, *aliases), module, method, nn, None, None)
+        public = _with_out(name, run, exact) if out else run
+        _add(name, public, (name, *aliases), module, method, nn, None, None)
         if dunder is not None:
             METHODS[f"__{dunder}__"] = _operand_guard(run)
-        return run
+        return cast("Callable[P, Return]", public)
 
     return register
 
@@ -181,6 +195,33 @@ def write_out(name: str, outcome: Outcome, out: Tensor) -> Tensor:
 
 def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
     """Write an outcome into `tensor`, whose shape and dtype stay.
+
+def _require_dtype(name: str, dtype: DType, out: Tensor) -> None:
+    if out.dtype is not dtype:
+        raise RuntimeError(
+            f"{name}: Expected out tensor to have dtype {type_name(dtype).lower()}, but got "
+            f"{type_name(out.dtype).lower()} instead"
+        )
+
+
+def _with_out(name: str, run: Callable[..., Any], exact: bool) -> Callable[..., Any]:
+    """The function with an out= argument."""
+
+    @wraps(run)
+    def called(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        made = run(*args, **kwargs)
+        if out is None:
+            return made
+        several = not isinstance(made, Tensor)
+        places = out if several else (out,)
+        for each, place in zip(made if several else (made,), places, strict=True):
+            if exact:
+                _require_dtype(name, each.dtype, place)
+            write_out(name, Outcome(name, each.node, (each,)), place)
+        return type(made)(*out) if hasattr(made, "_fields") else out
+
+    return called
+
 
     Raises:
         RuntimeError: the result cannot be cast to the tensor's dtype; its shape is not the tensor's.

@@ -186,38 +186,45 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
         if isinstance(dim, int)
         else "SqueezeBackward2"
     )
+    return viewed(name, input, removal(input, dim))
+
+
+def removal(input: Tensor, dim: Any) -> Step:
+    """The movement of `squeeze`."""
     axes = arguments.axes(dim, input.ndim, "squeeze") if dim != () else ()
     if not input.ndim:
         axes = ()
-    gone = tuple(axis for axis in axes if input.shape[axis] == 1)
-    return viewed(name, input, views.Remove(gone))
+    return views.Remove(tuple(axis for axis in axes if input.shape[axis] == 1))
 
 
 @function("unsqueeze")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new axis of size 1 at `dim`. Same as torch.unsqueeze."""
-    axis = arguments.axis(dim, input.ndim + 1, "unsqueeze")
-    return viewed("UnsqueezeBackward0", input, views.Insert(axis))
+    return viewed("UnsqueezeBackward0", input, insertion(input, dim))
+
+
+def insertion(input: Tensor, dim: int) -> Step:
+    """The movement of `unsqueeze`."""
+    return views.Insert(arguments.axis(dim, input.ndim + 1, "unsqueeze"))
 
 
 # --- the axes in another order
 
 
-def _swapped(rank: int, first: int, second: int) -> Shape:
+def swap(input: Tensor, dim0: int, dim1: int) -> Step:
+    """The movement of `transpose`."""
+    rank = input.ndim
+    first, second = arguments.axis(dim0, rank, "transpose"), arguments.axis(dim1, rank, "transpose")
     axes = list(range(rank))
     if rank:
         axes[first], axes[second] = axes[second], axes[first]
-    return tuple(axes)
+    return views.Permute(tuple(axes))
 
 
 @function("transpose", "swapaxes", "swapdims")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped. Same as torch.transpose."""
-    rank = input.ndim
-    axes = _swapped(
-        rank, arguments.axis(dim0, rank, "transpose"), arguments.axis(dim1, rank, "transpose")
-    )
-    return viewed("TransposeBackward0", input, views.Permute(axes))
+    return viewed("TransposeBackward0", input, swap(input, dim0, dim1))
 
 
 @function("t")
@@ -229,13 +236,18 @@ def t(input: Tensor) -> Tensor:
 
     Same as torch.t.
     """
+    return viewed("TBackward0", input, transposition(input))
+
+
+def transposition(input: Tensor) -> Step:
+    """The movement of `t`."""
     rank = input.ndim
     if rank > 2:
         raise RuntimeError(
             f"t() expects a tensor with <= 2 dimensions, but self is {rank}D"
             + describe_operands(self=input)
         )
-    return viewed("TBackward0", input, views.Permute(tuple(reversed(range(rank)))))
+    return views.Permute(tuple(reversed(range(rank))))
 
 
 @function("permute")
@@ -401,6 +413,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if not input.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = arguments.axis(dim, input.ndim, "narrow")
+    if isinstance(start, Tensor) and (start.ndim or not start.dtype.is_integer):
+        raise RuntimeError("narrow: start must be an 0-dim integral Tensor.")
     begin = integer("narrow", "start", start)
     size = int(input.shape[axis])
     if length < 0:
@@ -477,6 +491,9 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
         )
     if step <= 0:
         raise RuntimeError(f"unfold: step is {step} but must be > 0")
+    if not input.ndim:  # one window of one element, or an empty one
+        window = viewed("UnfoldBackward0", input, views.Insert(0))
+        return window if size else slice_axis(window, 0, 0, 0, 1)
     return viewed("UnfoldBackward0", input, views.Unfold(axis, size, step))
 
 

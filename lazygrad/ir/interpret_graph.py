@@ -43,6 +43,7 @@ from .elementwise import (
 )
 from .node import Node, accumulation
 from .op import ELEMENTWISE, Op
+from .errors import OutOfRange
 from .rewrite import RuleTable
 
 EVALUATE: RuleTable[Array] = RuleTable("interpret")
@@ -360,7 +361,7 @@ def _elements(index: Array, axis: int, size: int) -> tuple[Any, ...]:
     outside = (index < 0) | (index >= size)
     if np.any(outside):
         wrong = int(index[outside][0])
-        raise IndexError(f"index {wrong} is out of bounds for dimension {axis} with size {size}")
+        raise OutOfRange(f"index {wrong} is out of bounds for dimension {axis} with size {size}")
     grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     grid[axis] = index
     return tuple(grid)

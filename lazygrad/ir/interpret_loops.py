@@ -30,16 +30,13 @@ from .elementwise import (
     to_storage,
     value_dtype,
 )
+from .errors import ERRORS
 from .node import Node
 from .op import ELEMENTWISE, Op
 from .text import describe
 
 TRIPS = 4096
 """How many iterations of a parallel loop run in lockstep."""
-
-ERRORS = {
-    "IndexError": IndexError, "RuntimeError": RuntimeError, "ZeroDivisionError": ZeroDivisionError,
-}  # fmt: skip
 
 
 class SimulationError(RuntimeError):

@@ -1,0 +1,315 @@
+"""What a sample is checked for: values, the method, in-place and out= forms, errors, gradients and second gradients.
+
+In: an entry of the database and one sample. Out: nothing; a `Difference` (or whatever lazygrad raised) where lazygrad is not as PyTorch.
+Each check runs both libraries on fresh copies of the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import lazygrad as lg
+
+from .operators import Unserved, copy, function_of, plain, rebound, tensors_of, variant_of
+
+UNDEFINED = {"empty", "empty_like", "new_empty"}
+"""Operators whose values are what memory held."""
+
+TOLERANCES = {
+    torch.float64: (1e-7, 1e-7),
+    torch.float32: (1e-5, 1e-5),
+    torch.float16: (5e-3, 1e-3),
+    torch.bfloat16: (3e-2, 1e-2),
+}
+
+
+class Difference(Exception):
+    """lazygrad's result is not PyTorch's."""
+
+
+class NotApplicable(Exception):
+    """The sample has nothing that this check could compare."""
+
+
+class Call:
+    """One call of one library: its arguments, and its result or error."""
+
+    def __init__(self, function: Callable[..., Any], sample: Any, module: Any, **more: Any) -> None:
+        self.tensors: list[Any] = []
+        arguments = (sample.input, *sample.args)
+        self.arguments = copy(tuple(arguments), module, self.tensors)
+        self.named = {**copy(sample.kwargs, module, self.tensors), **more}
+        self.function = function
+
+    def run(self) -> Any:
+        """Call the function."""
+        return self.function(*self.arguments, **self.named)
+
+
+def both(
+    theirs: Callable[..., Any], ours: Callable[..., Any], sample: Any, **more: Any
+) -> tuple[Call, Any, Call, Any]:
+    """Run both; what PyTorch raises, lazygrad must raise too.
+
+    Raises:
+        NotApplicable: both raised.
+        Difference: one of them did, or their errors are of unlike types.
+    """
+    first = Call(theirs, sample, torch, **more)
+    try:
+        expected = first.run()
+    except Exception as error:
+        must_raise(Call(ours, sample, lg, **more), error)
+        raise NotApplicable("both raise") from None
+    second = Call(ours, sample, lg, **more)
+    return first, expected, second, second.run()
+
+
+def must_raise(call: Call, expected: Exception) -> None:
+    """Check that a call of lazygrad raises what PyTorch's did.
+
+    Raises:
+        Difference: it gives a result, or an error of another type.
+    """
+    words = f"{type(expected).__name__}: {str(expected).splitlines()[0] if str(expected) else ''}"
+    try:
+        plain(call.run())
+        plain(call.tensors[0] if call.tensors else None)
+    except Exception as error:
+        if isinstance(error, type(expected)):
+            return
+        raise Difference(f"{type(error).__name__}: {error} (PyTorch: {words})") from error
+    raise Difference(f"no error (PyTorch: {words})")
+
+
+# --- the checks
+
+
+def value(entry: Any, sample: Any) -> None:
+    """The function: values, shapes, dtypes; what is a view is one of ours too, with the same strides."""
+    first, expected, second, found = both(function_of(entry, torch), function_of(entry, lg), sample)
+    compare(found, expected, entry.name not in UNDEFINED)
+    compare_views(second, found, first, expected)
+
+
+def method(entry: Any, sample: Any) -> None:
+    """The method of Tensor."""
+    theirs, ours = variant_of(entry.method_variant, torch), variant_of(entry.method_variant, lg)
+    if theirs is None or ours is None or not isinstance(sample.input, torch.Tensor):
+        raise NotApplicable("no method")
+    _, expected, _, found = both(theirs, ours, sample)
+    compare(found, expected, entry.name not in UNDEFINED)
+
+
+def inplace(entry: Any, sample: Any) -> None:
+    """The in-place form: what it returns is its first argument, changed; it fails where PyTorch's fails."""
+    theirs, ours = variant_of(entry.inplace_variant, torch), variant_of(entry.inplace_variant, lg)
+    if theirs is None or ours is None or not isinstance(sample.input, torch.Tensor):
+        raise NotApplicable("no in-place form")
+    first, expected, second, found = both(theirs, ours, sample)
+    compare(found, expected, True)
+    compare(second.tensors[0], first.tensors[0], True)
+    if expected is first.tensors[0] and found is not second.tensors[0]:
+        raise Difference("the in-place form does not return its tensor")
+
+
+def out(entry: Any, sample: Any) -> None:
+    """out=: results are written into what is given, of the right shape and dtype or of another dtype."""
+    if not entry.supports_out or "out" in sample.kwargs:
+        raise NotApplicable("no out=")
+    theirs, ours = function_of(entry, torch), function_of(entry, lg)
+    call = Call(theirs, sample, torch)
+    try:
+        results = list(tensors_of(call.run()))
+    except Exception:
+        raise NotApplicable("it raises without out=") from None
+    places: list[Any] = []
+    given = []
+    for module in (torch, lg):
+        for each in results:
+            blank = torch.zeros(each.shape, dtype=each.dtype)
+            copy(blank, module, places)
+    given = [places[: len(results)], places[len(results) :]]
+    returned = []
+    for module, function, blanks in zip((torch, lg), (theirs, ours), given, strict=True):
+        target = blanks[0] if len(blanks) == 1 else tuple(blanks)
+        attempt = Call(function, sample, module, out=target)
+        try:
+            returned.append(attempt.run())
+        except Exception as error:
+            if module is torch:
+                raise NotApplicable(f"PyTorch: {error}") from None
+            raise
+    compare(given[1], given[0], entry.name not in UNDEFINED)
+    if any(a is not b for a, b in zip(tensors_of(returned[1]), given[1], strict=True)):
+        raise Difference("out= is not what is returned")
+
+
+def error(entry: Any, wrong: Any) -> None:
+    """An error input raises an exception of PyTorch's type."""
+    sample = getattr(wrong, "sample_input", wrong)
+    call = Call(function_of(entry, torch), sample, torch)
+    try:
+        call.run()
+    except Exception as expected:
+        if str(expected).startswith("descriptor"):
+            raise NotApplicable("a method without a tensor") from None
+        must_raise(Call(function_of(entry, lg), sample, lg), expected)
+        return
+    raise NotApplicable("PyTorch does not raise")
+
+
+def gradient(entry: Any, sample: Any, second: bool = False) -> None:
+    """The gradients of all inputs for one cotangent of each result; with `second` also those of the gradients."""
+    first, expected, mine, found = both(function_of(entry, torch), function_of(entry, lg), sample)
+    expected = sample.output_process_fn_grad(expected)
+    found = rebound(sample.output_process_fn_grad)(found)
+    theirs = list(tensors_of(expected))
+    ours = list(tensors_of(found))
+    needs = [each.requires_grad for each in theirs]
+    if needs != [each.requires_grad for each in ours]:
+        raise Difference(f"requires_grad: {[each.requires_grad for each in ours]}, not {needs}")
+    theirs = [each for each in theirs if each.requires_grad]
+    ours = [each for each in ours if each.requires_grad]
+    if not theirs:
+        raise NotApplicable("nothing requires grad")
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(like: Any) -> Any:
+        return torch.randn(like.shape, dtype=like.dtype, generator=generator)
+
+    cotangents = [draw(each).requires_grad_(second) for each in theirs]
+    own: list[Any] = []
+    copy(cotangents, lg, own)
+    inputs = [[each for each in call.tensors if each.requires_grad] for call in (first, mine)]
+    results = []
+    for module, outputs, given, leaves in (
+        (torch, theirs, cotangents, inputs[0]),
+        (lg, ours, own, inputs[1]),
+    ):
+        made = module.autograd.grad(outputs, leaves, given, allow_unused=True, create_graph=second)
+        results.append(list(made))
+    for position, (their, our) in enumerate(zip(*results, strict=True)):
+        if (their is None) != (our is None):
+            raise Difference(f"gradient {position}: {our}, not {their}")
+        if their is not None:
+            compare(our, their, True, f"gradient {position}: ")
+    if not second:
+        return
+    kept = [i for i, each in enumerate(results[0]) if each is not None and each.requires_grad]
+    if not kept:
+        raise NotApplicable("gradients do not depend on anything")
+    weights = [draw(results[0][i]) for i in kept]
+    own_weights: list[Any] = []
+    copy(weights, lg, own_weights)
+    again = []
+    for module, grads, leaves, given, factors in (
+        (torch, results[0], inputs[0], cotangents, weights),
+        (lg, results[1], inputs[1], own, own_weights),
+    ):
+        targets = [*leaves, *given]
+        made = module.autograd.grad([grads[i] for i in kept], targets, factors, allow_unused=True)
+        again.append(list(made))
+    for position, (their, our) in enumerate(zip(*again, strict=True)):
+        if their is None and our is None:
+            continue
+        their, our = (
+            torch.zeros((), dtype=torch.float64)
+            if each is None
+            else each
+            if each is their
+            else plain(each)
+            for each in (their, our)
+        )
+        our, their = torch.broadcast_tensors(our, their)
+        close(our, their, f"second gradient {position}: ")
+
+
+def second_gradient(entry: Any, sample: Any) -> None:
+    """The gradients of gradients."""
+    gradient(entry, sample, second=True)
+
+
+CHECKS: dict[str, Callable[[Any, Any], None]] = {
+    "value": value,
+    "method": method,
+    "inplace": inplace,
+    "out": out,
+    "error": error,
+    "gradient": gradient,
+    "second": second_gradient,
+}
+"""The checks by name, in the order of the report."""
+
+
+# --- comparing
+
+
+def compare(found: Any, expected: Any, values: bool, where: str = "") -> None:
+    """Compare a result of lazygrad with one of PyTorch.
+
+    Raises:
+        Difference: structure, shape, dtype or (with `values`) an element differs.
+    """
+    if isinstance(expected, torch.Tensor):
+        if not isinstance(found, lg.Tensor):
+            raise Difference(f"{where}{type(found).__name__} instead of a tensor")
+        if tuple(found.shape) != tuple(expected.shape):
+            raise Difference(f"{where}shape {tuple(found.shape)}, not {tuple(expected.shape)}")
+        if str(found.dtype) != str(expected.dtype):
+            raise Difference(f"{where}dtype {found.dtype}, not {expected.dtype}")
+        numbers = plain(found)
+        if values:
+            close(numbers, expected.detach(), where)
+    elif isinstance(expected, (list, tuple)) and not isinstance(expected, torch.Size):
+        if not isinstance(found, (list, tuple)) or len(found) != len(expected):
+            raise Difference(f"{where}{found!r:.80}, not {len(expected)} results")
+        for position, (our, their) in enumerate(zip(found, expected, strict=True)):
+            compare(our, their, values, f"{where}result {position}: ")
+    elif isinstance(expected, float) and isinstance(found, float):
+        close(torch.tensor(found), torch.tensor(expected), where)
+    elif isinstance(expected, (torch.dtype, torch.device)):
+        if str(found) != str(expected):
+            raise Difference(f"{where}{found}, not {expected}")
+    elif found != expected or (
+        isinstance(expected, (bool, int)) and type(found) is not type(expected)
+    ):
+        raise Difference(f"{where}{found!r:.80}, not {expected!r:.80}")
+
+
+def close(found: Any, expected: Any, where: str) -> None:
+    """Compare numbers, by the tolerance of their dtype."""
+    relative, absolute = TOLERANCES.get(expected.dtype, (0.0, 0.0))
+    try:
+        torch.testing.assert_close(
+            found, expected.contiguous(), rtol=relative, atol=absolute, equal_nan=True
+        )
+    except AssertionError as difference:
+        text = " ".join(str(difference).split())
+        raise Difference(f"{where}values: {text[:240]}") from None
+
+
+def compare_views(mine: Call, found: Any, first: Call, expected: Any) -> None:
+    """What shares memory with an argument does so in both, and lies there in the same way.
+
+    Raises:
+        Difference: it does not.
+    """
+    for our, their in zip(tensors_of(found), tensors_of(expected), strict=True):
+        their_memory = their.untyped_storage().data_ptr()
+        for own, given in zip(mine.tensors, first.tensors, strict=True):
+            if not given.numel():
+                continue
+            shared = given.untyped_storage().data_ptr() == their_memory
+            if shared != (own.storage is our.storage):
+                raise Difference("no view" if shared else "a view, which PyTorch's is not")
+            if shared:
+                layouts = [(tuple(each.stride()), each.storage_offset()) for each in (our, their)]
+                if their.numel() and layouts[0] != layouts[1]:
+                    raise Difference("strides and offset {}, not {}".format(*layouts))
+
+
+__all__ = ["CHECKS", "Difference", "NotApplicable", "Unserved"]

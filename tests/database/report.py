@@ -1,0 +1,269 @@
+"""Running many samples, and what is said of it: a line an operator, failures by cause, figures as JSON, docs/operators.md.
+
+In: the options of tests/sweep.py. Out: text on stdout and files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import signal
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checks import CHECKS, NotApplicable
+from .operators import DTYPES, Unserved, describe, dtypes, entries, families, title
+
+GRADIENTS = ("gradient", "second")
+REFERENCE = ("value",)
+"""The checks that also take the database's reference inputs, of which there are many."""
+
+
+class Failure:
+    """One sample that failed."""
+
+    def __init__(self, check: str, dtype: str, sample: str, message: str) -> None:
+        self.check, self.dtype, self.sample, self.message = check, dtype, sample, message
+
+    @property
+    def cause(self) -> str:
+        """The message without its numbers, to group by."""
+        return re.sub(r"[-\d.e+]*\d[-\d.e+]*", "#", self.message.splitlines()[0])[:110]
+
+
+class Figures:
+    """Samples passed and seen by check, and the failures of one operator."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[str] = Counter()
+        self.total: Counter[str] = Counter()
+        self.dtypes: list[str] = []
+        self.failures: list[Failure] = []
+
+    def whole(self) -> bool:
+        """Whether anything was run, and everything passed."""
+        return bool(self.total) and self.passed == self.total
+
+
+@contextmanager
+def limit(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in the body after so many seconds."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def some(samples: Iterable[Any], most: int) -> list[Any]:
+    """At most so many samples (0: all), evenly spread over the first few hundred."""
+    if not most:
+        return list(samples)
+    found = list(itertools.islice(samples, max(64, 4 * most)))
+    if len(found) <= most:
+        return found
+    step = len(found) / most
+    return [found[int(i * step)] for i in range(most)]
+
+
+def samples_of(entry: Any, dtype: str, check: str, most: int) -> list[Any]:
+    """The samples that a check runs for a dtype."""
+    if check == "error":
+        return list(entry.error_inputs("cpu"))
+    kind = DTYPES[dtype]
+    if check in GRADIENTS:
+        return some(entry.sample_inputs("cpu", kind, requires_grad=True), most)
+    found = some(entry.sample_inputs("cpu", kind), most)
+    if check in REFERENCE and entry.reference_inputs_func is not None:
+        found += some(entry.reference_inputs("cpu", kind), most)
+    return found
+
+
+def applies(entry: Any, check: str, dtype: str) -> bool:
+    """Whether a check is made for a dtype: gradients in float64, error inputs once."""
+    if check == "error":
+        return bool(entry.error_inputs_func)
+    if check in GRADIENTS:
+        supported = entry.supports_autograd and (check == "gradient" or entry.supports_gradgrad)
+        return bool(dtype == "float64" and supported)
+    if check == "inplace":
+        return entry.inplace_variant is not None
+    if check == "method":
+        return entry.method_variant is not None
+    return check != "out" or bool(entry.supports_out)
+
+
+def run_one(entry: Any, check: str, dtype: str, sample: Any, seconds: int) -> Failure | None:
+    """Run one check of one sample.
+
+    Raises:
+        NotApplicable, Unserved: there is nothing to check.
+    """
+    torch.manual_seed(0)
+    try:
+        with limit(seconds):
+            CHECKS[check](entry, sample)
+    except (NotApplicable, Unserved):
+        raise
+    except Exception as error:
+        text = describe(getattr(sample, "sample_input", sample))
+        name = type(error).__name__
+        message = str(error) if name == "Difference" else f"{name}: {error}"
+        return Failure(check, dtype, text, message or name)
+    return None
+
+
+def run_entry(entry: Any, options: Any, figures: Figures) -> None:
+    """Run the chosen checks of one entry."""
+    for check in checks_of(options):
+        chosen = ["float64"] if check in (*GRADIENTS, "error") else dtypes(entry)
+        for dtype in chosen:
+            if options.dtype and dtype not in options.dtype:
+                continue
+            if dtype not in dtypes(entry) and check != "error":
+                continue
+            if not applies(entry, check, dtype):
+                continue
+            try:
+                samples = samples_of(entry, dtype, check, options.samples)
+            except Exception as error:
+                print(f"    {title(entry)} {check} {dtype}: no samples: {error!r:.100}")
+                continue
+            for sample in samples:
+                try:
+                    failure = run_one(entry, check, dtype, sample, options.seconds)
+                except (NotApplicable, Unserved):
+                    continue
+                figures.total[check] += 1
+                if dtype not in figures.dtypes:
+                    figures.dtypes.append(dtype)
+                if failure is None:
+                    figures.passed[check] += 1
+                else:
+                    figures.failures.append(failure)
+
+
+def checks_of(options: Any) -> list[str]:
+    """The checks that the options ask for."""
+    if options.checks:
+        return list(options.checks)
+    if options.errors:
+        return ["error"]
+    if options.gradients:
+        return list(GRADIENTS)
+    return [name for name in CHECKS if name != "second" or not options.no_second]
+
+
+def run(options: Any) -> int:
+    """Run the sweep; how many operators are not whole is the exit status."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    wanted = [
+        name
+        for family, names in families().items()
+        for name in names
+        if (not options.op or name in options.op)
+        and (not options.family or any(word in family for word in options.family))
+    ]
+    done: dict[str, Figures] = {}
+    for name in wanted:
+        figures = done[name] = Figures()
+        begun = time.monotonic()
+        for entry in entries()[name]:
+            run_entry(entry, options, figures)
+        print_line(name, figures, time.monotonic() - begun, options)
+        if options.json:
+            merge(options.json, name, figures)
+    causes = Counter(each.cause for one in done.values() for each in one.failures)
+    print(f"\n{sum(f.whole() for f in done.values())} of {len(done)} operators whole")
+    for cause, count in causes.most_common(40):
+        where = [name for name, one in done.items() if any(f.cause == cause for f in one.failures)]
+        print(f"{count:6d}  {cause}   [{' '.join(where[:8])}]")
+    return sum(not each.whole() for each in done.values())
+
+
+def print_line(name: str, figures: Figures, seconds: float, options: Any) -> None:
+    """One operator's counts, and its first failures by cause."""
+    counts = "  ".join(
+        f"{check} {figures.passed[check]}/{figures.total[check]}"
+        for check in CHECKS
+        if figures.total[check]
+    )
+    print(
+        f"{'ok  ' if figures.whole() else 'FAIL'} {name}  {counts}  ({seconds:.1f} s)", flush=True
+    )
+    seen: Counter[tuple[str, str]] = Counter()
+    for each in figures.failures:
+        seen[each.check, each.cause] += 1
+        if seen[each.check, each.cause] == 1 and (options.keep_going or len(seen) <= 5):
+            print(f"       {each.check} {each.dtype}: {each.message.splitlines()[0][:200]}")
+            if options.verbose:
+                print(f"         {each.sample[:300]}")
+
+
+# --- figures on disk
+
+
+def merge(path: Path, name: str, figures: Figures) -> None:
+    """Put an operator's counts into the file, for the checks that were run."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    before = kept.get(name, {"dtypes": [], "checks": {}})
+    before["dtypes"] = [each for each in DTYPES if each in {*before["dtypes"], *figures.dtypes}]
+    for check in figures.total:
+        before["checks"][check] = [figures.passed[check], figures.total[check]]
+    kept[name] = before
+    path.write_text(json.dumps(kept, indent=1))
+
+
+def document(source: Path, target: Path) -> None:
+    """Write the table of operators from the figures in `source`."""
+    kept = json.loads(source.read_text())
+    lines = []
+    summary = []
+    for family, names in families().items():
+        rows = []
+        whole = 0
+        for name in names:
+            figures = kept.get(name)
+            if figures is None:
+                rows.append(f"| `{name}` | not yet | | | | | | | |")
+                continue
+            checks = figures["checks"]
+            complete = bool(checks) and all(a == b for a, b in checks.values())
+            whole += complete
+            cells = ["{}/{}".format(*checks[check]) if check in checks else "" for check in CHECKS]
+            mark = "whole" if complete else "in part"
+            rows.append(
+                f"| `{name}` | {mark} | {len(figures['dtypes'])} | " + " | ".join(cells) + " |"
+            )
+        summary.append(f"| {family} | {len(names)} | {whole} |")
+        lines += [f"\n## {family[0].upper()}{family[1:]}\n"]
+        lines += ["| operator | | dtypes | " + " | ".join(CHECKS) + " |"]
+        lines += ["|---|---|---|" + "---|" * len(CHECKS), *rows]
+    target.write_text("\n".join([HEAD, *summary, *lines, ""]))
+
+
+HEAD = """# Operators
+
+Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
+method of Tensor, the in-place form, `out=`, the types of errors, gradients and second gradients in float64. Samples that need complex
+numbers or sparse tensors are left out. An operator is whole when every sample passes. Written by
+
+    python -m tests.sweep --json figures.json && python -m tests.sweep --document figures.json docs/operators.md
+
+| family | operators | whole |
+|---|---|---|"""
