@@ -39,6 +39,8 @@ class Target:
     level1_cache: int = 32 << 10
     level2_cache: int = 1 << 20
     level3_cache: int = 8 << 20
+    language: Literal["llvm", "opencl"] = "llvm"
+    """What its kernels are written in."""
 
     def lanes(self, dtype: DType) -> int:
         """How many elements of `dtype` one vector register holds; half floats are computed as float32."""

@@ -76,7 +76,9 @@ class Settings:
 def _device(value: object) -> str:
     name = str(value).strip().lower()
     kind, _, index = name.partition(":")
-    indexed = kind in ("opencl", "cuda") and index.isdecimal()
+    numbers = index.split(":")
+    several = {"opencl": 2, "cuda": 1}.get(kind, 0)
+    indexed = len(numbers) <= several and all(number.isdecimal() for number in numbers)
     if kind not in DEVICES or (name != kind and not indexed):
         raise RuntimeError(
             f"Expected one of {', '.join(DEVICES)} device type at start of device string: {value}"

@@ -150,8 +150,9 @@ def leaf(value: Buffer, dtype: DType, shape: Shape, place: str) -> Node:
 
 
 def wrap(array: Array, dtype: DType) -> Storage:
-    """A storage on an array's own memory. The array must be contiguous."""
+    """A storage on an array's own memory, or on a device with memory of its own a copy. The array must be contiguous."""
     device = devices.default()
     storage = Storage(leaf(device.wrap(array), dtype, array.shape, device.name))
-    storage.pin = Pin(array, None)
+    if isinstance(device, devices.HostDevice):
+        storage.pin = Pin(array, None)
     return storage

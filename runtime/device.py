@@ -130,7 +130,7 @@ class HostDevice(Device):
         return self.view(buffer, dtype, shape).copy()
 
     def view(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
-        return np.asarray(_Exposed(buffer, dtype.storage, _sizes(shape)))
+        return np.asarray(_Exposed(buffer, dtype.storage, sizes_of(shape)))
 
     def compile(self, graph: Sequence[Node]) -> Plan:
         from .compile import compile_graph
@@ -138,7 +138,7 @@ class HostDevice(Device):
         return compile_graph(self, graph)
 
 
-def _sizes(shape: Shape) -> tuple[int, ...]:
+def sizes_of(shape: Shape) -> tuple[int, ...]:
     for size in shape:
         if not isinstance(size, int):
             raise TypeError(f"a buffer's array needs sizes, not {size!r} in {shape}")
@@ -160,8 +160,19 @@ def _interpret() -> Device:
     return InterpretDevice()
 
 
+def _opencl(name: str) -> Device:
+    """opencl:1 itself; opencl is opencl:0, and opencl:0:1 (a platform and a device of it) the one that has that place among all."""
+    from .opencl import OpenClDevice, canonical
+
+    found = canonical(name)
+    return OpenClDevice(name) if found == name else get(found)
+
+
 FACTORIES: dict[str, Callable[[], Device]] = {"cpu": _cpu, "interpret": _interpret}
 """How each device is made, by name."""
+
+INDEXED: dict[str, Callable[[str], Device]] = {"opencl": _opencl}
+"""How each of several devices of a type is made: from a name such as opencl:1."""
 
 DEVICES: dict[str, Device] = {}
 """The devices that have been made."""
@@ -185,14 +196,19 @@ def get(name: str) -> Device:
         with _making:
             device = DEVICES.get(name)
             if device is None:
-                factory = FACTORIES.get(name)
+                factory = FACTORIES.get(name) or _indexed(name)
                 if factory is None:
                     raise RuntimeError(
-                        f"Expected one of {', '.join(FACTORIES)} device type "
+                        f"Expected one of {', '.join((*FACTORIES, *INDEXED))} device type "
                         f"at start of device string: {name}"
                     )
                 device = DEVICES[name] = factory()
     return device
+
+
+def _indexed(name: str) -> Callable[[], Device] | None:
+    factory = INDEXED.get(name.partition(":")[0])
+    return None if factory is None else lambda: factory(name)
 
 
 def default() -> Device:

@@ -140,6 +140,9 @@ class Lowered:
 
 def _variant(name: str, arch: str) -> Any:
     """A device that writes kernels for another processor."""
+    variant = getattr(devices.get(name), "variant", None)
+    if variant is not None:
+        return variant(arch)
     if name != "cpu":
         raise ValueError(f"{name} has one architecture only, not {arch!r}")
     from lazygrad.codegen.target import host

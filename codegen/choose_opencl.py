@@ -1,0 +1,95 @@
+"""Which transforms for a kernel on an OpenCL device.
+
+In: a scalar loop tree. Out: a schedule of the transforms that the CPU has. A device that is a processor gets the CPU's choices, with vectors that
+OpenCL has (16 lanes at most): PoCL does not vectorise across work-items around an inner loop. A GPU runs scalar work-items, one for each
+trip of its parallel loops, and vectorises by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lazygrad.ir.args import Loop
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+from . import choose as cpu
+from .choose import Transform
+from .math import expand
+from .target import Target
+from .transform.access import Stride, body, carries, lines_inside, replace_loop
+from .transform.parallel import parallel_loop
+
+LANES = 16
+"""The most lanes of a vector of OpenCL."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClTarget(Target):
+    """An OpenCL device, as far as choices depend on it."""
+
+    kind: Literal["cpu", "gpu"] = "cpu"
+
+
+def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
+    """A device of this kind; what the text of a kernel is for where there is no driver."""
+    return OpenClTarget(
+        name=f"opencl-{kind}",
+        cpu="",
+        features=frozenset(),
+        vector_bytes=vector_bytes,
+        language="opencl",
+        kind="gpu" if kind == "gpu" else "cpu",
+    )
+
+
+def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
+    """The transforms for a scalar loop tree, in the order to apply them."""
+    if target.kind == "gpu":
+        return [Transform("accumulate")]
+    return [
+        replace(step, factor=min(step.factor, LANES)) if step.name == "vectorize" else step
+        for step in cpu.choose(kernel, target)
+    ]
+
+
+def optimise(kernel: Node, target: OpenClTarget) -> Node:
+    """The chosen schedule applied, then functions expanded: ready to render."""
+    if target.kind == "gpu":
+        kernel = spread(kernel)
+    return expand(cpu.apply(kernel, choose(kernel, target)))
+
+
+def spread(kernel: Node) -> Node:
+    """Mark as parallel each loop that the parallel loop holds alone, while its iterations are independent: all of them are the grid."""
+    outer = parallel_loop(kernel)
+    while outer is not None:
+        lines = body(outer)
+        if len(lines) != 1 or lines[0].op is not Op.LOOP or not _independent(lines[0]):
+            break
+        inner = lines[0]
+        assert isinstance(inner.arg, Loop)
+        marked = Node(
+            Op.LOOP, inner.src, inner.dtype, inner.shape, Loop(inner.arg.step, "parallel")
+        )
+        kernel = replace_loop(kernel, inner, [marked])
+        outer = marked
+    return kernel
+
+
+def _independent(loop: Node) -> bool:
+    """Whether no iteration touches what another one writes."""
+    if carries(loop):
+        return False
+    stride = Stride(loop.src[0])
+    lines = list(lines_inside(loop))
+    own = {id(line) for line in lines if line.op is Op.LOCAL}
+    for line in lines:
+        if line.op is Op.LOAD:
+            stride.mark(line, None)
+    for line in lines:
+        if line.op in (Op.STORE, Op.ACCUMULATE) and id(line.src[0]) not in own:
+            if line.op is Op.ACCUMULATE or stride(line.src[1]) in (0, None):
+                return False
+    return True

@@ -1,0 +1,182 @@
+"""Pieces of C text that OpenCL C and CUDA C share: types, constants, names, and what a dialect calls its own things.
+
+In: dtypes, constants, values. Out: text. Type names are OpenCL's (`uint`, `long` of 64 bits, `float16` of 16 lanes); a dialect without
+them defines them in its header, and one without vectors says so (`lanes`). In registers a bool is `bool`, a vector of them a vector of
+chars that are 0 or -1, and a half float is a float that conversions round to its own precision, so that no device needs half arithmetic.
+"""
+
+from __future__ import annotations
+
+import struct
+from ctypes import c_float
+from dataclasses import dataclass
+
+from lazygrad.ir.args import Constant
+from lazygrad.ir.dtype import DType, bfloat16, float16, float64
+from lazygrad.ir.node import Node
+
+from .llvm_text import is_half, lanes_of
+from .ranges import Ranges
+
+SCALARS = {
+    "float64": "double", "float32": "float", "float16": "float", "bfloat16": "float", "int64": "long", "int32": "int",
+    "int16": "short", "int8": "char", "uint8": "uchar", "uint32": "uint", "uint64": "ulong", "bool": "bool",
+}  # fmt: skip
+"""How a register holds one value of a dtype."""
+SIGNED = {1: "char", 2: "short", 4: "int", 8: "long"}
+UNSIGNED = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
+"""Integers by their bytes."""
+RESERVED = frozenset(
+    """
+    auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short
+    signed sizeof static struct switch typedef union unsigned void volatile while bool uchar ushort uint ulong half kernel global local
+    constant private item chunk launch first last error scratch trips true false min max abs sign exp log sin cos tan floor ceil round trunc sqrt
+    fma fmod rint fabs rsqrt pow atan2 exp2 log2 log10 expm1 log1p select all any step mix dot cross distance length normalize image event this new class template operator and or not xor begin end
+    """.split()
+)
+"""Names that a kernel's params, loops and locals do not get."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A C of a device: what it calls its own things."""
+
+    name: str
+    header: str
+    """What stands before everything."""
+    kernel: str
+    """What a kernel's definition begins with."""
+    function: str
+    """What a function's definition begins with."""
+    memory: str
+    """The address space of buffers."""
+    restrict: str
+    item: str
+    """The number of the work-item, as a long."""
+    first_error: str
+    """Puts {number} into the error word, unless another came first."""
+    lanes: int
+    """The most lanes that a vector may have; 1 where there are none."""
+
+
+def suffix(lanes: int | None) -> str:
+    """What a type's name ends with: its lanes."""
+    return "" if lanes is None else str(lanes)
+
+
+def register_type(dtype: DType, lanes: int | None) -> str:
+    """How a register holds one value, or a vector of them."""
+    scalar = "char" if lanes is not None and dtype.kind == "bool" else SCALARS[dtype.name]
+    return scalar + suffix(lanes)
+
+
+def memory_type(dtype: DType, lanes: int | None = None) -> str:
+    """How memory holds one value, or a vector of them."""
+    if is_half(dtype):
+        return "ushort" + suffix(lanes)
+    return ("uchar" if dtype.kind == "bool" else SCALARS[dtype.name]) + suffix(lanes)
+
+
+def width(dtype: DType) -> int:
+    """The bytes of a lane in a register."""
+    return 4 if is_half(dtype) else dtype.itemsize
+
+
+def type_of(node: Node) -> str:
+    return register_type(node.dtype, lanes_of(node))
+
+
+def float_text(value: float, dtype: DType) -> str:
+    """A float constant, rounded to `dtype`, so that it reads back exactly."""
+    if value != value:
+        return "NAN" if dtype is not float64 else "(double)NAN"
+    if dtype is float16:
+        try:
+            (value,) = struct.unpack("e", struct.pack("e", value))
+        except OverflowError:
+            value = float("inf") if value > 0 else float("-inf")
+    elif dtype is not float64:
+        value = c_float(value).value  # overflows to infinity, where struct raises
+    if dtype is bfloat16 and abs(value) != float("inf"):
+        (bits,) = struct.unpack("I", struct.pack("f", value))
+        (value,) = struct.unpack(
+            "f", struct.pack("I", bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000)
+        )
+    if abs(value) == float("inf"):
+        text = "INFINITY" if dtype is not float64 else "(double)INFINITY"
+        return text if value > 0 else f"(-{text})"
+    text = repr(value) if dtype is float64 else f"{value:.9g}"
+    if "." not in text and "e" not in text:
+        text += ".0"
+    text += "" if dtype is float64 else "f"
+    return f"({text})" if text.startswith("-") else text
+
+
+def integer_text(value: int, dtype: DType) -> str:
+    """An integer constant of the width of `dtype`."""
+    if dtype.name == "uint64":
+        return f"{value}UL"
+    if dtype.name == "uint32":
+        return f"{value}u"
+    ending = "L" if dtype.itemsize == 8 else ""
+    if value == -(1 << dtype.bits - 1) and dtype.itemsize >= 4:
+        return f"(-{-value - 1}{ending} - 1)"  # C has no negative constants, and the positive one does not fit
+    return f"{value}{ending}" if value >= 0 else f"({value}{ending})"
+
+
+def scalar_text(value: float | int | bool, dtype: DType, lanes: int | None = None) -> str:
+    """One constant, or a lane of a vector of them."""
+    if dtype.kind == "float":
+        return float_text(float(value), dtype)
+    if dtype.kind == "bool":
+        return ("true" if value else "false") if lanes is None else ("-1" if value else "0")
+    return integer_text(int(value), dtype)
+
+
+def number_text(value: float | int | bool, dtype: DType, lanes: int | None) -> str:
+    """A constant, in every lane of a vector."""
+    text = scalar_text(value, dtype, lanes)
+    return text if lanes is None else f"({register_type(dtype, lanes)})({text})"
+
+
+def constant_text(node: Node) -> str:
+    """A CONST as an operand."""
+    assert isinstance(node.arg, Constant)
+    return number_text(node.arg.value, node.dtype, lanes_of(node))
+
+
+class Writer:
+    """The text of one kernel as it grows: lines, names, what is known of values, and the functions that it calls."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.ranges = Ranges()
+        self.lines: list[str] = []
+        self.depth = 1
+        self.functions: dict[str, str] = {}
+        self._uses: dict[str, int] = dict.fromkeys(RESERVED, 1)
+
+    def name(self, hint: str) -> str:
+        """A name that nothing has yet: the hint, numbered from its second use."""
+        hint = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint)
+        count = self._uses.get(hint, 0)
+        self._uses[hint] = count + 1
+        if count == 0:
+            return hint
+        found = f"{hint}_{count}"
+        return self.name(found) if found in self._uses else found
+
+    def add(self, text: str) -> None:
+        """A line."""
+        self.lines.append("  " * self.depth + text)
+
+    def value(self, kind: str, text: str, hint: str, comment: str = "") -> str:
+        """A line that gives a value a name."""
+        name = self.name(hint if hint not in self._uses else f"{hint}_")
+        self.add(f"const {kind} {name} = {text};{comment}")
+        return name
+
+    def function(self, name: str, text: str) -> str:
+        """A function that the kernel calls; returns its name."""
+        self.functions.setdefault(name, text)
+        return name

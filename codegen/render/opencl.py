@@ -1,0 +1,57 @@
+"""OpenCL C: the dialect of the shared C renderer, and programs of several kernels.
+
+In: kernels after their transforms (codegen/choose_opencl.py). Out: text that any OpenCL 1.2 compiler takes, with nothing in it that depends
+on the driver: math functions are the polynomials of codegen/math, so that a result is the same on every device; built-ins are used where
+OpenCL says that they are exact (fma, floor, ceil, trunc, rint, fabs, fmod, and with an option sqrt and division).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lazygrad.ir.args import Kernel
+from lazygrad.ir.node import Node
+
+from .c_kernel import Mapped, Source, render_kernel
+from .c_text import Dialect
+
+OPENCL = Dialect(
+    name="OpenCL C",
+    header="#pragma OPENCL FP_CONTRACT OFF",
+    kernel="kernel void ",
+    function="",
+    memory="global ",
+    restrict="restrict",
+    item="(long)get_global_id(0)",
+    first_error="atomic_cmpxchg(error + launch, 0, {number})",
+    lanes=16,
+)
+OPTIONS = ("-cl-std=CL1.2", "-w")
+CORRECT_ROUNDING = "-cl-fp32-correctly-rounded-divide-sqrt"
+"""Given where the device says that it can."""
+
+
+def render(kernel: Node, mapping: Mapped) -> str:
+    """The source of one kernel, complete."""
+    return program([render_kernel(kernel, OPENCL, mapping)])
+
+
+def render_all(kernels: Sequence[Node], mapping: Mapped) -> list[Source]:
+    """The kernels of one program, each under a name of its own."""
+    names: dict[str, int] = {}
+    sources: list[Source] = []
+    for kernel in kernels:
+        assert isinstance(kernel.arg, Kernel)
+        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in kernel.arg.name)
+        names[base] = count = names.get(base, 0) + 1
+        name = f"{base}_kernel" if count == 1 else f"{base}_kernel_{count}"
+        sources.append(render_kernel(kernel, OPENCL, mapping, name))
+    return sources
+
+
+def program(sources: Sequence[Source]) -> str:
+    """The text of a program: the header, each function once, the kernels."""
+    functions: dict[str, str] = {}
+    for source in sources:
+        functions.update(source.functions)
+    return "\n\n".join([OPENCL.header, *functions.values(), *(each.text for each in sources)])

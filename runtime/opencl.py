@@ -1,0 +1,304 @@
+"""The OpenCL device: kernels in OpenCL C, run through pyopencl.
+
+In: KERNEL nodes, host arrays. Out: `OpenClKernel`s, buffers on the device, plans (opencl_plan.py). Devices are numbered over all platforms,
+`opencl:0` first, or named by platform and device, `opencl:0:1`. pyopencl is imported and a context made when something is first
+allocated or built: the source of a kernel needs neither. All that a device runs goes through one queue, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazygrad.codegen.choose_opencl import OpenClTarget
+from lazygrad.codegen.choose_opencl import target as generic_target
+from lazygrad.codegen.transform.parallel import grain
+from lazygrad.ir.args import Kernel
+from lazygrad.ir.blocks import parameters
+
+from . import profile
+from .device import Array, Device, Executable, sizes_of
+from .memory import Buffer
+from .opencl_memory import OpenClPool
+from .opencl_plan import OpenClPlan
+
+if TYPE_CHECKING:
+    from lazygrad.codegen.render.c_kernel import Source
+    from lazygrad.ir.dtype import DType
+    from lazygrad.ir.node import Node, Shape
+
+    from .plan import Plan
+
+INSTALL = (
+    'OpenCL needs the package pyopencl and a driver: pip install "lazygrad[opencl]" brings both '
+    "(PoCL, which runs on the processor)"
+)
+FORKED = (
+    "Cannot re-initialize OpenCL in forked subprocess. To use OpenCL with multiprocessing, you must use the "
+    "'spawn' start method"
+)
+ITEMS_A_UNIT = 32
+"""A processor's work-items for each of its compute units, at most: enough to share the work evenly."""
+GROUP = 64
+"""A GPU's work-items in a group."""
+VECTOR_BYTES = (16, 64)
+"""The least and the most that vectors are made for."""
+
+
+def platforms() -> list[list[Any]]:
+    """The driver's devices, by platform.
+
+    Raises:
+        RuntimeError: there is no pyopencl or no driver; the message says what to install.
+    """
+    try:
+        import pyopencl as cl
+    except ImportError as error:
+        raise RuntimeError(f"{INSTALL}. ({error})") from error
+    try:
+        return [platform.get_devices() for platform in cl.get_platforms()]
+    except cl.Error as error:
+        raise RuntimeError(f"{INSTALL}. (No OpenCL platform was found: {error})") from error
+
+
+def canonical(name: str) -> str:
+    """The device's name among all: opencl:1 for the second one.
+
+    Raises:
+        RuntimeError: the name is no device's.
+    """
+    numbers = name.split(":")[1:]
+    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise RuntimeError(f"Invalid device string: '{name}'")
+    if len(numbers) < 2:
+        return f"opencl:{int(numbers[0]) if numbers else 0}"
+    platform, number = map(int, numbers)
+    found = platforms()
+    if platform >= len(found) or number >= len(found[platform]):
+        counts = [len(each) for each in found]
+        raise RuntimeError(
+            f"{name}: there are {len(found)} OpenCL platforms, with {counts} devices"
+        )
+    return f"opencl:{sum(len(each) for each in found[:platform]) + number}"
+
+
+class OpenClKernel(Executable):
+    """One kernel of a program that the driver has built."""
+
+    __slots__ = ("checks", "device", "grain", "kernel", "name", "params", "scratch_bytes", "source")
+
+    def __init__(self, device: OpenClDevice, node: Node, source: Source, kernel: Any) -> None:
+        assert isinstance(node.arg, Kernel)
+        self.device = device
+        self.name = node.arg.name
+        self.params = parameters(node)
+        self.source = source
+        self.kernel = kernel
+        self.grain = grain(node)
+        self.scratch_bytes = source.scratch_bytes
+        self.checks = source.checks
+
+    def items(self, trips: int) -> tuple[int, int]:
+        """How many work-items run that many trips, and how many trips each has; neither changes a result."""
+        if not self.source.grid or trips <= 0:
+            return (1, 1) if not self.source.grid else (0, 1)
+        if self.source.mapping == "item":
+            return -(-trips // GROUP) * GROUP, 1
+        if not self.grain:
+            return 1, trips
+        most = self.device.units * ITEMS_A_UNIT
+        chunk = max(self.grain, -(-trips // most))
+        return -(-trips // chunk), chunk
+
+    def enqueue(self, items: int, arguments: Sequence[Any]) -> Any:
+        """Put a launch of so many work-items into the device's queue; returns its event."""
+        group = GROUP if self.source.mapping == "item" and self.source.grid else 1
+        return self.kernel(self.device.queue, (items,), (group,), *arguments)
+
+    def run(self, slots: Any, begin: int, end: int) -> None:
+        raise TypeError(f"{self.name}: buffers of OpenCL have no addresses; its plan launches it")
+
+
+class OpenClDevice(Device):
+    """A device of an OpenCL driver."""
+
+    def __init__(self, name: str = "opencl:0", given: OpenClTarget | None = None) -> None:
+        self.name = name
+        self.launches = 0
+        self._given = given
+        self._process = os.getpid()
+        self.lock = threading.RLock()
+        """Held while launches are put into the queue: the arguments of a kernel are set one by one."""
+
+    # --- the driver
+
+    @cached_property
+    def handle(self) -> Any:
+        """The driver's device.
+
+        Raises:
+            RuntimeError: there is no pyopencl, no driver, or no such device; the message says what to do.
+        """
+        found = [device for platform in platforms() for device in platform]
+        number = int(self.name.partition(":")[2])
+        if number >= len(found):
+            names = ", ".join(f"opencl:{i} {each.name.strip()}" for i, each in enumerate(found))
+            raise RuntimeError(f"{self.name}: invalid device ordinal; there are: {names or 'none'}")
+        return found[number]
+
+    @cached_property
+    def context(self) -> Any:
+        import pyopencl as cl
+
+        return cl.Context([self.handle])
+
+    @cached_property
+    def queue(self) -> Any:
+        """The queue of everything that runs here, in order."""
+        import pyopencl as cl
+
+        properties = cl.command_queue_properties.PROFILING_ENABLE
+        return cl.CommandQueue(self.context, properties=properties)
+
+    @cached_property
+    def units(self) -> int:
+        """How many work-groups run at once."""
+        return int(self.handle.max_compute_units)
+
+    @cached_property
+    def pool(self) -> OpenClPool:
+        """The memory of this device."""
+        self.check_process()
+        return OpenClPool(self.name, self.context)
+
+    def check_process(self) -> None:
+        """
+        Raises:
+            RuntimeError: this is a forked child of the process that the device was opened in.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError(FORKED)
+
+    def synchronize(self) -> None:
+        """Wait for everything that runs here."""
+        self.check_process()
+        self.queue.finish()
+
+    # --- memory
+
+    def allocate(self, nbytes: int) -> Buffer:
+        self.check_process()
+        return self.pool.allocate(nbytes)
+
+    def from_host(self, array: Array) -> Buffer:
+        import pyopencl as cl
+
+        buffer = self.allocate(array.nbytes)
+        if array.nbytes:
+            source = np.ascontiguousarray(array)
+            with self.lock, profile.span("copy to device", "copy", bytes=array.nbytes):
+                cl.enqueue_copy(self.queue, buffer.owner, source.reshape(-1), is_blocking=True)
+        return buffer
+
+    def wrap(self, array: Array) -> Buffer:
+        """A copy: the host's memory is not the device's."""
+        return self.from_host(array)
+
+    def to_host(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
+        import pyopencl as cl
+
+        self.check_process()
+        result = np.empty(sizes_of(shape), dtype.storage)
+        if result.nbytes:
+            with self.lock, profile.span("copy to host", "copy", bytes=result.nbytes):
+                cl.enqueue_copy(self.queue, result.reshape(-1), buffer.owner, is_blocking=True)
+        return result
+
+    def view(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
+        """A copy, to be read."""
+        return self.to_host(buffer, dtype, shape)
+
+    # --- code
+
+    @cached_property
+    def target(self) -> OpenClTarget:
+        """What kernels are written for; a processor in general where there is no driver."""
+        if self._given is not None:
+            return self._given
+        try:
+            handle = self.handle
+        except RuntimeError:
+            return generic_target()
+        import pyopencl as cl
+
+        if not handle.type & cl.device_type.CPU:
+            return generic_target("gpu")
+        least, most = VECTOR_BYTES
+        width = 4 * int(handle.native_vector_width_float or 1)
+        return generic_target("cpu", max(least, min(most, width)))
+
+    def variant(self, arch: str) -> OpenClDevice:
+        """The device that writes kernels for processors ("cpu") or for GPUs ("gpu")."""
+        if arch not in ("cpu", "gpu"):
+            raise ValueError(f"the architectures of opencl are cpu and gpu, not {arch!r}")
+        return OpenClDevice(self.name, generic_target(arch))
+
+    def compile(self, graph: Sequence[Node]) -> Plan:
+        from .compile import compile_graph
+
+        return compile_graph(self, graph)
+
+    plan = OpenClPlan
+    """The class of its plans."""
+
+    @property
+    def mapping(self) -> Any:
+        """How parallel loops become the grid."""
+        return "item" if self.target.kind == "gpu" else "chunk"
+
+    def build_all(self, kernels: Sequence[Callable[[], Node]]) -> list[OpenClKernel]:
+        """Compile several kernels as one program; each is asked for when it is its turn."""
+        from lazygrad.codegen.render.opencl import program, render_all
+
+        self.check_process()
+        if not kernels:
+            return []
+        nodes = [make() for make in kernels]
+        sources = render_all(nodes, self.mapping)
+        built = self._build(program(sources))
+        found: list[OpenClKernel] = []
+        for node, source in zip(nodes, sources, strict=True):
+            found.append(OpenClKernel(self, node, source, getattr(built, source.name)))
+        return found
+
+    def build(self, kernel: Node) -> OpenClKernel:
+        """Compile one kernel, as it is."""
+        return self.build_all([lambda: kernel])[0]
+
+    def _build(self, text: str) -> Any:
+        import pyopencl as cl
+
+        from lazygrad.codegen.render.opencl import CORRECT_ROUNDING, OPTIONS
+
+        options = list(OPTIONS)
+        if self.handle.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
+            options.append(CORRECT_ROUNDING)
+        try:
+            return cl.Program(self.context, text).build(options=options)
+        except cl.RuntimeError as error:
+            raise RuntimeError(f"{self.name} refuses a kernel: {error}\n{text}") from error
+
+    def source(self, kernel: Node) -> str:
+        """The OpenCL C of a kernel, complete."""
+        from lazygrad.codegen.render.opencl import render
+
+        return render(kernel, self.mapping)
+
+    def asm(self, kernel: Node) -> str:
+        """Drivers do not show their machine code."""
+        raise RuntimeError(f"{self.name} shows no assembler text; ask for its source")
