@@ -8,6 +8,7 @@ Half types are computed in float32 and rounded once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, nextafter
 
 from ..history import Untracked
 from ..ir.node import Node, accumulation, unary
@@ -19,6 +20,17 @@ from .registry import Outcome, change, operator
 
 Factor = float | Tensor
 """A number, or a tensor with one element (a learning rate that is a tensor)."""
+
+
+def steady(value: Factor) -> Factor:
+    """A number that changes from step to step, so that it is an argument of the plan whatever its value.
+
+    0, 1 and -1 would select other algorithms: their neighbours stand for them, which are the same in float32. The number is an object of
+    its own, since a plan knows two numbers that are one object.
+    """
+    if isinstance(value, Tensor):
+        return value
+    return nextafter(value, inf) if value in (0, 1, -1) else value + 0.0
 
 
 def _operands(target: Tensor, *others: Tensor) -> tuple[Node, ...]:
@@ -80,7 +92,7 @@ def mix(average: Tensor, value: Tensor, weight: Factor) -> Outcome:
 def mix_square(average: Tensor, value: Tensor, kept: Factor, weight: Factor) -> Outcome:
     """average * kept + value * value * weight."""
     before, new = _operands(average, value)
-    node = before * _factor(kept, before) + new * new * _factor(weight, before)
+    node = _scaled(before, kept) + _scaled(new * new, weight)
     return _outcome("AddcmulBackward0", node, average, value, kept, weight)
 
 

@@ -1,7 +1,8 @@
-"""torch.optim: optimizers, the schedules of their learning rates, and averages of models."""
+"""torch.optim: optimizers, and the schedules of their learning rates."""
 
 from __future__ import annotations
 
+from . import lr_scheduler
 from .adam import Adam, AdamW
 from .adam_family import Adamax, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
@@ -13,5 +14,5 @@ from .sgd import SGD
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "Rprop",
+    "RMSprop", "Rprop", "lr_scheduler",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..functional.updates import descend_normalized, mix, mix_square
+from ..functional.updates import descend_normalized, mix, mix_square, steady
 from ..tensor import Tensor
 from .optimizer import (
     Group,
@@ -89,17 +89,17 @@ class Adam(Optimizer):
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         decay, maximize, amsgrad = group["weight_decay"], group["maximize"], group["amsgrad"]
         decoupled = decay != 0 and group["decoupled_weight_decay"]
-        kept = 1.0 - lr * decay if decoupled else 1.0
+        kept = steady(1.0 - lr * decay) if decoupled else 1.0
         first, second = 1.0 - beta1, 1.0 - beta2
         taken: Any = None
         for parameter, gradient, state in members:
             state_of(state, parameter, *(AVERAGES_AND_LARGEST if amsgrad else AVERAGES))
             step = state["step"] = state["step"] + 1
             if step != taken:
-                # Both corrections are in these two numbers, which do not become 1 as the corrections do: that would compile again.
+                # Both corrections are in these two numbers, for all parameters that have made as many steps.
                 taken = step
                 root = (1.0 - beta2**step) ** 0.5
-                rate, small = lr * root / (1.0 - beta1**step), eps * root
+                rate, small = steady(lr * root / (1.0 - beta1**step)), steady(eps * root)
             gradient = directed(gradient, parameter, maximize, 0 if decoupled else decay)
             mean = mix(state["exp_avg"], gradient, first)
             square = mix_square(state["exp_avg_sq"], gradient, beta2, second)

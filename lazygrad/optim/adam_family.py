@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..functional.updates import descend, descend_normalized, mix, mix_square
+from ..functional.updates import descend, descend_normalized, mix, mix_square, steady
 from ..tensor import Tensor
 from .adam import AVERAGES, COUNTED
 from .optimizer import (
@@ -64,13 +64,17 @@ class Adamax(Optimizer):
     def update(self, group: Group, members: list[Member]) -> None:
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
+        taken: Any = None
         for parameter, gradient, state in members:
             state_of(state, parameter, "exp_avg", "exp_inf")["step"] += 1
+            if state["step"] != taken:
+                taken = state["step"]
+                rate = steady(lr / (1.0 - beta1**taken))
             gradient = directed(gradient, parameter, maximize, decay)
             mean = mix(state["exp_avg"], gradient, 1.0 - beta1)
             largest = state["exp_inf"]
             largest.copy_((largest * beta2).maximum(gradient.abs() + eps))
-            descend(parameter, mean / largest, lr / (1.0 - beta1 ** state["step"]))
+            descend(parameter, mean / largest, rate)
 
 
 class NAdam(Optimizer):
@@ -124,23 +128,28 @@ class NAdam(Optimizer):
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         maximize, momentum_decay = group["maximize"], group["momentum_decay"]
         decay, kept = _decay(group)
+        taken: Any = None
         for parameter, gradient, state in members:
             if not state:
                 state_of(state, parameter, *AVERAGES)["mu_product"] = 1.0
             step = state["step"] = state["step"] + 1
-            momentum, ahead = (
-                beta1 * (1.0 - 0.5 * 0.96 ** (at * momentum_decay)) for at in (step, step + 1)
-            )
-            product = state["mu_product"] = state["mu_product"] * momentum
+            known = (step, state["mu_product"])
+            if known != taken:
+                taken = known
+                momentum, ahead = (
+                    beta1 * (1.0 - 0.5 * 0.96 ** (at * momentum_decay)) for at in (step, step + 1)
+                )
+                product = state["mu_product"] * momentum
+                root = (1.0 - beta2**step) ** 0.5
+                rate, small = steady(lr * root), steady(eps * root)
+                now = steady((1.0 - momentum) / (1.0 - product))
+                then = steady(ahead / (1.0 - product * ahead))
+            state["mu_product"] = product
             gradient = directed(gradient, parameter, maximize, decay)
             mean = mix(state["exp_avg"], gradient, 1.0 - beta1)
             square = mix_square(state["exp_avg_sq"], gradient, beta2, 1.0 - beta2)
-            root = (1.0 - beta2**step) ** 0.5
-            now = lr * root * (1.0 - momentum) / (1.0 - product)
-            then = lr * root * ahead / (1.0 - product * ahead)
-            descend_normalized(
-                parameter, gradient * now + mean * then, square, 1.0, eps * root, kept
-            )
+            along = gradient * now + mean * then
+            descend_normalized(parameter, along, square, rate, small, kept)
 
 
 class RAdam(Optimizer):
@@ -192,19 +201,25 @@ class RAdam(Optimizer):
         maximize = group["maximize"]
         decay, kept = _decay(group)
         longest = 2.0 / (1.0 - beta2) - 1.0
+        taken: Any = None
         for parameter, gradient, state in members:
             state_of(state, parameter, *AVERAGES)
             step = state["step"] = state["step"] + 1
+            if step != taken:
+                taken = step
+                rate = lr / (1.0 - beta1**step)
+                power = beta2**step
+                length = longest - 2.0 * step * power / (1.0 - power)
+                known = length > 5.0  # the length of an average that has as much variance
+                if known:
+                    over = (length - 4.0) * (length - 2.0) * longest
+                    under = (longest - 4.0) * (longest - 2.0) * length
+                    rate = rate * (over / under * (1.0 - power)) ** 0.5
+                rate = steady(rate)
             gradient = directed(gradient, parameter, maximize, decay)
             mean = mix(state["exp_avg"], gradient, 1.0 - beta1)
             square = mix_square(state["exp_avg_sq"], gradient, beta2, 1.0 - beta2)
-            rate = lr / (1.0 - beta1**step)
-            power = beta2**step
-            length = longest - 2.0 * step * power / (1.0 - power)
-            if length > 5.0:  # the length of the average that has as much variance
-                over = (length - 4.0) * (length - 2.0) * longest
-                under = (longest - 4.0) * (longest - 2.0) * length
-                rate = rate * (over / under * (1.0 - power)) ** 0.5
+            if known:
                 descend_normalized(parameter, mean, square, rate, eps, kept)
             else:
                 descend(parameter, mean, rate, kept)
@@ -214,7 +229,7 @@ def _decay(group: Group) -> tuple[float, Any]:
     """The weight decay of the gradient, and what of the parameter is kept at a step."""
     decay = group["weight_decay"]
     if decay != 0 and group["decoupled_weight_decay"]:
-        return 0.0, 1.0 - group["lr"] * decay
+        return 0.0, steady(1.0 - group["lr"] * decay)
     return decay, 1.0
 
 

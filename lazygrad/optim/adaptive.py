@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..functional.creation import stored_full
-from ..functional.updates import descend, descend_normalized, gather_speed, mix, mix_square
+from ..functional.updates import descend, descend_normalized, gather_speed, mix, mix_square, steady
 from ..tensor import Tensor
 from .adam import COUNTED
 from .optimizer import (
@@ -84,11 +84,14 @@ class Adagrad(Optimizer):
     def update(self, group: Group, members: list[Member]) -> None:
         lr, lr_decay, eps = group["lr"], group["lr_decay"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
+        taken: Any = None
         for parameter, gradient, state in members:
             if not state:
                 self._begin(state, parameter, self.defaults["initial_accumulator_value"])
             state["step"] += 1
-            rate = lr / (1.0 + (state["step"] - 1) * lr_decay)
+            if state["step"] != taken:
+                taken = state["step"]
+                rate = steady(lr / (1.0 + (taken - 1) * lr_decay))
             gradient = directed(gradient, parameter, maximize, decay)
             total = mix_square(state["sum"], gradient, 1.0, 1.0)
             descend_normalized(parameter, gradient, total, rate, eps, 1.0)
@@ -139,7 +142,7 @@ class Adadelta(Optimizer):
         )  # fmt: skip
 
     def update(self, group: Group, members: list[Member]) -> None:
-        lr, rho, eps = group["lr"], group["rho"], group["eps"]
+        lr, rho, eps = steady(group["lr"]), group["rho"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
         for parameter, gradient, state in members:
             state_of(state, parameter, "square_avg", "acc_delta")["step"] += 1
@@ -200,7 +203,7 @@ class RMSprop(Optimizer):
         )  # fmt: skip
 
     def update(self, group: Group, members: list[Member]) -> None:
-        lr, alpha, eps = group["lr"], group["alpha"], group["eps"]
+        lr, alpha, eps = steady(group["lr"]), group["alpha"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
         momentum, centered = group["momentum"], group["centered"]
         buffers = ["square_avg"]

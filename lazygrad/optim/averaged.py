@@ -7,7 +7,7 @@ from typing import Any
 
 from ..functional.creation import stored_full
 from ..functional.gathering import where
-from ..functional.updates import descend, mix
+from ..functional.updates import descend, mix, steady
 from ..tensor import Tensor
 from .adam import COUNTED
 from .optimizer import (
@@ -66,14 +66,20 @@ class ASGD(Optimizer):
     def update(self, group: Group, members: list[Member]) -> None:
         lr, lambd, alpha, start = float(group["lr"]), group["lambd"], group["alpha"], group["t0"]
         decay, maximize = group["weight_decay"], group["maximize"]
+        taken: Any = None
         for parameter, gradient, state in members:
             if not state:
                 state_of(state, parameter, "ax").update(eta=lr, mu=1.0)
             step = state["step"] = state["step"] + 1
-            rate, weight, average = state["eta"], state["mu"], state["ax"]
+            known = (step, state["eta"], state["mu"])
+            if known != taken:
+                taken = known
+                rate, kept = steady(state["eta"]), steady(1.0 - lambd * state["eta"])
+                begins, weight = state["mu"] == 1, steady(state["mu"])
+            average = state["ax"]
             gradient = directed(gradient, parameter, maximize, decay)
-            descend(parameter, gradient, rate, 1.0 - lambd * rate)
-            if weight == 1:
+            descend(parameter, gradient, rate, kept)
+            if begins:
                 average.copy_(parameter)
             else:
                 mix(average, parameter, weight)
@@ -135,5 +141,5 @@ class Rprop(Optimizer):
             factor = where(agreement > 0, grow, where(turned, shrink, agreement.new_ones(())))
             sizes.copy_((sizes * factor).clamp(smallest, largest))
             gradient = where(turned, 0.0, gradient)
-            descend(parameter, gradient.sign() * sizes, 1.0)
+            parameter.sub_(gradient.sign() * sizes)
             state["prev"].copy_(gradient)

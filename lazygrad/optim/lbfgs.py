@@ -7,7 +7,7 @@ from typing import Any
 
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..functional.joining import cat
-from ..functional.updates import descend
+from ..functional.updates import descend, steady
 from ..reading import realize
 from ..tensor import Tensor
 from .line_search import Trial, strong_wolfe
@@ -176,13 +176,13 @@ class LBFGS(Optimizer):
 
     def _move(self, step: float, direction: Tensor, places: list[Tensor] | None = None) -> None:
         """Add so much of the direction to the parameters, or to where they were."""
-        offset = 0
+        offset, along = 0, steady(-step)
         parameters = self.param_groups[0]["params"]
         for number, parameter in enumerate(parameters):
             if places is not None:
                 parameter.copy_(places[number])
             piece = direction[offset : offset + parameter.numel()].view(parameter.shape)
-            descend(parameter, piece, -step)
+            descend(parameter, piece, along)
             offset += parameter.numel()
         realize(parameters)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..functional.creation import stored_zeros
-from ..functional.updates import descend, mix
+from ..functional.updates import descend, mix, steady
 from ..ir.dtype import bfloat16, float32
 from ..tensor import Tensor
 from .optimizer import Group, Member, Optimizer
@@ -74,7 +74,8 @@ class Muon(Optimizer):
 
     def update(self, group: Group, members: list[Member]) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        kept = 1.0 - lr * group["weight_decay"]
+        kept = steady(1.0 - lr * group["weight_decay"])
+        rates: dict[tuple[int, ...], Any] = {}
         for parameter, gradient, state in members:
             if gradient.ndim != 2:
                 raise ValueError("Param gradient must be a 2D matrix")
@@ -84,8 +85,10 @@ class Muon(Optimizer):
             if group["nesterov"]:
                 direction = gradient.lerp(direction, momentum)
             step = orthogonal(direction, group["ns_coefficients"], group["ns_steps"], group["eps"])
-            rate = lr * _adjustment(group["adjust_lr_fn"], *parameter.shape)
-            descend(parameter, step, rate, kept)
+            shape = tuple(parameter.shape)
+            if shape not in rates:
+                rates[shape] = steady(lr * _adjustment(group["adjust_lr_fn"], *shape))
+            descend(parameter, step, rates[shape], kept)
 
 
 def orthogonal(matrix: Tensor, coefficients: tuple[float, ...], steps: int, eps: float) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..functional.creation import stored_zeros
-from ..functional.updates import descend, gather_speed
+from ..functional.updates import descend, gather_speed, steady
 from ..tensor import Tensor
 from .optimizer import Group, Member, Optimizer, directed, require, require_form, require_rate
 
@@ -58,7 +58,7 @@ class SGD(Optimizer):
         )  # fmt: skip
 
     def update(self, group: Group, members: list[Member]) -> None:
-        lr, decay, maximize = group["lr"], group["weight_decay"], group["maximize"]
+        lr, decay, maximize = steady(group["lr"]), group["weight_decay"], group["maximize"]
         momentum, nesterov = group["momentum"], group["nesterov"]
         taken = 1.0 - group["dampening"]
         for parameter, direction, state in members:

@@ -51,8 +51,8 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("Muon", {"lr": 0.02, "ns_steps": 3}),
     ("Muon", {"lr": 0.02, "nesterov": False, "ns_steps": 2, "adjust_lr_fn": "match_rms_adamw"}),
 ]
-PHASES = {"RAdam": 1, "ASGD": 1}
-"""How often an optimizer begins another kind of step on its way: when the variance is known, when averaging begins."""
+PHASES = {"RAdam": 1}
+"""How often an optimizer begins another kind of step on its way: when the variance is known."""
 STEPS = 50
 draws = np.random.default_rng(4)
 INPUT = draws.normal(size=(16, 4)).astype("float32")
