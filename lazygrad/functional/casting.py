@@ -53,12 +53,14 @@ def to(
     """
     from .devices import device_of, place_of
 
+    flags = [arg for arg in args if isinstance(arg, bool)]  # non_blocking, copy
+    copy = copy or (len(flags) > 1 and flags[1])
     for arg in args:
         if isinstance(arg, (DType, builtins.type)):
             dtype = as_dtype(arg)
         elif isinstance(arg, Tensor):
             other = arg
-        elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking
+        elif arg is not None and not isinstance(arg, bool):
             device = arg
     if other is not None:
         return convert(input, other.dtype, other.node.place, copy)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, cast
 
 import numpy as np
 
-from ..ir.dtype import BY_NAME, DType, bfloat16, bool_, float32, int64
+from ..ir.dtype import BY_NAME, DType, bfloat16, bool_, float32, float64, int64
 from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from ..results import from_external, from_node
@@ -26,12 +27,14 @@ from .arguments import (
     number_dtype,
     sizes,
     sizes_text,
+    type_name,
 )
 from .devices import creation_place
-from .registry import function, method
+from .registry import Outcome, function, method, write_out
 from .settings import default_dtype
 
 Shape = tuple[int, ...]
+P = ParamSpec("P")
 
 
 def leaf(node: Node, requires_grad: bool = False) -> Tensor:
@@ -284,12 +287,10 @@ def filled(
 
 def _filler(name: str, value: Number, what: str) -> Callable[..., Tensor]:
     def run(
-        *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None,
+        *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
         layout: Any = None, pin_memory: bool = False, memory_format: Any = None,
     ) -> Tensor:  # fmt: skip
         shape = _shape(name, size)
-        if out is not None:
-            return _fill_out(name, out, shape, value)
         return filled(shape, value, dtype_or_default(dtype), creation_place(device), requires_grad)
 
     run.__name__ = run.__qualname__ = name
@@ -297,7 +298,28 @@ def _filler(name: str, value: Number, what: str) -> Callable[..., Tensor]:
         f"A tensor of {what}.\n\n    Args:\n        size: sizes one by one, or one sequence.\n        dtype: the default float "
         f"dtype unless given.\n\n    Raises:\n        RuntimeError: a negative size.\n\n    Same as torch.{name}."
     )
-    return function(name, method=False)(run)
+    return _creator(name)(run)
+
+
+def _creator(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Register a function that makes a tensor of the dtype asked for, which with out= is that of out."""
+
+    def register(run: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        @wraps(run)
+        def called(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+            if out is None:
+                return run(*args, **kwargs)
+            dtype = kwargs.setdefault("dtype", out.dtype)
+            if dtype is not None and as_dtype(dtype) is not out.dtype:
+                raise RuntimeError(
+                    f"{name}: dtype {type_name(as_dtype(dtype))} does not match dtype of out parameter "
+                    f"({type_name(out.dtype)})"
+                )
+            return write_out(name, Outcome(name, run(*args, **kwargs).node, ()), out)
+
+        return function(name, method=False)(cast("Callable[P, Tensor]", called))
+
+    return register
 
 
 def _shape(name: str, size: Sequence[Any]) -> Shape:
@@ -309,22 +331,12 @@ def _shape(name: str, size: Sequence[Any]) -> Shape:
     return sizes(name, size)
 
 
-def _fill_out(name: str, out: Tensor, shape: Shape, value: Number) -> Tensor:
-    from .mutation import fill_
-
-    if tuple(out.shape) != shape:
-        raise RuntimeError(
-            f"{name}: out= has shape {sizes_text(out.shape)}, not {sizes_text(shape)}"
-        )
-    return fill_(out, value)
-
-
 zeros = _filler("zeros", 0, "zeros")
 ones = _filler("ones", 1, "ones")
 empty = _filler("empty", 0, "unspecified contents (zeros here)")
 
 
-@function("full", method=False)
+@_creator("full")
 def full(
     size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
     layout: Any = None,
@@ -430,7 +442,7 @@ def _plain(value: Any) -> Number:
     return as_number(value.item() if isinstance(value, Tensor) else value)
 
 
-@function("arange", method=False)
+@_creator("arange")
 def arange(
     *bounds: Any, start: Any = None, end: Any = None, step: Any = None, dtype: DType | None = None, device: Any = None,
     requires_grad: bool = False, layout: Any = None,
@@ -460,6 +472,8 @@ def arange(
             f"arange: upper bound and lower bound inconsistent with step sign: start={low}, end={high}, step={by}"
         )
     dtype = _range_dtype(dtype, low, high, by)
+    if dtype.kind != "float" and not int(by):
+        raise ValueError("arange: step must be nonzero")
     if all(isinstance(n, int) for n in (low, high, by)):
         count = int(max(0, -((int(low) - int(high)) // int(by))))
     else:
@@ -474,7 +488,7 @@ def arange(
     return leaf(node.cast(dtype), requires_grad)
 
 
-@function("linspace", method=False)
+@_creator("linspace")
 def linspace(
     start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
     layout: Any = None,
@@ -506,19 +520,23 @@ def linspace(
     return leaf(node.cast(dtype), requires_grad)
 
 
-@function("logspace", method=False)
+@_creator("logspace")
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    """base ** linspace(start, end, steps). Same as torch.logspace."""
+    """base ** linspace(start, end, steps). Same as torch.logspace, whose integers are powers of fractions, cut at the end."""
     from .arithmetic import rpow
 
-    made = rpow(linspace(start, end, steps, dtype=dtype, device=device), base)
-    return leaf(made.node, requires_grad)
+    found = dtype_or_default(dtype)
+    if found.kind == "float":
+        powers = linspace(start, end, steps, dtype=found, device=device)
+        return leaf(rpow(powers, base).node, requires_grad)
+    powers = linspace(int(_plain(start)), int(_plain(end)), steps, dtype=float64, device=device)
+    return leaf(unary(Op.TRUNC, rpow(powers, base).node).cast(found), requires_grad)
 
 
-@function("eye", method=False)
+@_creator("eye")
 def eye(
     n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
     layout: Any = None,

@@ -43,6 +43,8 @@ def summation(equation: str, operands: Sequence[Tensor]) -> Tensor:
         node = contract(node, other, labels, other_labels, kept)
         labels = kept
     summed = [axis for axis, label in enumerate(labels) if label not in out]
+    if summed and len(nodes) == 1 and node.dtype.kind != "float":
+        node = node.cast(int64)
     node = node.sum(summed).reshape([n for axis, n in enumerate(node.shape) if axis not in summed])
     labels = tuple(label for label in labels if label in out)
     node = node.permute([labels.index(label) for label in out])

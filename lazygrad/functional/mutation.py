@@ -9,7 +9,7 @@ from ..ir.node import constant
 from ..results import result_inplace, tensor_nodes, view_inplace
 from ..tensor import Tensor
 from .arguments import as_number, broadcast_shapes, check_number, describe_operands, sizes_text
-from .registry import method
+from .registry import Outcome, function, method, operator
 from .shaping import insertion, removal, swap, transposition
 
 
@@ -67,7 +67,25 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     )
 
 
-@method("zero_")
+@operator("fill", method=False)
+def fill(input: Tensor, value: Any) -> Outcome:
+    """A tensor like `input` with a number, or the value of a 0-d tensor, in every element. Same as torch.fill."""
+    shape = tuple(input.shape)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        (node,) = tensor_nodes(value)
+        node = copy_node(node.cast(input.dtype), input.place).expand(shape)
+        return Outcome("FillBackward1", node, (input, value))
+    number = as_number(value)
+    check_number("fill", number, input.dtype)
+    node = constant(number, input.dtype, shape, input.place)
+    return Outcome("FillBackward0", node, (input,))
+
+
+@function("zero_")
 def zero_(self: Tensor) -> Tensor:
     """Set every element to 0. Same as torch.Tensor.zero_."""
     node = constant(0, self.dtype, tuple(self.shape), self.place)

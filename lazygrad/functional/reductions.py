@@ -226,6 +226,7 @@ def max(
 
     Same as torch.max.
     """
+    arguments.require_tensor("max", "input", 1, input)
     other = dim if isinstance(dim, Tensor) else other
     if other is not None:
         return maximum(input, other)
@@ -243,6 +244,7 @@ def min(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None
 ) -> Any:
     """The smallest element; see `max`. Same as torch.min."""
+    arguments.require_tensor("min", "input", 1, input)
     other = dim if isinstance(dim, Tensor) else other
     if other is not None:
         return minimum(input, other)

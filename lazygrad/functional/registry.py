@@ -63,6 +63,9 @@ METHODS: dict[str, Callable[..., Any]] = {}
 NN_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions of nn.functional, by name."""
 
+LINALG_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of linalg, by name: those registered as `linalg.name`."""
+
 
 REFLECTED: dict[str, Callable[..., Any]] = {}
 """What computes f(number, tensor) as g(tensor, number), by the name of f."""
@@ -77,10 +80,10 @@ def operator(
     inplace: bool = False,
     dunder: str | None = None,
     numeric: bool = False,
+    exact: bool = False,
 ) -> Callable[
     [Callable[Concatenate[Tensor, P], Outcome]], Callable[Concatenate[Tensor, P], Tensor]
 ]:
-    exact: bool = False,
     """Register a function that returns an `Outcome`, under `name` and `aliases`.
 
     Args:
@@ -89,10 +92,10 @@ def operator(
         dunder: the stem of the Python operator's method, "add" for `__add__`; with `inplace` also `__iadd__`.
         numeric: floats among the arguments only ever become constants that scale, shift or are compared with, all but 0, 1 and -1
             in the same way: the nodes for one number serve any other (recipes.py).
+        exact: the dtype of out= must be the result's.
     """
 
     def register(
-        exact: the dtype of out= must be the result's.
         build: Callable[Concatenate[Tensor, P], Outcome],
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
         def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -100,11 +103,11 @@ def operator(
                 return _number_first(name, input, args, out)
             outcome = build(input, *args, **kwargs)
             if out is not None:
+                if exact:
+                    _require_dtype(name, outcome.node.dtype, out)
                 return write_out(name, outcome, out)
             return result(*outcome)
 
-                if exact:
-                    _require_dtype(name, outcome.node.dtype, out)
         recipes = Recipes(numeric)
         run = general(recipes, build, slow)
         _describe(run, name, build)
@@ -139,6 +142,8 @@ def function(
     method: bool = True,
     nn: bool = False,
     dunder: str | None = None,
+    out: bool = False,
+    exact: bool = False,
 ) -> Callable[[Callable[P, Return]], Callable[P, Return]]:
     """Register a function as it is, under `name` and `aliases`.
 
@@ -147,8 +152,6 @@ def function(
             the result's, otherwise the result is cast.
     """
 
-    out: bool = False,
-    exact: bool = False,
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
         public = _with_out(name, run, exact) if out else run
         _add(name, public, (name, *aliases), module, method, nn, None, None)
@@ -185,16 +188,18 @@ def write_out(name: str, outcome: Outcome, out: Tensor) -> Tensor:
             f"but one of the arguments requires grad."
         )
     require_castable(name, outcome.node.dtype, out.dtype)
+    node = outcome.node.cast(out.dtype)
     if outcome.node.shape != tuple(out.shape):
+        if not out.numel() and out._view is None and not out.requires_grad:
+            result_inplace(outcome.name, out, node, (), ())  # an empty out= takes the shape
+            out._size = None
+            return out
         raise RuntimeError(
             f"{name}: out= has shape {sizes_text(out.shape)} but the result has shape "
             f"{sizes_text(outcome.node.shape)}; give an out= of the result's shape"
         )
-    return result_inplace(outcome.name, out, outcome.node.cast(out.dtype), (), ())
+    return result_inplace(outcome.name, out, node, (), ())
 
-
-def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
-    """Write an outcome into `tensor`, whose shape and dtype stay.
 
 def _require_dtype(name: str, dtype: DType, out: Tensor) -> None:
     if out.dtype is not dtype:
@@ -222,6 +227,9 @@ def _with_out(name: str, run: Callable[..., Any], exact: bool) -> Callable[..., 
 
     return called
 
+
+def change(tensor: Tensor, name: str, outcome: Outcome) -> Tensor:
+    """Write an outcome into `tensor`, whose shape and dtype stay.
 
     Raises:
         RuntimeError: the result cannot be cast to the tensor's dtype; its shape is not the tensor's.
@@ -319,9 +327,13 @@ def _add(
 ) -> None:
     if name in OPERATORS:
         raise ValueError(f"an operator named {name!r} exists")
-    functions = names if module else ()
-    methods = names if is_method else ()
-    in_nn = names if nn else ()
+    plain = tuple([each for each in names if not each.startswith("linalg.")])
+    functions = plain if module else ()
+    methods = plain if is_method else ()
+    in_nn = plain if nn else ()
+    for each in names:
+        if each.startswith("linalg."):
+            LINALG_FUNCTIONS[each.removeprefix("linalg.")] = run
     OPERATORS[name] = Operator(name, run, functions, methods, in_nn, inplace, build)
     for each in functions:
         FUNCTIONS[each] = run

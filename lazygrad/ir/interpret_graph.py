@@ -41,9 +41,9 @@ from .elementwise import (
     rounded,
     value_dtype,
 )
+from .errors import OutOfRange
 from .node import Node, accumulation
 from .op import ELEMENTWISE, Op
-from .errors import OutOfRange
 from .rewrite import RuleTable
 
 EVALUATE: RuleTable[Array] = RuleTable("interpret")

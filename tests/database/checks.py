@@ -155,7 +155,7 @@ def error(entry: Any, wrong: Any) -> None:
     try:
         call.run()
     except Exception as expected:
-        if str(expected).startswith("descriptor"):
+        if entry.name.startswith("__r") and not isinstance(sample.input, torch.Tensor):
             raise NotApplicable("a method without a tensor") from None
         must_raise(Call(function_of(entry, lg), sample, lg), expected)
         return
