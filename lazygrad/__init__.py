@@ -182,8 +182,10 @@ _MODULES = (
     "autograd",
     "config",
     "func",
+    "linalg",
     "nn",
     "onnx",
+    "opencl",
     "optim",
     "testing",
     "utils",
@@ -197,6 +199,7 @@ _ELSEWHERE = {
     "lower": "inspection",
     "compile": "compiled",
     "profile": "runtime.profile",
+    "OutOfMemoryError": "runtime.errors",
 }
 
 

@@ -20,7 +20,8 @@ from lazygrad.gradient.expand import expand
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import inline
 from lazygrad.ir.dim import Size, UndecidedError, product
-from lazygrad.ir.node import Node
+from lazygrad.ir.extern import is_result
+from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild, remake
 
@@ -115,6 +116,10 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
 
 def optimise(kernel: Node, target: Any) -> Node:
     """The transforms that the cost model chooses, then functions as arithmetic: ready to render."""
+    if target.language == "opencl":
+        from lazygrad.codegen.choose_opencl import optimise as optimise_opencl
+
+        return optimise_opencl(kernel, target)
     from lazygrad.codegen.choose import optimise
 
     return optimise(kernel, target)
@@ -134,16 +139,39 @@ def compile_normal(
     if normal.history:
         leaves = [*normal.history, *normal.interior]
         wanted += kept_for_gradients(made, wanted, leaves, normal.watched)
+    wanted += results_beside(made, wanted)
     roots = [made[number] for number in wanted]
     for name, function in EXPANSION:
         roots = graph_pass(name, function, roots, record)
-    if normal.copies:
+    if normal.copies or any(node.op is Op.EXTERN for node in postorder(roots)):
         from .stages import staged_plan
 
         record.plan = staged_plan(roots, len(normal.buffers), record)
     else:
         record.plan = compile_on(normal.nodes[wanted[0]].place, roots, record)
     return CompiledPlan(record.plan, wanted)
+
+
+def results_beside(made: Sequence[Node], wanted: Sequence[int]) -> list[int]:
+    """The results of host calls that are to be kept too: all of those calls that the wanted nodes need, outside of gradients.
+
+    They are there as soon as one of them is, and whoever reads another one, or a gradient, needs no second call.
+    """
+    found = [n for n, node in enumerate(made) if is_result(node) and node.value is None]
+    if not found:
+        return []
+    calls: set[int] = set()
+    seen: set[int] = set()
+    stack = [made[number] for number in wanted]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or node.value is not None or node.op is Op.GRAD:
+            continue
+        seen.add(id(node))
+        if node.op is Op.EXTERN:
+            calls.add(id(node))
+        stack.extend(node.src)
+    return [n for n in found if id(made[n].src[0]) in calls and n not in wanted]
 
 
 def compile_general(normal: Normal, made: list[Node]) -> CompiledPlan:
@@ -444,7 +472,8 @@ def _table(
         values += [Value("dim", dims.index(name)) for name in kernel_graph.dims]
         values += [where[id(node)] for node in kernel_graph.results]
         table.append(Launch(executable, tuple(values), traffic(kernel_graph)))
-    plan = KernelPlan(device, table, outputs, made, blocks, number_types, dims)
+    make: Any = getattr(device, "plan", KernelPlan)
+    plan: Plan = make(device, table, outputs, made, blocks, number_types, dims)
     if config.current.verify:
         from .oracle import CheckedPlan
 

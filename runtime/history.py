@@ -13,13 +13,14 @@ from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import expand_call
 from lazygrad.ir.dim import product
+from lazygrad.ir.extern import is_result
 from lazygrad.ir.node import RECORDED, RELEASED, Node
 from lazygrad.ir.op import Op
 
 from .keys import Normal
 
-COSTLY = frozenset((Op.SCAN, Op.SORT, Op.FOLD, Op.SCATTER, Op.EXTERN))
-"""Operations that are never computed again; beside them, a REDUCE of more than one element for each result."""
+COSTLY = frozenset((Op.SCAN, Op.SORT, Op.FOLD, Op.SCATTER))
+"""Operations that are never computed again; beside them, results of EXTERNs, and a REDUCE of more than one element for each result."""
 
 
 def kept_for_gradients(
@@ -111,4 +112,4 @@ def expensive(node: Node) -> bool:
         return False
     if node.op is Op.REDUCE:
         return product(node.src[0].shape) != product(node.shape)
-    return node.op in COSTLY
+    return node.op in COSTLY or is_result(node)

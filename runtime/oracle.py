@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazygrad.ir.args import Axis, Reduction, Scalar, Scatter, Slot
+from lazygrad.ir.args import Axis, Call, Reduction, Scalar, Scatter, Slot
 from lazygrad.ir.dim import Size, example, product
 from lazygrad.ir.dtype import DType
+from lazygrad.ir.errors import OutOfRange
+from lazygrad.ir.extern import LinAlgError
 from lazygrad.ir.interpret import evaluate, from_storage
 from lazygrad.ir.kernel_graph import KernelGraph
 from lazygrad.ir.node import Node, postorder
@@ -210,7 +212,11 @@ def located(
             wrong = index[(index < 0) | (index >= size)]
             if wrong.size:
                 text = f"index {int(wrong.flat[0])} is out of bounds for dimension {axis} with size {size}"
-                return IndexError(text + line_of(site.get(id(node))))
+                return OutOfRange(text + line_of(site.get(id(node))))
+        elif node.op is Op.EXTERN and isinstance(error, LinAlgError):
+            assert isinstance(node.arg, Call)
+            if str(error).startswith(f"{dict(node.arg.attributes).get('caller')}: "):
+                return LinAlgError(str(error) + line_of(site.get(id(node))))
         elif node.op in (Op.IDIV, Op.MOD) and not isinstance(error, IndexError):
             if _small(node.src[1]) and not evaluate([node.src[1]], arrays, numbers)[0].all():
                 return type(error)(str(error) + line_of(site.get(id(node))))
@@ -256,7 +262,7 @@ def explain_nan(
     Raises:
         NaNError: with the operation and the user's line; a NaN in a leaf is the leaf's.
     """
-    order = postorder(roots)
+    order = [node for node in postorder(roots) if node.op is not Op.EXTERN]
     arrays = leaf_arrays(order, device, buffers)
     site = nearest_sites(order)
     for node, value in zip(order, evaluate(order, arrays, numbers), strict=True):

@@ -268,7 +268,7 @@ def live_values(nodes: Sequence[Node], lists: int = 1) -> list[Node]:
         for node in nodes
         if node.value is None
         and node.src
-        and node.op is not Op.GRAD
+        and node.op not in (Op.GRAD, Op.EXTERN)
         and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES + lists
     ]
     return found if len(found) <= LIVE_LIMIT else []
@@ -281,7 +281,7 @@ LIVE_LIMIT = 16
 COMPUTED = -1
 """The `depth` of a node that a plan has computed without keeping it."""
 
-PASSING = MOVEMENT | LEAVES | {Op.STOP}
+PASSING = MOVEMENT | LEAVES | {Op.STOP, Op.EXTERN}
 """What is not kept itself: it is as good as what it stands on, which other readers may share."""
 FREE, TRACKED, GRADIENT = range(3)
 

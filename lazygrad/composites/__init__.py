@@ -10,11 +10,14 @@ from . import activation as activation
 from . import contraction as contraction
 from . import correlation as correlation
 from . import embedding as embedding
+from . import factorization as factorization
 from . import loss as loss
 from . import norm as norm
 from . import normalization as normalization
 from . import order as order
+from . import pooling as pooling
 from . import power as power
 from . import select as select
 from . import softmax as softmax
+from . import solving as solving
 from . import statistics as statistics

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from . import extern
 from .args import (
     ARG_CLASS,
     Axes,
@@ -276,8 +277,14 @@ def _grad(node: Node) -> str | None:
 def _element(node: Node) -> str | None:
     assert isinstance(node.arg, Element)
     grad, index = node.src[0], node.arg.index
+    if grad.op is Op.EXTERN:
+        results = extern.kinds(grad)
+        if not 0 <= index < len(results):
+            return f"there is no element {index} of {len(results)}"
+        dtype, shape = results[index]
+        return _is(node, shape) if node.dtype is dtype else f"that result is {dtype.name}"
     if not isinstance(grad.arg, Grad):
-        return None if grad.op is Op.EXTERN else "only a grad or an extern has elements"
+        return "only a grad or an extern has elements"
     targets = grad.src[2 * grad.arg.roots :]
     if not 0 <= index < len(targets):
         return f"there is no element {index} of {len(targets)}"
@@ -295,6 +302,13 @@ def _call(node: Node) -> str | None:
     if body.dtype is not node.dtype:
         return f"its body gives {body.dtype.name}"
     return _is(node, body.shape)
+
+
+def _extern(node: Node) -> str | None:
+    assert isinstance(node.arg, Call)
+    if node.arg.name not in extern.EXTERNS:
+        return f"there is no host function {node.arg.name!r}"
+    return _is(node, ())
 
 
 _FLOATS = frozenset((*range(Op.FLOOR, Op.DIGAMMA + 1), Op.DIV, Op.FMOD, Op.ATAN2))
@@ -347,7 +361,7 @@ GRAPH_GRAMMAR: dict[Op, Entry] = {
     Op.GRAD: Entry(("any",), gives="any", keeps=False, more=True, relation=_grad),
     Op.ELEMENT: Entry(("any",), gives="any", keeps=False, relation=_element),
     Op.CALL: Entry(("any",), gives="any", keeps=False, more=True, relation=_call),
-    Op.EXTERN: Entry(("any",), gives="any", keeps=False, more=True),
+    Op.EXTERN: Entry(("any",), gives="any", keeps=False, more=True, relation=_extern),
 }
 """The graph stratum."""
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from . import extern
 from .args import (
     Axes,
     Axis,
     Constant,
+    Element,
     Padding,
     Reduction,
     Region,
@@ -82,7 +84,8 @@ def evaluate(
     Raises:
         IndexError: an index outside its axis.
         RuntimeError: "ZeroDivisionError", an integer divided by zero.
-        NotImplementedError: a GRAD that has not been expanded, an EXTERN.
+        LinAlgError: a host function cannot do with its values.
+        NotImplementedError: a GRAD that has not been expanded.
     """
     run = Evaluation(buffers, numbers, dims or {})
     values: dict[int, Array] = {}
@@ -143,6 +146,8 @@ def _one(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
         if result is None:
             raise NotImplementedError(f"the interpreter has no {node.op.name.lower()} in a graph")
         value = result
+    if node.op is Op.EXTERN:  # a tuple of results, read by ELEMENTs
+        return value
     if value.shape != run.shape(node.shape) or value.dtype != value_dtype(node.dtype):
         raise AssertionError(f"{node!r} came out as {value.dtype}{list(value.shape)}")
     return value
@@ -373,6 +378,17 @@ def same_value(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     return sources[0]
 
 
-@EVALUATE.rule(Op.GRAD, Op.ELEMENT)
+@EVALUATE.rule(Op.EXTERN)
+def host_results(node: Node, sources: Sequence[Array], run: Evaluation) -> Any:
+    return extern.run(node, [np.ascontiguousarray(source) for source in sources])
+
+
+@EVALUATE.rule(Op.ELEMENT)
+def element(node: Node, sources: Sequence[Any], run: Evaluation) -> Array | None:
+    assert isinstance(node.arg, Element)
+    return sources[0][node.arg.index] if node.src[0].op is Op.EXTERN else None  # type: ignore[no-any-return]
+
+
+@EVALUATE.rule(Op.GRAD)
 def gradient(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     raise NotImplementedError("a gradient is expanded before it is interpreted: gradient.expand")
