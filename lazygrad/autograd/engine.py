@@ -99,6 +99,7 @@ def grad(
         grad_outputs, retain_graph, create_graph: as for `backward`.
         allow_unused: None for an input that the outputs do not depend on, instead of an error.
         materialize_grads: zeros for such an input.
+        is_grads_batched: `grad_outputs` have a new first axis, for each index of which there is a gradient.
 
     Raises:
         RuntimeError: as `backward`; an input does not require grad, or was not used.
@@ -106,7 +107,9 @@ def grad(
     Same as torch.autograd.grad.
     """
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched=True is not available")
+        return _batched(
+            _sequence(outputs), _sequence(inputs), _sequence(grad_outputs), retain_graph, create_graph, allow_unused, materialize_grads
+        )  # fmt: skip
     roots = _sequence(outputs)
     wanted = _sequence(inputs)
     if materialize_grads and allow_unused is False:
@@ -130,6 +133,34 @@ def grad(
         results.append(gradient)
     if not keep:
         release(run.records)
+    return tuple(results)
+
+
+def _batched(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Sequence[Tensor | None],
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:
+    """The gradients for a whole batch of cotangents: `grad` of one, mapped over them."""
+    from ..func.mapping import vmap
+
+    places: list[int] = []
+
+    def one(*given: Tensor) -> list[Tensor]:
+        found = grad(
+            outputs, inputs, given, retain_graph, create_graph, True, allow_unused, False, materialize_grads
+        )  # fmt: skip
+        places[:] = [index for index, each in enumerate(found) if each is not None]
+        return [each for each in found if each is not None]
+
+    made = vmap(one, randomness="same")(*grad_outputs)
+    results: list[Tensor | None] = [None] * len(inputs)
+    for index, each in zip(places, made):
+        results[index] = each
     return tuple(results)
 
 

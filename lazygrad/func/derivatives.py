@@ -149,7 +149,7 @@ def jvp(
             result, aux = _with_aux("jvp(f, primals, tangents)", result)
         outputs, shape = _tensors("jvp(f, primals, tangents): expected f(*primals)", result)
         pushed = Pushing(level, variables, outputs)
-        moved = pushed.along(given, strict)
+        moved = pushed.everywhere(given, strict)
         value = shape.build([level.leave(each) for each in outputs])
         if has_aux:
             return value, shape.build(moved), _leave(level, aux)
@@ -175,8 +175,8 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
             raise RuntimeError(
                 f"linearize: expected tangents of the structure of the primals, {structure}, got {their}"
             )
-        _check_tangents(leaves, given)
-        return shape.build(pushed.along(given))
+        check_tangents(leaves, given)
+        return shape.build(pushed.everywhere(given))
 
     return value, jvp_fn
 
@@ -193,38 +193,43 @@ class Pushing:
                 f"Trying to use forward AD with {special.name()} that does not support it because it has not been "
                 "implemented yet: the rules of forward mode look at operations, not at an autograd.Function or at hooks."
             )
-        self.outputs = [(each.dtype, zeros(each)) for each in outputs]
+        self._still = [zeros(each) for each in outputs]
         self._level = level
         self._moving = [index for index, each in enumerate(outputs) if each.requires_grad]
-        self._edges: list[list[tuple[Edge, Node]]] = [level.outside([each]) for each in outputs]
         self._starts = [_node_of(each) for each in variables]
         self._region = Region([outputs[i].node for i in self._moving], self._starts)
+        self._edges: list[list[tuple[Edge, Node]]] = [
+            level.outside([each], self._region.copied) for each in outputs
+        ]
 
-    def along(self, tangents: Sequence[Tensor], strict: bool = False) -> list[Tensor]:
-        """The tangent of each output, for a tangent of each variable."""
+    def along(self, tangents: Sequence[Tensor]) -> list[Tensor | None]:
+        """The tangent of each output, for a tangent of each variable; None where it does not depend on the variables."""
         region = self._region
         nodes = [operand(each) for each in tangents]
-        leaves = {region.leaf(start): region.leaf(node) for start, node in zip(self._starts, nodes)}
+        leaves: dict[Node, Node | None] = {
+            region.leaf(start): region.leaf(node) for start, node in zip(self._starts, nodes)
+        }
         pushed = dict(zip(self._moving, push_forward(region.roots, leaves)))
-        found = [index for index in self._moving if pushed[index] is not None]
-        ready = dict(
-            zip(found, region.restore([each for each in pushed.values() if each is not None]))
-        )
+        found = {index: node for index, node in pushed.items() if node is not None}
+        ready = dict(zip(found, region.restore(list(found.values()))))
         recorded = mode.enabled and self._level.recorded
         incoming = [(each._edge(), each.node) for each in tangents if each.requires_grad]
-        results = []
-        for index, (_, still) in enumerate(self.outputs):
-            if index not in ready:
-                if strict:
-                    raise RuntimeError(
-                        "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not "
-                        "allowed with strict=True."
-                    )
-                results.append(still)
-                continue
-            edges = [*self._edges[index], *incoming] if recorded else []
-            results.append(with_history("Jvp", ready[index], edges))
+        results: list[Tensor | None] = []
+        for index, its in enumerate(self._edges):
+            node = ready.get(index)
+            edges = [*its, *incoming] if recorded else []
+            results.append(None if node is None else with_history("Jvp", node, edges))
         return results
+
+    def everywhere(self, tangents: Sequence[Tensor], strict: bool = False) -> list[Tensor]:
+        """As `along`, zeros where an output does not depend on the variables; with `strict` that is an error."""
+        found = self.along(tangents)
+        if strict and any(each is None for each in found):
+            raise RuntimeError(
+                "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with "
+                "strict=True."
+            )
+        return [still if each is None else each for each, still in zip(found, self._still)]
 
 
 def _node_of(variable: Tensor) -> Node:
@@ -318,11 +323,12 @@ def _directions(
             "jvp(f, primals, tangents): Expected primals to contain at least one Tensor"
         )
     variables = [level.variable(_floating(each)) for each in leaves]
-    _check_tangents(leaves, tangents)
+    check_tangents(leaves, tangents)
     return variables, structure
 
 
-def _check_tangents(primals: Sequence[Tensor], tangents: Sequence[Any]) -> None:
+def check_tangents(primals: Sequence[Tensor], tangents: Sequence[Any]) -> None:
+    """Raises RuntimeError where a tangent does not fit its primal."""
     for primal, tangent in zip(primals, tangents):
         if not isinstance(tangent, Tensor):
             raise RuntimeError(

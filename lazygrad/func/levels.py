@@ -7,7 +7,7 @@ what is differentiated outside sees through the level.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 
 from .. import reading
@@ -74,11 +74,12 @@ class Level:
         made.storage.tracked = True
         return made
 
-    def outside(self, tensors: Iterable[Tensor]) -> list[tuple[Edge, Node]]:
+    def outside(
+        self, tensors: Iterable[Tensor], copied: Collection[int] = ()
+    ) -> list[tuple[Edge, Node]]:
         """The variables outside of this level that tensors made in it depend on: where their gradients go, and their nodes.
 
-        Raises:
-            RuntimeError: the way there leads through hooks or an autograd.Function, which no rule can transform.
+        `copied` are nodes (ids) of the outside that the level has made part of its own: what they depend on is given for them.
         """
         found: dict[tuple[int, int, int], tuple[Edge, Node]] = {}
         seen: set[int] = set()
@@ -89,14 +90,15 @@ class Level:
             (record, index), node = stack.pop()
             if record is None or node is None:
                 continue
-            if self._is_outside(record):
+            if self.is_outside(record) and (id(node) not in copied or not record.edges):
                 found[id(record), index, id(node)] = ((record, index), node)
             elif id(record) not in seen:
                 seen.add(id(record))
                 stack.extend(zip(record.edges, record.operands))
         return list(found.values())
 
-    def _is_outside(self, record: Record) -> bool:
+    def is_outside(self, record: Record) -> bool:
+        """Whether a record is none of this level's own."""
         if isinstance(record, Start):
             return record.level is not self and (record.level.open or record.sequence < self.start)
         return isinstance(record, AccumulateGrad) or record.sequence < self.start
@@ -107,7 +109,7 @@ class Level:
         stack = [each._edge()[0] for each in tensors if each.requires_grad]
         while stack:
             record = stack.pop()
-            if record is None or id(record) in seen or self._is_outside(record):
+            if record is None or id(record) in seen or self.is_outside(record):
                 continue
             seen.add(id(record))
             if record.special or record.hooks is not None:

@@ -11,14 +11,15 @@ import gc
 import weakref
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..composites import batched as batched
 from ..functional.joining import cat
 from ..gradient.batching import batch, spread
 from ..gradient.region import Region
-from ..ir.dtype import int64
-from ..ir.node import Node, iota, postorder
+from ..history import Edge
+from ..ir.dtype import DType, int64
+from ..ir.node import Node, Shape, iota, postorder
 from ..ir.op import Op
 from ..runtime.realize import before_write
 from ..runtime.steady import STEADY, Written
@@ -123,7 +124,7 @@ class Mapping:
     def __init__(self, size: int, randomness: str, place: str) -> None:
         self.size = size
         self.randomness = randomness
-        self.index = placeholder(Node(Op.CONST, (), int64, (), None, place))
+        self.index = placeholder(int64, (), place)
         """Which example it is."""
         self.eager = False
         """Whether it reads memory that the outside may change at any time: results are computed at once."""
@@ -166,9 +167,9 @@ class Mapping:
         STEADY.tracing = self.outer
 
 
-def placeholder(like: Node) -> Node:
-    """A leaf of a node's dtype and shape that has no value to read."""
-    node = Node(Op.BUFFER, (), like.dtype, like.shape, None, like.place)
+def placeholder(dtype: DType, shape: Shape, place: str) -> Node:
+    """A leaf that has no value to read."""
+    node = Node(Op.BUFFER, (), dtype, shape, None, place)
     node.value = UNKNOWN
     return node
 
@@ -185,50 +186,22 @@ def _run(
     kwargs: dict[str, Any],
 ) -> Any:
     """One run of `func` for a whole batch."""
-    batches: dict[Node, Node] = {}
-    examples: list[tuple[Tensor, Tensor, int]] = []
     place = next(leaf.place for leaf, dim in zip(leaves, dims) if dim is not None)
-    with Level() as level, Mapping(size, randomness, place) as mapping:
-        given: list[Any] = []
-        for leaf, dim in zip(leaves, dims):
-            if dim is None:
-                given.append(leaf)
-                continue
-            node = operand(leaf)
-            whole = node.permute([dim, *[axis for axis in range(len(node.shape)) if axis != dim]])
-            one = placeholder(Node(Op.CONST, (), node.dtype, whole.shape[1:], None, node.place))
-            batches[one] = whole
-            tensor = level.begin(one, leaf, False)
-            mapping.eager |= leaf.storage.pinned() is not None
-            examples.append((leaf, tensor, dim))
-            given.append(tensor)
-        batches[mapping.index] = iota(size, int64, place)
-        outer = STEADY.tracing.outer
-        try:
-            result = func(*structure.build(given), **kwargs)
-            outputs, shape = _results(name, result, out_dims)
-            written = [(x, t, d) for x, t, d in examples if t.storage.node not in batches]
-            tensors = [(each, dim) for each, dim in outputs if dim is not None]
-            tensors += [(t, d) for _, t, d in written]
-            made = _batched(level, [t for t, _ in tensors], batches, size)
-        except BaseException:
-            _undo(mapping, batches)
-            raise
-    del result, given, examples
-    ready = iter(
-        [
-            with_history("Vmap", _moved(node, dim), edges)
-            for (node, edges), (_, dim) in zip(made, tensors)
-        ]
-    )
-    del tensors
-    found = [each if dim is None else next(ready) for each, dim in outputs]
-    del outputs
-    changed = [(x, next(ready)) for x, _, _ in written]
-    del written
+    batches: dict[Node, Node] = {}
+    mapping = Mapping(size, randomness, place)
+    outer = STEADY.tracing
+    try:
+        with Level() as level, mapping:
+            made, shape, changed = _trace(
+                func, name, leaves, dims, structure, out_dims, kwargs, level, mapping, batches
+            )
+    except BaseException:
+        _undo(mapping, batches)
+        raise
     _settle(mapping, batches, outer)
+    found = [with_history("Vmap", *each) if isinstance(each, Whole) else each for each in made]
     for leaf, value in changed:
-        leaf.copy_(value)
+        leaf.copy_(with_history("Vmap", *value))
     if mapping.eager:
         for each in found:
             if isinstance(each, Tensor):
@@ -236,25 +209,80 @@ def _run(
     return shape.build(found)
 
 
+class Whole(NamedTuple):
+    """A result for the whole batch, and where its gradients go."""
+
+    node: Node
+    edges: list[tuple[Edge, Node]]
+
+
+def _trace(
+    func: Function,
+    name: str,
+    leaves: Sequence[Any],
+    dims: Sequence[int | None],
+    structure: Structure,
+    out_dims: Dims,
+    kwargs: dict[str, Any],
+    level: Level,
+    mapping: Mapping,
+    batches: dict[Node, Node],
+) -> tuple[list[Any], Structure, list[tuple[Tensor, Whole]]]:
+    """What `func` returns, as a `Whole` for each tensor; its structure; the arguments that it has changed in place.
+
+    No tensor of the run is left in it: those that are still alive afterwards are of the outside.
+    """
+    given: list[Any] = []
+    examples: list[tuple[Tensor, Tensor, int]] = []
+    for leaf, dim in zip(leaves, dims):
+        if dim is None:
+            given.append(leaf)
+            continue
+        node = operand(leaf)
+        whole = node.permute([dim, *[axis for axis in range(len(node.shape)) if axis != dim]])
+        one = placeholder(node.dtype, whole.shape[1:], node.place)
+        batches[one] = whole
+        example = level.begin(one, leaf, False)
+        mapping.eager |= leaf.storage.pinned() is not None
+        examples.append((leaf, example, dim))
+        given.append(example)
+    batches[mapping.index] = iota(mapping.size, int64, mapping.index.place)
+    outputs, shape = _results(name, func(*structure.build(given), **kwargs), out_dims)
+    written = [each for each in examples if each[1].storage.node not in batches]
+    tensors = [(each, dim) for each, dim in outputs if dim is not None]
+    tensors += [(example, dim) for _, example, dim in written]
+    made = iter(_batched(level, tensors, batches, mapping.size))
+    results = [each if dim is None else next(made) for each, dim in outputs]
+    return results, shape, [(leaf, next(made)) for leaf, _, _ in written]
+
+
 def _batched(
-    level: Level, tensors: Sequence[Tensor], batches: dict[Node, Node], size: int
-) -> list[tuple[Node, list[Any]]]:
-    """For each tensor its node for the whole batch, and where its gradients go."""
-    edges = [level.outside([each]) if level.recorded else [] for each in tensors]
+    level: Level,
+    results: Sequence[tuple[Tensor, int]],
+    batches: dict[Node, Node],
+    size: int,
+) -> list[Whole]:
+    """Each tensor for the whole batch, with the axis of the batch where it is wanted."""
+    tensors = [each for each, _ in results]
+    region = Region([e.node if e.requires_grad else e._raw() for e in tensors], batches)
+    edges: list[list[tuple[Edge, Node]]] = [
+        level.outside([each], region.copied) if level.recorded else [] for each in tensors
+    ]
     special = level.special([each for each, its in zip(tensors, edges) if its])
     if special is not None:
         raise RuntimeError(
             f"You tried to vmap over {special.name()}, but it does not have vmap support: gradients from outside of vmap cannot "
             "go through an autograd.Function or hooks inside. Take the gradient inside of the mapped function, as in vmap(grad(f))."
         )
-    nodes = [each.node if each.requires_grad else each._raw() for each in tensors]
-    region = Region(nodes, batches)
     leaves = {region.leaf(one): region.leaf(whole) for one, whole in batches.items()}
     whole = [
         spread(root, size) if made is None else made
         for root, made in zip(region.roots, batch(region.roots, leaves, size))
     ]
-    return list(zip(region.restore(whole), edges))
+    return [
+        Whole(_moved(node, dim), its)
+        for node, (_, dim), its in zip(region.restore(whole), results, edges)
+    ]
 
 
 def _moved(node: Node, dim: int) -> Node:
@@ -363,9 +391,7 @@ def _arguments(
         dims.append(dim % leaf.ndim)
     sizes = [leaf.shape[dim] for leaf, dim in zip(leaves, dims) if dim is not None]
     if not sizes:
-        raise ValueError(
-            f"{who}: at least one input needs an in_dim that is not None: there is nothing to vmap over."
-        )
+        raise ValueError(f"{who}: Expected at least one Tensor to vmap over: every in_dim is None")
     if len(set(sizes)) > 1:
         raise ValueError(
             "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "

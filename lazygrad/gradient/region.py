@@ -33,13 +33,15 @@ class Region:
         order = _below(roots, stop)
         if _unfold(order):
             order = _below(roots, stop)
-        moving = _moving(order, stop)
+        self.copied, kept = _moving(order, stop)
+        """The nodes of the outside (ids) that operations in `roots` stand for."""
+        stop |= kept
         small = {id(node) for node in order if node.op in _SMALL}
 
         def outside(node: Node) -> Node | None:
             if id(node) in stop:
                 return self.leaf(node)
-            if id(node) in moving:
+            if id(node) in self.copied:
                 return None
             return node if id(node) in small else self.leaf(node)
 
@@ -105,21 +107,30 @@ def _unfold(order: Iterable[Node]) -> bool:
     return bool(found)
 
 
-def _moving(order: Sequence[Node], ends: Collection[int]) -> set[int]:
-    """The nodes that depend on the ends.
+def _moving(order: Sequence[Node], ends: Collection[int]) -> tuple[set[int], set[int]]:
+    """The nodes that depend on the ends, and targets of gradients that do not.
 
-    What lies on the way from such a gradient's roots to its targets belongs to them, though it may not depend on the ends: it
-    is where the gradient is found.
+    What lies on the way from the roots of such a gradient to its targets belongs to the former, though it may not depend on the
+    ends: it is where the gradient is found.
     """
-    starts = set(ends)
+    targets: set[int] = set()
     while True:
-        moving = set(starts)
-        targets: set[int] = set()
+        moving: set[int] = set()
+        path: set[int] = set()
+        found: set[int] = set()
         for node in order:
-            if any([id(source) in moving for source in node.src]):  # noqa: C419
+            if id(node) in ends:
+                continue
+            reads = [id(source) for source in node.src]
+            depends = any([each in ends or each in moving for each in reads])  # noqa: C419
+            leads = node.op is not Op.STOP and any([e in targets or e in path for e in reads])  # noqa: C419
+            if depends:
                 moving.add(id(node))
-                if isinstance(node.arg, Grad):
-                    targets.update(map(id, node.src[2 * node.arg.roots :]))
-        if targets <= starts:
-            return moving
-        starts |= targets
+            if leads:
+                path.add(id(node))
+            if (depends or leads) and isinstance(node.arg, Grad):
+                found.update(map(id, node.src[2 * node.arg.roots :]))
+        if found <= targets:
+            moving |= path
+            return moving, targets - moving - set(ends)
+        targets |= found

@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "nn": OPERATORS,
     "optim": {*OPERATORS, "nn"},
     "func": {*OPERATORS, "nn"},
+    "utils": {*OPERATORS, "nn", "func"},
     "compiled": {*OPERATORS, "nn", "optim"},
     "public": {*OPERATORS, "nn", "optim", "func", "compiled"},
     "__main__": set(),
