@@ -9,6 +9,7 @@ Half types are computed in float32 and rounded once where PyTorch does so.
 from . import activation as activation
 from . import contraction as contraction
 from . import correlation as correlation
+from . import distance as distance
 from . import embedding as embedding
 from . import factorization as factorization
 from . import loss as loss
@@ -21,3 +22,4 @@ from . import select as select
 from . import softmax as softmax
 from . import solving as solving
 from . import statistics as statistics
+from . import vision as vision

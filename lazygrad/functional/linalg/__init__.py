@@ -2,5 +2,9 @@
 
 from __future__ import annotations
 
+from . import distances as distances
 from . import factorizations as factorizations
+from . import least_squares as least_squares
+from . import norms as norms
+from . import products as products
 from . import solving as solving

@@ -63,7 +63,9 @@ def require_precision(name: str, tensor: Tensor, kernel: str = "") -> None:
         )
 
 
-def require_alike(name: str, left: Tensor, right: Tensor, names: tuple[str, str] = ("A", "B")) -> None:
+def require_alike(
+    name: str, left: Tensor, right: Tensor, names: tuple[str, str] = ("A", "B")
+) -> None:
     """Check that two operands have one dtype.
 
     Raises:

@@ -15,7 +15,7 @@ from ...composites.host import (
 )
 from ...composites.solving import cholesky_solution
 from ...ir.extern import host_call
-from ...ir.node import Node, unary, where
+from ...ir.node import Node, constant, unary, where
 from ...ir.op import Op
 from ...results import result, results, tensor_nodes
 from ...tensor import Tensor
@@ -306,25 +306,20 @@ def tolerance(values: Node, shape: tuple[int, int], atol: Tolerance, rtol: Toler
     Without both, rtol is the precision times the larger size; with atol alone, it is 0.
     """
     if rtol is None:
-        given = atol is not None and not (isinstance(atol, float) and atol == 0.0)
+        given = isinstance(atol, Tensor) or bool(atol)
         rtol = 0.0 if given else default_tolerance(values.dtype) * max(shape)
-    last = len(values.shape) - 1
-    largest = values.reduce("max", (last,))
-    return (
-        _spread(rtol, largest) * largest
-        if atol is None
-        else (_spread(rtol, largest) * largest).maximum(_spread(atol, largest))
-    )
+    largest = values.reduce("max", (len(values.shape) - 1,))
+    relative, absolute = (_bound(each, values) for each in (rtol, 0.0 if atol is None else atol))
+    batch = broadcast_shapes("tolerance", largest.shape, relative.shape, absolute.shape)  # type: ignore[arg-type]
+    return (relative.expand(batch) * largest.expand(batch)).maximum(absolute.expand(batch))
 
 
-def _spread(value: float | Tensor, like: Node) -> Node:
-    """A tolerance, which may be a tensor of the batch, in the shape of `like`, (..., 1)."""
+def _bound(value: float | Tensor, like: Node) -> Node:
+    """A tolerance, which may be a tensor of the batch, as (..., 1)."""
     if not isinstance(value, Tensor):
-        from ...ir.node import constant
-
-        return constant(value, like.dtype, like.shape, like.place)
-    (node,) = tensor_nodes(value)
-    return node.cast(like.dtype).reshape((*node.shape, 1)).expand(like.shape)
+        return constant(value, like.dtype, (1,), like.place)
+    (node,) = tensor_nodes(value.detach())
+    return node.cast(like.dtype).reshape((*node.shape, 1))
 
 
 def pseudo_inverse(
@@ -342,7 +337,11 @@ def pseudo_inverse(
     else:
         left, values, right = host_call("svd", [node], full=False, caller=name)
         sizes = values
-    counts = tolerance(sizes, shape, atol, rtol).expand(sizes.shape).lt(sizes)
+    least = tolerance(sizes, shape, atol, rtol)
+    batch = broadcast_shapes(name, sizes.shape[:-1], least.shape[:-1])  # type: ignore[arg-type]
+    node, left, right = (each.expand((*batch, *each.shape[-2:])) for each in (node, left, right))
+    sizes, values = (each.expand((*batch, each.shape[-1])) for each in (sizes, values))
+    counts = least.expand(sizes.shape).lt(sizes)
     inverse = where(counts, 1.0 / where(counts, values, 1.0), 0.0)
     turned = transposed(right)
     found = product(turned * columns(inverse, turned), transposed(left))
