@@ -6,11 +6,12 @@ The tangent of a result is found by its rule table when it is asked for (gradien
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..func.derivatives import Pushing, check_tangents
-from ..func.levels import Level, anchor
 from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..func.levels import Level
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -30,7 +31,9 @@ class dual_level:
     current: dual_level | None = None
 
     def __init__(self) -> None:
-        self.level = Level()
+        from ..func.levels import Level
+
+        self.level: Level = Level()
         self.duals: list[tuple[Tensor, Tensor]] = []
 
     def __enter__(self) -> int:
@@ -83,6 +86,9 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> A
         raise ValueError(
             f"Expected primal to be floating point or complex, but got: {tensor.dtype}"
         )
+    from ..func.derivatives import check_tangents
+    from ..func.levels import anchor
+
     check_tangents([tensor], [tangent])
     made = inside.level.variable(tensor)
     inside.duals.append((anchor(made), tangent))
@@ -94,6 +100,8 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     inside = dual_level.current
     if inside is None:
         return UnpackedDualTensor(tensor, None)
+    from ..func.derivatives import Pushing
+
     pushing = Pushing(inside.level, [variable for variable, _ in inside.duals], [tensor])
     (tangent,) = pushing.along([tangent for _, tangent in inside.duals])
     return UnpackedDualTensor(inside.level.leave(tensor), tangent)

@@ -1,23 +1,26 @@
 """Batching rules of composites: of those that have a gradient of their own, which their bodies do not have.
 
-Three families need nothing but to be named: what works element by element, what works on the last axes and lets others stand
-before them, and what has the axes that it works on among its attributes. A loss of a whole batch is the loss of each example,
-reduced for each.
+Two families need nothing but to be named: what lets any axes stand before those that it works on (element by element is the simplest
+case), and what has the axes that it works on among its attributes. A loss of a whole batch is the loss of each example, reduced for
+each.
 """
 
 from __future__ import annotations
 
 from ..gradient.batching import COMPOSITE_BATCHING, Sources, alike
+from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
 from ..ir.args import Attribute, Call
-from ..ir.composite import call
+from ..ir.composite import call, composite
 from ..ir.dim import product
 from ..ir.node import Node
 from .loss import target_weights
 from .precision import wide
 
-ELEMENTWISE = (
+ON_LAST_AXES = (
     "relu", "sigmoid", "silu", "gelu", "softplus", "leaky_relu", "elu", "hardtanh",
     "pow_scalar", "clamp", "clamp_tensor", "scale_gradient",
+    "max_pool", "adaptive_max_pool",
+    "cholesky", "cholesky_solve", "cofactor", "det", "eigh", "inv", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
 )  # fmt: skip
 ALONG_AXES = (
     "softmax", "safe_softmax", "log_softmax", "logsumexp", "mean", "variance", "norm", "standardize",
@@ -31,8 +34,8 @@ def _call(node: Node) -> Call:
     return node.arg
 
 
-@COMPOSITE_BATCHING.rule(*ELEMENTWISE)
-def elementwise(node: Node, sources: Sources) -> Node:
+@COMPOSITE_BATCHING.rule(*ON_LAST_AXES)
+def on_last_axes(node: Node, sources: Sources) -> Node:
     return alike(node, sources)
 
 
@@ -109,3 +112,50 @@ def _merged(node: Node) -> Node:
     """The batch as part of the first axis of the examples."""
     first, second, *rest = node.shape
     return node.reshape((first * second, *rest))
+
+
+# --- others
+
+
+@COMPOSITE_BATCHING.rule("correlation")
+def correlation(node: Node, sources: Sources) -> Node:
+    """Examples are part of the batch of signals; where each has a kernel of its own, of the groups."""
+    signal, kernel = sources[0], sources.plain(1)
+    count, groups, *rest = node.shape
+    attributes = dict(_call(node).attributes)
+    if sources.same(1):
+        made = call("correlation", [_merged(signal), kernel], **attributes)
+        return made.reshape((sources.size, *node.shape))
+    order = (1, 0, *range(2, len(signal.shape)))
+    moved = signal.permute(order)
+    beside = moved.reshape((moved.shape[0], moved.shape[1] * moved.shape[2], *moved.shape[3:]))
+    made = call("correlation", [beside, _merged(kernel)], **attributes)
+    apart = made.reshape((count, sources.size, groups, *rest))
+    return apart.permute((1, 0, *range(2, len(apart.shape))))
+
+
+@composite("one_of_row")
+def one_of_row(x: Node, value: Node) -> Node:
+    """`one_of` for each row of a matrix: x is (rows, n), `value` (rows,)."""
+    return value
+
+
+@COMPOSITE_REVERSE.rule("one_of_row")
+def one_of_row_reverse(node: Node, cotangent: Node) -> Cotangents:
+    """See `one_of`."""
+    x, value = node.src
+    column = (x.shape[0], 1)
+    wide_value = value.reshape(column).expand(x.shape)
+    same = (x.eq(wide_value) | (x.ne(x) & wide_value.ne(wide_value))).cast(x.dtype)
+    share = cotangent.reshape(column) / same.sum((1,))
+    return same * share.expand(x.shape), None
+
+
+@COMPOSITE_BATCHING.rule("one_of", "one_of_row")
+def one_of(node: Node, sources: Sources) -> Node:
+    """Every example is a row."""
+    x, value = sources.all()
+    rows = product(value.shape)
+    flat = value.reshape((rows,))
+    row = product(node.src[0].shape[len(node.shape) :])
+    return call("one_of_row", [x.reshape((rows, row)), flat], like=flat).reshape(value.shape)

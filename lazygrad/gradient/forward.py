@@ -204,6 +204,15 @@ def updating(node: Node, tangents: Tangents) -> Node | None:
     return update(base, value, node.arg.starts, node.arg.steps)
 
 
+# --- structure
+
+
+@FORWARD.rule(Op.EXTERN, Op.ELEMENT)
+def host_function(node: Node, tangents: Tangents) -> Node | None:
+    """What a host function gives moves where composites wrap it: they have the derivative (composites/host.py)."""
+    return None
+
+
 # --- composites
 
 
