@@ -153,9 +153,10 @@ class OpenClDevice(Device):
 
     @cached_property
     def context(self) -> Any:
+        handle = self.handle  # says what to install where pyopencl is missing
         import pyopencl as cl
 
-        return cl.Context([self.handle])
+        return cl.Context([handle])
 
     @cached_property
     def queue(self) -> Any:
@@ -196,9 +197,9 @@ class OpenClDevice(Device):
         return self.pool.allocate(nbytes)
 
     def from_host(self, array: Array) -> Buffer:
+        buffer = self.allocate(array.nbytes)
         import pyopencl as cl
 
-        buffer = self.allocate(array.nbytes)
         if array.nbytes:
             source = np.ascontiguousarray(array)
             with self.lock, profile.span("copy to device", "copy", bytes=array.nbytes):
@@ -281,17 +282,17 @@ class OpenClDevice(Device):
         return self.build_all([lambda: kernel])[0]
 
     def _build(self, text: str) -> Any:
-        import pyopencl as cl
-
         from lazygrad.codegen.render.opencl import CORRECT_ROUNDING, OPTIONS
 
-        options = list(OPTIONS)
-        if self.handle.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
+        handle, options = self.handle, list(OPTIONS)
+        import pyopencl as cl
+
+        if handle.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
             options.append(CORRECT_ROUNDING)
         try:
             return cl.Program(self.context, text).build(options=options)
         except cl.RuntimeError as error:
-            raise RuntimeError(f"{self.name} refuses a kernel: {error}\n{text}") from error
+            raise RuntimeError(f"{self.name} refuses a kernel: {error}") from error
 
     def source(self, kernel: Node) -> str:
         """The OpenCL C of a kernel, complete."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/golden instead of comparing with it",
     )
+    parser.addoption(
+        "--device",
+        default="",
+        help="the devices that tests of numbers run on, as in cpu,opencl; all that are available by default",
+    )
+
+
+DEVICES = ("cpu", "opencl", "interpret")
+
+
+@cache
+def unavailable(name: str) -> str:
+    """Why a device is not available here; nothing if it is."""
+    from lazygrad.runtime import device
+
+    try:
+        found = device.get(name)
+        found.from_host(np.zeros(1, np.float32))
+    except (RuntimeError, AssertionError) as error:
+        return str(error)
+    return ""
+
+
+def chosen_devices(option: str) -> list[str]:
+    """The devices that --device names, or all that are available."""
+    if not option:
+        return [name for name in DEVICES if not unavailable(name)]
+    names = [name.strip().lower() for name in option.split(",")]
+    for name in names:
+        if name not in DEVICES or unavailable(name):
+            raise pytest.UsageError(f"--device {name}: {unavailable(name) or 'there is no such'}")
+    return names
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of tests/devices with the fixture `device` runs on each device."""
+    if metafunc.definition.path.parent.name == "devices" and "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", chosen_devices(metafunc.config.getoption("--device")))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Each device that tests could not run on, and why."""
+    for name in DEVICES:
+        if reason := unavailable(name):
+            terminalreporter.write_line(f"device {name} is unavailable: {reason}")
+    terminalreporter.write_line("device cuda is unavailable: lazygrad has no CUDA device yet")
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ def from_memory(writer: Writer, dtype: DType, lanes: int | None, text: str) -> s
     """A loaded value as registers hold it; any byte but 0 is true."""
     if is_half(dtype):
         return from_half(writer, dtype, lanes, text)
-    return f"({text} != 0)" if dtype.kind == "bool" else text
+    return f"({text} != (uchar{suffix(lanes)})(0))" if dtype.kind == "bool" else text
 
 
 def to_memory(writer: Writer, dtype: DType, lanes: int | None, text: str) -> str:

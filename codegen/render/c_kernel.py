@@ -24,9 +24,18 @@ from lazygrad.site import describe
 from ..transform.access import body, constant_value, lines_inside
 from ..transform.parallel import parallel_loop
 from .c_functions import LANE, from_memory, masked_access, to_memory
-from .c_text import Dialect, Writer, constant_text, memory_type, number_text, register_type, type_of
-from .c_values import compute
-from .llvm_text import RenderError, lanes_of
+from .c_text import (
+    Dialect,
+    Writer,
+    constant_text,
+    lanes_of,
+    memory_type,
+    number_text,
+    register_type,
+    type_of,
+)
+from .c_values import compute, lane_mask
+from .llvm_text import RenderError
 
 Mapped = Literal["chunk", "item"]
 PRIVATE_LIMIT = 16 << 10
@@ -218,7 +227,7 @@ class _KernelWriter:
             elif line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE) and line.src[0].op is Op.LOCAL:
                 value = line if line.op is Op.LOAD else line.src[2]
                 offset = line.src[1]
-                place = constant_value(offset) if offset.shape == () else None
+                place = constant_value(offset) if lanes_of(offset) is None else None
                 places.setdefault(id(line.src[0]), set()).add((place, lanes_of(value)))
         private = 0
         for size, line in sorted(found, key=lambda item: item[0]):
@@ -363,7 +372,7 @@ class _KernelWriter:
         if known is not None and known[0] == known[1]:
             self.operands[id(node)] = number_text(known[0], node.dtype, lanes_of(node))
             return
-        if node.dtype is int64 and node.shape == () and known is not None:
+        if node.dtype is int64 and lanes_of(node) is None and known is not None:
             text = self._inline(node)
             if text is not None:
                 self.bare[id(node)] = text
@@ -433,7 +442,8 @@ class _KernelWriter:
             assert place is not None
             text = self.variables[id(buffer)][place]
             if mask is not None:
-                raise RenderError("a masked load of a variable")
+                chosen = lane_mask(node.dtype, lanes, mask)
+                text = f"{chosen} ? {text} : {number_text(0, node.dtype, lanes)}"
         else:
             text = self._read(node, mask)
         self.operands[id(node)] = writer.value(kind, text, f"{hint}_value", self._comment(node))
@@ -466,8 +476,11 @@ class _KernelWriter:
         text = self._operand(value)
         if id(buffer) in self.variables:
             place = constant_value(offset)
-            assert place is not None and (mask is None or lanes is None)
-            line = f"{self.variables[id(buffer)][place]} = {text};"
+            assert place is not None
+            name = self.variables[id(buffer)][place]
+            if mask is not None and lanes is not None:
+                text, mask = f"{lane_mask(value.dtype, lanes, mask)} ? {text} : {name}", None
+            line = f"{name} = {text};"
             writer.add(line if mask is None else f"if ({mask}) {line}")
             return
         name, space = self.buffers[id(buffer)], self.spaces[id(buffer)]

@@ -15,7 +15,8 @@ from lazygrad.ir.args import Constant
 from lazygrad.ir.dtype import DType, bfloat16, float16, float64
 from lazygrad.ir.node import Node
 
-from .llvm_text import is_half, lanes_of
+from . import llvm_text
+from .llvm_text import is_half
 from .ranges import Ranges
 
 SCALARS = {
@@ -57,6 +58,12 @@ class Dialect:
     """Puts {number} into the error word, unless another came first."""
     lanes: int
     """The most lanes that a vector may have; 1 where there are none."""
+
+
+def lanes_of(node: Node) -> int | None:
+    """The lanes of a vector, None for a scalar, which a vector of one lane is, too: C has no such vectors."""
+    lanes = llvm_text.lanes_of(node)
+    return None if lanes == 1 else lanes
 
 
 def suffix(lanes: int | None) -> str:

@@ -26,6 +26,7 @@ from .c_text import (
     SIGNED,
     UNSIGNED,
     Writer,
+    lanes_of,
     memory_type,
     number_text,
     register_type,
@@ -33,7 +34,7 @@ from .c_text import (
     type_of,
     width,
 )
-from .llvm_text import RenderError, is_half, lanes_of
+from .llvm_text import RenderError, is_half
 from .llvm_values import ROUNDED
 
 OPERATOR = {
@@ -92,7 +93,7 @@ def _flag(source: Node, text: str) -> str:
     return f"convert_char{lanes}({text})"
 
 
-def _mask(dtype: DType, lanes: int | None, text: str) -> str:
+def lane_mask(dtype: DType, lanes: int | None, text: str) -> str:
     """A bool as `?:` takes it to choose between values of `dtype`."""
     if lanes is None or width(dtype) == 1:
         return text
@@ -108,7 +109,9 @@ def arithmetic(writer: Writer, node: Node, left: str, right: str) -> str | None:
     if known:
         plain = f"{left} {operator} {right}"
         return (
-            f"({type_of(node)})({plain})" if node.dtype.itemsize < 4 and not node.shape else plain
+            f"({type_of(node)})({plain})"
+            if node.dtype.itemsize < 4 and lanes_of(node) is None
+            else plain
         )
     return _back(node, f"{_unsigned(node, left)} {operator} {_unsigned(node, right)}")
 
@@ -231,12 +234,12 @@ def reciprocal_root(writer: Writer, node: Node, source: str) -> str:
 
 @VALUES.rule(Op.NOT)
 def invert(writer: Writer, node: Node, source: str) -> str:
-    return f"{'!' if node.dtype.kind == 'bool' and not node.shape else '~'}{source}"
+    return f"{'!' if node.dtype.kind == 'bool' and lanes_of(node) is None else '~'}{source}"
 
 
 @VALUES.rule(Op.WHERE)
 def where(writer: Writer, node: Node, condition: str, yes: str, no: str) -> str:
-    return f"{_mask(node.dtype, lanes_of(node.src[0]), condition)} ? {yes} : {no}"
+    return f"{lane_mask(node.dtype, lanes_of(node.src[0]), condition)} ? {yes} : {no}"
 
 
 @VALUES.rule(Op.FMA)
@@ -247,6 +250,8 @@ def fused(writer: Writer, node: Node, left: str, right: str, addend: str) -> str
 
 @VALUES.rule(Op.SPLAT)
 def splat(writer: Writer, node: Node, source: str) -> str:
+    if lanes_of(node) is None:
+        return source
     if node.dtype.kind == "bool":
         return f"({type_of(node)})({source} ? -1 : 0)"
     return f"({type_of(node)})({source})"
@@ -255,8 +260,7 @@ def splat(writer: Writer, node: Node, source: str) -> str:
 @VALUES.rule(Op.LANES)
 def lanes(writer: Writer, node: Node) -> str:
     count = lanes_of(node)
-    assert count is not None
-    return f"({type_of(node)})({', '.join(map(str, range(count)))})"
+    return f"({type_of(node)})({', '.join(map(str, range(count or 1)))})"
 
 
 @VALUES.rule(Op.REDUCE)
@@ -264,7 +268,8 @@ def reduce(writer: Writer, node: Node, source: str) -> str:
     """All lanes of a vector as one scalar."""
     assert isinstance(node.arg, Reduction)
     count = lanes_of(node.src[0])
-    assert count is not None
+    if count is None:
+        return source
     return f"{reduction(writer, node.dtype, count, node.arg.kind)}({source})"
 
 

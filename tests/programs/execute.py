@@ -144,12 +144,12 @@ def differences(program: Program, sample: int = 2) -> dict[str, dict[int, float]
 # --- what must agree
 
 
-def check(program: Program) -> None:
-    """Compare lazygrad on CPU and INTERPRET with numpy, with PyTorch where it is installed, and with finite differences."""
+def check(program: Program, device: str = "cpu") -> None:
+    """Compare lazygrad on a device and INTERPRET with numpy, with PyTorch where it is installed, and with finite differences."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            _check(program)
+            _check(program, device)
         except Exception as error:
             raise AssertionError(f"{type(error).__name__}: {error}\n\n{program!r}") from error
 
@@ -175,12 +175,12 @@ def failure(seeds: Sequence[int]) -> str | None:
     return None
 
 
-def _check(program: Program) -> None:
+def _check(program: Program, device: str) -> None:
     expected = run_numpy(program, {leaf.name: leaf.array for leaf in program.leaves})
     old = lazygrad.get_default_dtype()
     lazygrad.set_default_dtype(lazygrad.float64)
     try:
-        with config.override(device="cpu"):
+        with config.override(device=device):
             ours = run(program, lazygrad, expected)
             known = run(program, lazygrad, expected)  # by recipes, and by plans that are known
         with config.override(device="interpret"):

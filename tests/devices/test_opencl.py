@@ -1,0 +1,201 @@
+"""What is OpenCL's own: the text of its kernels, which needs no driver; devices by name, memory and its end, copies, forks, profiles, dumps."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lazygrad as lg
+from lazygrad import config
+from lazygrad.ir.text import parse
+from lazygrad.runtime import device as devices
+
+LIBRARY = str(Path(lg.__file__).parents[1])
+SOFTMAX = """
+import sys
+sys.modules["pyopencl"] = None  # as if it were not installed
+import lazygrad as lg
+x = lg.arange(4000.0).reshape(50, 80).realize()
+lowered = lg.lower(lambda x: (x * 2).softmax(1), x)
+for kind in (None, "cpu", "gpu"):
+    print(*lowered.source("opencl", kind).values(), sep="\\n")
+try:
+    lg.ones(2, device="opencl").sum().item()
+except RuntimeError as error:
+    print("ERROR", error)
+"""
+FORK = """
+import os
+import lazygrad as lg
+x = lg.ones(3, device="opencl").realize()
+child = os.fork()
+if not child:
+    assert (lg.ones(3) + 1).sum().item() == 6  # the CPU works on
+    try:
+        (x + 1).sum().item()
+    except RuntimeError as error:
+        os._exit(7 if "Cannot re-initialize OpenCL in forked subprocess" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert (x + 1).sum().item() == 6
+"""
+
+
+def needs_opencl() -> None:
+    if not lg.opencl.is_available():
+        pytest.skip("no OpenCL driver")
+
+
+def execute(script: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_source_needs_no_driver() -> None:
+    out = execute(SOFTMAX)
+    assert out.count("kernel void ") == 3 and "get_global_id(0)" in out
+    assert "float16 " in out and "fma(" in out, "processors get explicit vectors"
+    assert "#pragma OPENCL FP_CONTRACT OFF" in out
+    assert re.search(r"// <string>:\d+", out), "the user's line is in a comment"
+    assert "for (long" in out and "restrict x0" in out
+    error = out.partition("ERROR ")[2]
+    assert 'pip install "lazygrad[opencl]"' in error, error
+
+
+def test_text_of_a_kernel() -> None:
+    """Params, loops and locals keep their names; overflow, division and shifts are written so that C defines them."""
+    from lazygrad.codegen.render.opencl import render
+
+    (kernel,) = parse("""
+        kernel mix(%x: i32[64] in, %n: i64 dim, %y: i32[64] out)
+          for %i in range(0, %n) parallel:
+            %v = load %x[%i] : i32
+            %d = idiv %v, 7 : i32
+            %s = add %d, %v : i32
+            %t = shl %s, %v : i32
+            store %y[%i], %t
+    """)
+    text = render(kernel, "chunk")
+    assert "kernel void mix_kernel(\n    global const int *restrict x,\n    const long n," in text
+    assert "for (long i = item * chunk; i < last_trip; i++) {" in text
+    assert "(int)((uint)idiv + (uint)x_value)" in text and "floor_div_int(x_value, 7)" in text
+    assert "(uint)x_value <= (uint)31 ?" in text
+    assert "if (i < n) {" in render(kernel, "item")
+
+
+def test_devices_by_name() -> None:
+    needs_opencl()
+    assert devices.get("opencl") is devices.get("opencl:0") is devices.get("opencl:0:0")
+    assert lg.ones(2, device="opencl").device == lg.device("opencl", 0)
+    assert lg.opencl.get_device_name(0)
+    with pytest.raises(RuntimeError, match="invalid device ordinal"):
+        lg.ones(2, device="opencl:99").realize()
+    with config.override(device="opencl:0:0"):
+        assert lg.ones(3).device.type == "opencl"
+    with pytest.raises(RuntimeError, match="device"):
+        config.override(device="opencl:0:0:0").__enter__()
+
+
+def test_copies_between_devices() -> None:
+    """`to` in both directions, of every dtype and of views; what is on several devices cannot meet."""
+    needs_opencl()
+    host = lg.arange(24.0).reshape(4, 6)
+    there = host.to("opencl")
+    assert there.device.type == "opencl" and there.cpu().tolist() == host.tolist()
+    assert (there[:, ::2] * 2).to("cpu").add(1).tolist() == (host[:, ::2] * 2 + 1).tolist()
+    for dtype in (lg.bool, lg.uint8, lg.int64, lg.float64, lg.bfloat16, lg.float16):
+        assert host.to("opencl", dtype).cpu().tolist() == host.to(dtype).tolist()
+    x = lg.ones(3, requires_grad=True)
+    (x.to("opencl") * lg.arange(3.0, device="opencl")).sum().backward()
+    assert x.grad is not None and x.grad.device.type == "cpu" and x.grad.tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="same device"):
+        host + there
+    with pytest.raises(TypeError, match=r"Tensor\.cpu\(\)"):
+        there.numpy()
+    with config.override(device="opencl"):  # a script that says nothing of devices
+        array = np.arange(3.0)
+        assert lg.from_numpy(array).mul(2).numpy().tolist() == [0, 2, 4]
+
+
+def test_memory_is_counted_and_ends() -> None:
+    needs_opencl()
+    lg.opencl.empty_cache()
+    before = lg.opencl.memory_allocated()
+    x = lg.ones(1 << 20, device="opencl").realize()
+    held = lg.opencl.memory_allocated()
+    assert held - before == 4 << 20
+    assert lg.opencl.memory_reserved() >= held <= lg.opencl.max_memory_allocated()
+    y = x * 2
+    with pytest.raises(lg.OutOfMemoryError, match=r"Tried to allocate \d{12,} bytes"):
+        lg.ones(1 << 40, device="opencl").realize()
+    assert y.sum().item() == 2 << 20, "what there was is still there"
+    del x, y
+    lg.opencl.empty_cache()
+    assert lg.opencl.memory_allocated() == before
+    lg.opencl.synchronize()
+
+
+def test_a_forked_child_is_told() -> None:
+    needs_opencl()
+    execute(FORK)
+
+
+def test_profile_and_verification(tmp_path: Path) -> None:
+    """A trace has each launch with its time on the device, and copies; LAZYGRAD_VERIFY compares each kernel."""
+    needs_opencl()
+    path = tmp_path / "trace.json"
+    with config.override(device="opencl"), lg.profile(str(path)):
+        x = lg.tensor(np.arange(1000.0, dtype=np.float32))
+        assert (x * 3).sum().item() == 1498500
+    events = json.loads(path.read_text())["traceEvents"]
+    kernels = [event for event in events if event.get("cat") == "kernel"]
+    assert kernels and all(event["dur"] > 0 for event in kernels)
+    assert {"copy to device", "copy to host"} <= {event["name"] for event in events}
+    with config.override(device="opencl", verify=True):
+        assert lg.arange(5.0).exp().sum(0).item() == pytest.approx(85.791, rel=1e-4)
+
+
+def test_choices_for_gpus_run_too() -> None:
+    """The kernels for GPUs, one work-item for each element of a result, compute the same on whatever device there is."""
+    needs_opencl()
+    from lazygrad.runtime.compile import compile_graph
+    from lazygrad.runtime.plans import Record
+
+    x = lg.tensor(np.sin(np.arange(35 * 47.0)).reshape(35, 47), dtype=lg.float32).realize()
+
+    def program(x: lg.Tensor) -> list[lg.Tensor]:
+        return [
+            x.softmax(1) @ x.T,
+            x.sum(),
+            x[1:, ::3].exp(),
+            x.t().contiguous(),
+            x.cumsum(1),
+            x.amax(0) > x[0],
+        ]
+
+    lowered = lg.lower(program, x)
+    texts = "\n".join(lowered.source("opencl", "gpu").values())
+    assert "float16" not in texts and re.search(r"const long \w+ = item % \d+;", texts)
+    gpu = devices.get("opencl:0").variant("gpu")  # type: ignore[attr-defined]
+    (record,) = lowered._records
+    results = []
+    for device in (devices.get("cpu"), gpu):
+        plan = compile_graph(device, record.graph, Record())
+        made = plan.run([device.from_host(x.numpy())], [])
+        results.append(
+            [device.to_host(b, root.dtype, root.shape) for b, root in zip(made, record.graph)]
+        )
+    for wanted, got in zip(*results):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
