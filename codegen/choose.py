@@ -12,14 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Loop
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
 
 from .target import Target
-from .transform.access import Stride, body, carries, extent, lines_inside, loop_name, updates
+from .tiling import tiles
+from .transform.access import (
+    Stride,
+    all_loops,
+    body,
+    carries,
+    constant_value,
+    extent,
+    lines_inside,
+    loop_name,
+    updates,
+)
 from .transform.accumulate import accumulate
 from .transform.jam import jam
-from .transform.parallel import CHUNK_COST, divide, parallel_loop
+from .transform.nest import divide, interchange, merge
+from .transform.pack import fills, pack
+from .transform.parallel import CHUNK_COST, parallel_loop
 from .transform.vectorize import vectorize
 
 TYPICAL_EXTENT = 64
@@ -37,20 +50,41 @@ class Transform:
     factor: int = 0
 
     def __str__(self) -> str:
-        return f"{self.name}({self.loop}, {self.factor})" if self.loop else f"{self.name}()"
+        given = [str(each) for each in (self.loop, self.factor) if each]
+        return f"{self.name}({', '.join(given)})"
 
 
 def choose(kernel: Node, target: Target) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
-    steps: list[Transform] = []
+    steps = [Transform(*step) for step in tiles(kernel, target)]
+    if steps:
+        tiled = apply(kernel, steps)
+        for loop in fills(tiled):
+            steps.extend(_best(loop, target, ())[1])
+        steps.extend(_rests(tiled, steps))
+        return [*steps, Transform("accumulate")]
     for line in body(kernel):
         if line.op is Op.LOOP:
             cost, chosen = _best(line, target, ())
             if line is parallel_loop(kernel):
                 steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
+    if any(step.name == "jam" for step in steps):
+        steps.extend(_rests(apply(kernel, steps), steps))
     steps.append(Transform("accumulate"))
     return steps
+
+
+def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
+    """The vectorized loops once more, in what jamming has left over of the loops around them."""
+    found: list[Transform] = []
+    lanes = {step.loop: step.factor for step in steps if step.name == "vectorize"}
+    for loop, _ in all_loops(kernel):
+        name, rest, _ = loop_name(loop).partition("_rest")
+        scalar = all(each.shape == () for line in lines_inside(loop) for each in line.src[1:])
+        if rest and name in lanes and scalar:
+            found.append(Transform("vectorize", loop_name(loop), lanes[name]))
+    return found
 
 
 def _division(loop: Node, cost: float, chosen: Sequence[Transform]) -> list[Transform]:
@@ -85,6 +119,12 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
         match step.name:
             case "divide":
                 kernel = divide(kernel, step.loop, step.factor)
+            case "interchange":
+                kernel = interchange(kernel, step.loop)
+            case "merge":
+                kernel = merge(kernel, step.loop)
+            case "pack":
+                kernel = pack(kernel, step.loop, step.factor)
             case "vectorize":
                 kernel = vectorize(kernel, step.loop, step.factor)
             case "jam":
@@ -125,7 +165,7 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
     lanes = _lanes(loop, target)
     trips = extent(loop) or TYPICAL_EXTENT
     assert isinstance(loop.arg, Loop)
-    stride = Stride(loop.src[0])
+    stride = Stride(loop.src[0], lanes)
     private: set[int] = set()
     reductions = 0
     cost = 0.0
@@ -159,7 +199,8 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
         elif not inside and line.op is Op.ACCUMULATE:
             return None
         gathers = not inside and moves not in (0, 1)
-        cost += times * (lanes * 1.5 if gathers else 1.0)
+        apart = lanes * (1.5 if line.op is Op.LOAD else 2.5)
+        cost += times * (apart if gathers else 1.0)
         if line.op is not Op.LOAD:
             cost += times * _operations(line)
     vectors = -(-trips // lanes)
@@ -182,9 +223,13 @@ def _lanes(loop: Node, target: Target) -> int:
         if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
             widest = max(widest, line.src[0].dtype.itemsize)
     wide, narrow = _widths(lines, widest)
+    size = extent(loop)
     if wide > 4 * narrow:
         widest = 8  # Philox makes float32 of 64-bit words: vectors of two registers would only double its code
     lanes = max(target.vector_bytes // max(widest, 2), 1)
+    panel = _panel(loop)
+    while lanes > 1 and (lanes > panel or (size is not None and size <= lanes // 2)):
+        lanes //= 2
     trips = extent(loop) or TYPICAL_EXTENT
     reduces = any(line.op is Op.ACCUMULATE for line in lines)
     work = sum(_operations(line) for line in lines if line.op is not Op.LOAD)
@@ -195,6 +240,17 @@ def _lanes(loop: Node, target: Target) -> int:
             wanted //= 2
         lanes *= wanted
     return lanes
+
+
+def _panel(loop: Node) -> int:
+    """The shortest run of iterations that a packed buffer in the loop keeps together: the least `c` of an index % c."""
+    index = loop.src[0]
+    divisors = [
+        divisor
+        for node in postorder([line.src[1] for line in lines_inside(loop) if len(line.src) > 1])
+        if node.op is Op.MOD and node.src[0] is index and (divisor := constant_value(node.src[1]))
+    ]
+    return min(divisors, default=1 << 30)
 
 
 def _widths(lines: Sequence[Node], widest: int) -> tuple[int, int]:

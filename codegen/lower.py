@@ -10,6 +10,7 @@ expressions of any depth lower under any recursion limit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from lazygrad.ir.args import (
     ReduceKind,
     Reduction,
     Scan,
+    ScanKind,
     Scatter,
     Sort,
 )
@@ -46,7 +48,7 @@ from lazygrad.ir.index import (
     unflatten,
 )
 from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage
-from lazygrad.ir.node import Node, constant, where
+from lazygrad.ir.node import Node, constant, unary, where
 from lazygrad.ir.op import ELEMENTWISE, MOVEMENT, Op
 
 from .sorting import row_sort
@@ -525,7 +527,7 @@ def size_node(size: Dim, dims: dict[str, Node]) -> Node:
     return total
 
 
-def identity(kind: ReduceKind, dtype: DType) -> Node:
+def identity(kind: ScanKind, dtype: DType) -> Node:
     """The value that a reduction starts from."""
     if kind == "add":
         return constant(0, dtype)
@@ -535,7 +537,7 @@ def identity(kind: ReduceKind, dtype: DType) -> Node:
         full = True if dtype.kind == "bool" else -1
         return constant(full if kind == "and" else 0, dtype)
     if dtype.kind == "float":
-        return constant(float("-inf") if kind == "max" else float("inf"), dtype)
+        return constant(float("inf") if kind == "min" else float("-inf"), dtype)
     if dtype.kind == "bool":
         return constant(kind == "min", dtype)
     low = -(1 << dtype.bits - 1) if dtype.kind == "int" else 0
@@ -544,11 +546,20 @@ def identity(kind: ReduceKind, dtype: DType) -> Node:
 
 
 def combine(kind: str, left: Node, right: Node) -> Node:
-    """One step of a reduction."""
+    """One step of a reduction or scan."""
+    if kind == "logaddexp":
+        return _log_add_exp(left, right)
     op = {"add": Op.ADD, "mul": Op.MUL, "max": Op.MAX, "min": Op.MIN, "and": Op.AND, "or": Op.OR}[
         kind
     ]
     return Node(op, (left, right), left.dtype, left.shape)
+
+
+def _log_add_exp(left: Node, right: Node) -> Node:
+    """log(exp(left) + exp(right)) without overflow; equal values, infinite ones too, have a rule of their own."""
+    large = left.maximum(right)
+    below = unary(Op.LOG1P, unary(Op.EXP, left.minimum(right) - large))
+    return large + where(left.eq(right), math.log(2.0), below)
 
 
 def _inside(stage: Stage) -> Conditions:

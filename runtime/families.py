@@ -3,7 +3,8 @@
 In: a normalised graph whose key is new. Out: its structure (the key without its sizes), the sizes as a vector, and, from the second
 vector on, a graph with Dims in the place of the sizes that vary (schedule/dims.py). A family compiles its first sizes as they
 are, its second with Dims; when a vector comes that does not fit, once more from all that were seen. After that, and wherever
-the graph cannot be written or verified with Dims, sizes are compiled as they are.
+the graph cannot be written or verified with Dims, sizes are compiled as they are. So are the first few of a program with so much
+to compute that code for its very sizes is worth the wait.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.ir.args import Padding, Region, Slot
-from lazygrad.ir.dim import Size, example
+from lazygrad.ir.dim import Size, example, product
 from lazygrad.ir.node import Node, Shape
 from lazygrad.ir.op import Op
 from lazygrad.schedule.dims import HIGH, Pattern, generalise
@@ -24,6 +25,10 @@ PATTERN_LIMIT = 2
 """How many patterns a family may try: with its first, concrete sizes at most three plans."""
 VECTOR_LIMIT = 4
 """How many vectors a pattern is made from."""
+HEAVY = 1 << 27
+"""Elements of one node, such as the products of a contraction, from which a program is compiled for its very sizes,"""
+HEAVY_LIMIT = 8
+"""that many times in a family: then lengths that change at every step are taken to go on changing."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,8 @@ class Family:
     """How large the offsets among each may be."""
     plans: list[tuple[Pattern, Any]] = field(default_factory=list)
     attempts: int = 0
+    heavy: int = 0
+    """How many plans were made for their very sizes because they have much to compute."""
 
 
 @dataclass(slots=True)
@@ -141,6 +148,13 @@ def pattern_for(family: Family, sizes: Sizes) -> Pattern | None:
     if pattern is not None:
         family.attempts += 1
     return pattern
+
+
+def deserves_its_own(family: Family, normal: Normal) -> bool:
+    """Whether a program computes so much that a plan without dims pays, and the family has not had many of those."""
+    if family.heavy >= HEAVY_LIMIT:
+        return False
+    return any(example(product(node.shape)) >= HEAVY for node in normal.nodes)
 
 
 def note(family: Family, sizes: Sizes) -> None:

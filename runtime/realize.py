@@ -26,6 +26,7 @@ from . import profile
 from .families import (
     PATTERN_LIMIT,
     Family,
+    deserves_its_own,
     note,
     pattern_for,
     symbolic_graph,
@@ -151,7 +152,8 @@ class PlanCache:
             self._families.move_to_end(sizes.structure)
             while len(self._families) > self.limit:
                 self._families.popitem(last=False)
-        if not observed:
+        alone = observed or deserves_its_own(family, normal)
+        if not alone:
             for known, plan in family.plans:
                 bound = known.bind(sizes.vector)
                 if bound is not None:
@@ -162,7 +164,8 @@ class PlanCache:
             dump.explain_compile(normal, [key for key in list(self._plans) if len(key) > 2])
         with self._lock:
             self.compiled += 1
-            pattern = pattern_for(family, sizes) if not observed else None
+            pattern = None if alone else pattern_for(family, sizes)
+            family.heavy += alone and not observed
             note(family, sizes)
         if pattern is not None:
             general = symbolic_plan(normal, pattern)

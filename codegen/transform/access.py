@@ -151,10 +151,14 @@ def carries(loop: Node) -> bool:
 
 
 class Stride:
-    """The constant by which a value changes when a loop's variable grows by one: 0 if it does not depend on it, None if not constant."""
+    """The constant by which a value changes when a loop's variable grows by one: 0 if it does not depend on it, None if not constant.
 
-    def __init__(self, index: Node) -> None:
+    `run`: what is asked holds inside of runs of so many iterations, each of which begins at a multiple of it.
+    """
+
+    def __init__(self, index: Node, run: int = 0) -> None:
         self.index = index
+        self.run = run
         self.known: dict[int, int | None] = {id(index): 1}
         self.keep: list[Node] = [index]
 
@@ -192,4 +196,11 @@ class Stride:
                 stride = found[position]
                 if factor is not None and stride is not None:
                     return stride * factor
+        if self.run and node.src and node.src[0] is self.index and len(node.src) == 2:
+            divisor = constant_value(node.src[1])
+            if divisor and divisor % self.run == 0:
+                if node.op is Op.IDIV:
+                    return 0
+                if node.op is Op.MOD:
+                    return 1
         return None

@@ -117,7 +117,7 @@ class _Copies:
         return result
 
     def _loop(self, line: Node) -> Node:
-        if self._varies(line.src[1]):
+        if self.factor > 1 and self._varies(line.src[1]):
             raise ScheduleError(f"the extent of loop {loop_name(line)} depends on loop {self.name}")
         assert isinstance(line.arg, Loop)
         index = line.src[0]

@@ -1,4 +1,4 @@
-"""parallel: which trips of a kernel threads may divide, how many make a chunk, and `divide`, which cuts a loop into such trips.
+"""parallel: which trips of a kernel threads may divide, and how many make a chunk.
 
 A kernel divides when its last line is a `parallel` loop and nothing before it but loads, checks and locals: those every chunk
 does again. How long a chunk takes depends on the kernel alone, never on the number of threads.
@@ -6,21 +6,11 @@ does again. How long a chunk takes depends on the kernel alone, never on the num
 
 from __future__ import annotations
 
-from lazygrad.ir import loops
 from lazygrad.ir.args import Loop
-from lazygrad.ir.dtype import int64
-from lazygrad.ir.node import Node, constant
+from lazygrad.ir.node import Node
 from lazygrad.ir.op import ELEMENTWISE, Op
 
-from .access import (
-    ScheduleError,
-    body,
-    constant_value,
-    extent,
-    loop_named,
-    replace_loop,
-)
-from .jam import copied
+from .access import body, constant_value, extent
 
 CHUNK_COST = 20_000.0
 """The cost of a chunk, in units of about a nanosecond: long beside claiming it, short beside waking a thread."""
@@ -100,33 +90,3 @@ def _operations(line: Node, seen: set[int]) -> int:
         count += node.op in ELEMENTWISE
         stack.extend(node.src)
     return count
-
-
-def divide(kernel: Node, name: str, factor: int) -> Node:
-    """Cut the parallel loop over `name` into a parallel loop over parts and, in it, a serial one of at most `factor` iterations.
-
-    Requires: its step is 1. What other transforms leave over of the inner loop then stands inside of the outer one.
-    Guarantees: the same iterations in the same order.
-
-    Raises:
-        ScheduleError: there is no such loop, or its iterations are not independent.
-    """
-    loop = loop_named(kernel, name)
-    assert isinstance(loop.arg, Loop)
-    if loop.arg.kind != "parallel" or loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} is {loop.arg.kind} with step {loop.arg.step}")
-    size = loop.src[1]
-    known = constant_value(size)
-    part, inner = loops.index(f"{name}_part"), loops.index(name)
-    start = part * factor
-    if known is None:
-        parts: Node = (size + (factor - 1)) // factor
-    else:
-        parts = constant(-(-known // factor), int64)
-    if known is not None and known % factor == 0:
-        count: Node = constant(factor, int64)
-    else:
-        count = (size - start).minimum(factor)
-    lines = copied(loop, start + inner)
-    nested = loops.loop(inner, count, lines)
-    return replace_loop(kernel, loop, [loops.loop(part, parts, [nested], 1, "parallel")])

@@ -69,7 +69,12 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         lines.append(loops.loop(loop.src[0], whole, inner, lanes, loop.arg.kind))
     if rest is not None:
         suffix = unused_suffix(kernel, loop)
-        lines.extend(_tail(loop, lanes, whole, rest, partials, size is None, suffix))
+        narrow = lanes
+        while (
+            size is not None and not partials.found and size % lanes <= narrow // 2 and narrow > 2
+        ):
+            narrow //= 2
+        lines.extend(_tail(loop, narrow, whole, rest, partials, size is None, suffix))
     return replace_loop(kernel, loop, [*partials.before, *lines, *partials.after()])
 
 
@@ -85,7 +90,9 @@ def _tail(
     """The last, masked, vector. Where the extent is not known it may be none, so it stands in a loop of at most one trip."""
     offset = loops.index(loop_name(loop) + suffix) if symbolic else constant(0, int64)
     start = whole + offset if symbolic else whole
-    inside = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(rest, lanes))
+    inside: Node | None = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(rest, lanes))
+    if constant_value(rest) == lanes:
+        inside = None
     widen = _Widen(loop, start, lanes, inside, partials, suffix)
     lines = widen.lines(body(loop))
     return [loops.loop(offset, rest, lines, lanes)] if symbolic else lines
@@ -146,7 +153,7 @@ class _Widen:
         self.inside = inside
         self.partials = partials
         self.suffix = suffix
-        self.stride = Stride(self.index)
+        self.stride = Stride(self.index, lanes)  # a vector begins at a multiple of its lanes
         self.private: dict[int, Node] = {}
         self.scalars: dict[int, Node] = {id(self.index): start}
         self.vectors: dict[int, Node] = {}

@@ -31,7 +31,7 @@ from .elementwise import (
     value_dtype,
 )
 from .errors import ERRORS
-from .node import Node
+from .node import Node, postorder
 from .op import ELEMENTWISE, Op
 from .text import describe
 
@@ -70,6 +70,7 @@ class _Frame:
     extent: int = 0
     step: int = 1
     batched: bool = False
+    lockstep: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -156,7 +157,8 @@ def _enter(run: _Run, stack: list[_Frame], line: Nested) -> None:
             f"iterations that run in lockstep disagree on an extent: {describe(loop)}"
         )
     batched = loop.arg.kind == "parallel" and not run.parallel
-    frame = _Frame(line.block, 0, loop, 0, extent, loop.arg.step, batched)
+    lockstep = batched and not _differs(loop)
+    frame = _Frame(line.block, 0, loop, 0, extent, loop.arg.step, batched, lockstep)
     if extent <= 0:
         return
     if batched:
@@ -166,6 +168,13 @@ def _enter(run: _Run, stack: list[_Frame], line: Nested) -> None:
             memory.touched = np.full(memory.data.shape[1], -1, np.int64)
     stack.append(frame)
     _start(run, frame)
+
+
+def _differs(loop: Node) -> bool:
+    """Whether the extent of some loop inside depends on the loop's variable."""
+    index = loop.src[0]
+    extents = [inner.src[1] for inner in postorder(loop.src[2:]) if inner.op is Op.LOOP]
+    return any(node is index for node in postorder(extents))
 
 
 def _leave_parallel(run: _Run) -> None:
@@ -186,7 +195,8 @@ def _start(run: _Run, frame: _Frame) -> None:
     index = np.full((1, 1), frame.index, np.int64)
     if frame.batched:
         left = -(-(frame.extent - frame.index) // frame.step)
-        run.trips, run.first = min(left, TRIPS), frame.index // frame.step
+        together = TRIPS if frame.lockstep else 1
+        run.trips, run.first = min(left, together), frame.index // frame.step
         index = index + np.arange(run.trips, dtype=np.int64).reshape(-1, 1) * frame.step
     run.values[id(frame.loop.src[0])] = index
 

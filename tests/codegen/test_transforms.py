@@ -15,6 +15,8 @@ from lazygrad.codegen.target import host
 from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
 from lazygrad.codegen.transform.accumulate import accumulate
 from lazygrad.codegen.transform.jam import jam
+from lazygrad.codegen.transform.nest import divide, interchange, merge
+from lazygrad.codegen.transform.pack import pack
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
@@ -49,6 +51,32 @@ kernel rows(%x: f32[3, 10] in, %y: f32[3] out)
     store %y[%i], %s
 """
 
+SCALED = """
+kernel scaled(%x: f32[3, 10] in, %s: f32[3] in, %y: f32[3, 10] out)
+  for %i in range(0, 3) parallel:
+    %c = load %s[%i] : f32
+    for %j in range(0, 10):
+      %v = load %x[%i*10 + %j] : f32
+      %a = mul %v, %c : f32
+      store %y[%i*10 + %j], %a
+"""
+
+PRODUCT = """
+kernel product(%x: f32[3, 5] in, %w: f32[5, 10] in, %y: f32[3, 10] out)
+  for %i in range(0, 3) parallel:
+    for %j in range(0, 10):
+      local %r : f32[]
+      store %r[0], 0.0
+      for %k in range(0, 5):
+        %a = load %x[%i*5 + %k] : f32
+        %b = load %w[%k*10 + %j] : f32
+        %c = exp %b : f32
+        %d = mul %a, %c : f32
+        accumulate %r[0], %d {kind=add}
+      %s = load %r[0] : f32
+      store %y[%i*10 + %j], %s
+"""
+
 
 def only(text: str) -> Node:
     (kernel,) = parse(text)
@@ -69,6 +97,29 @@ def test_vectorize_around_a_reduction_has_one_result_a_lane(golden: Golden) -> N
 
 def test_jam_repeats_lines_inside_the_loops(golden: Golden) -> None:
     golden(jam(only(ROW_SUM), "i", 2))
+
+
+def test_divide_cuts_a_loop_into_parts(golden: Golden) -> None:
+    golden(divide(only(ROW_SUM), "k", 4))
+
+
+def test_interchange_takes_loads_along(golden: Golden) -> None:
+    golden(interchange(only(SCALED), "i"))
+
+
+def test_merge_makes_one_loop_of_two(golden: Golden) -> None:
+    golden(merge(only(SCALED), "i"))
+
+
+def test_pack_keeps_panels_of_what_a_loop_shares(golden: Golden) -> None:
+    kernel = only(PRODUCT)
+    golden(pack(kernel, "i", 4))
+    golden(pack(kernel, "j", 4), "rows")
+
+
+def test_pack_says_when_there_is_nothing() -> None:
+    with pytest.raises(ScheduleError, match="no sum in loop i has an operand"):
+        pack(only(ROW_SUM), "i", 4)
 
 
 def test_accumulate_of_a_product_is_one_fma(golden: Golden) -> None:
@@ -128,7 +179,7 @@ def programs(rows: int, columns: int) -> dict[str, list[Node]]:
 NAMES = sorted(programs(2, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
 def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, 9)), data.draw(st.integers(3, 21))
@@ -155,12 +206,14 @@ def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
     expected = run(accumulate(kernel))
     steps: list[Transform] = []
     changed = kernel
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _ in range(data.draw(st.integers(1, 5))):
         names = [loop_name(loop) for loop, _ in all_loops(changed)]
         if not names:
             break
         step = Transform(
-            data.draw(st.sampled_from(["vectorize", "jam"])),
+            data.draw(
+                st.sampled_from(["vectorize", "jam", "divide", "interchange", "merge", "pack"])
+            ),
             data.draw(st.sampled_from(names)),
             data.draw(st.sampled_from([2, 3, 4, 8])),
         )

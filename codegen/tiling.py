@@ -1,0 +1,181 @@
+"""How a contraction is cut into tiles: blocks that fit the caches, packed operands, register tiles.
+
+In: a scalar loop tree whose results are sums of what several of them share. Out: the steps that tile it, or none where it is too
+small to gain. The block of the operand that the vectors run along stays in the second cache while the rows of the other pass by
+(the scheme of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, without a block of terms: the
+sum of a tile ends before the tile does, so that whatever follows it is computed in registers).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+from .target import Target
+from .transform.access import Stride, body, carries, extent, loop_name
+from .transform.pack import Sum, invariant_operands, sums
+
+ROWS = 8
+"""Rows of a register tile; with two vectors in each row there are twice as many accumulators."""
+VECTORS = 2
+LEAST_WORK = 1 << 18
+"""Products that a contraction has before tiles pay."""
+LEAST_ROWS = 48
+"""Rows that a packed block serves before packing it pays."""
+NEAR_TERMS = 192
+"""Lines of the cache, one for each term, that stay near while a row of register tiles needs them again."""
+PACKED_ROWS = 64
+"""Rows that are packed together, where they are: whole lines of the cache where they lie across memory."""
+TILE_WORK = 2_500_000
+"""Products of a tile that a thread takes: about 40 microseconds."""
+MOST_TILES = 8
+"""Tiles to aim at: enough to share out, few enough to pack seldom."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """The loops of one: over batches, rows and columns of its results, and the operand packed for each."""
+
+    outer: tuple[Node, ...]
+    rows: Node
+    columns: Node
+    terms: int
+    found: Sum
+    itemsize: int
+
+
+def contraction(kernel: Node) -> Contraction | None:
+    """The contraction that a kernel is, if it is one alone and its sums have a known number of terms.
+
+    The columns are the innermost loop that has results; the rows the nearest loop around it that an operand of theirs does not
+    depend on.
+    """
+    lines = body(kernel)
+    if not lines or lines[-1].op is not Op.LOOP or any(line.op is Op.LOOP for line in lines[:-1]):
+        return None
+    chain = [lines[-1]]
+    while (inner := _only_loop(chain[-1])) is not None:
+        chain.append(inner)
+    columns = chain[-1]
+    found = list(sums(columns))
+    if len(chain) < 2 or len(found) != 1 or found[0].tile is not columns:
+        return None
+    (each,) = found
+    sizes = [extent(loop) for loop in each.around[1:]]
+    if not sizes or None in sizes or any(carries(loop) for loop in chain):
+        return None
+    stride = Stride(columns.src[0])
+    for rows in reversed(chain[:-1]):
+        shared = [part for part in invariant_operands(each, rows) if stride(part) != 0]
+        if shared:
+            outer = tuple(loop for loop in chain[:-1] if loop is not rows)
+            size = max(node.dtype.itemsize for node in (*shared, each.line.src[0]))
+            terms = math.prod(size for size in sizes if size is not None)
+            return Contraction(outer, rows, columns, terms, each, size)
+    return None
+
+
+def _only_loop(loop: Node) -> Node | None:
+    """The one loop in the body of `loop`, where it has nothing else but loads and checks before it."""
+    *lines, last = body(loop)
+    if last.op is Op.LOOP and all(line.op in (Op.LOAD, Op.CHECK) for line in lines):
+        return last
+    return None
+
+
+def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
+    """The steps, as (name, loop, factor), that tile the contraction of a kernel, in their order; none where it is too small."""
+    found = contraction(kernel)
+    if found is None:
+        return []
+    rows, columns = extent(found.rows), extent(found.columns)
+    batches = [extent(loop) for loop in found.outer]
+    if rows is None or columns is None or None in batches:
+        return []
+    lanes = VECTORS * target.vector_bytes // found.itemsize
+    batch = math.prod(size for size in batches if size is not None)
+    work = rows * columns * found.terms
+    if work < LEAST_WORK or rows < LEAST_ROWS or columns < lanes // VECTORS:
+        return []
+    row, column = loop_name(found.rows), loop_name(found.columns)
+    wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK))
+    along = _along(found.found, found.columns)
+    width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
+    steps = [("interchange", row, 0)] * _distance(found)
+    outer = [loop_name(loop) for loop in found.outer]
+    if width < columns:
+        steps += [("divide", column, width), ("interchange", row, 0)]
+        outer.append(f"{column}_part")
+    if height < rows:
+        steps.append(("divide", row, height))
+        outer.append(f"{row}_part")
+    steps.append(("pack", row, lanes))
+    if width > lanes and along != 1 and (along is None or found.terms > NEAR_TERMS):
+        room = target.level2_cache // 4 // (found.terms * found.itemsize)
+        block = max(1, min(PACKED_ROWS, room) // ROWS) * ROWS
+        if block < height:
+            steps.append(("divide", row, block))
+        steps += [("interchange", row, 0), ("pack", column, ROWS)]
+    name = outer[0] if outer else ""
+    for each in outer[1:]:
+        steps.append(("merge", name, 0))
+        name = f"{name}_{each}"
+    steps += [("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
+    return steps
+
+
+def _distance(found: Contraction) -> int:
+    """How many loops stand between the rows and the columns."""
+    indices = {id(loop.src[0]) for loop in found.outer}
+    count, loop = 0, found.rows
+    while (inner := _only_loop(loop)) is not None and id(inner.src[0]) in indices:
+        count, loop = count + 1, inner
+    return count
+
+
+def _block(
+    found: Contraction,
+    rows: int,
+    columns: int,
+    lanes: int,
+    wanted: int,
+    along: int | None,
+    target: Target,
+) -> tuple[int, int]:
+    """Columns and rows of a block: the packed part of an operand in half of the second cache, and enough blocks to share out.
+
+    Of the ways to make enough blocks it takes the one that packs least: more blocks of columns pack the rows again, where they
+    are packed, and more blocks of rows the columns.
+    """
+    panels = -(-columns // lanes)
+    most = max(1, target.level2_cache // 2 // (found.terms * found.itemsize * lanes))
+    least = -(-panels // most)
+    dear = 0 if along == 1 else 1
+    ways = []
+    for parts in range(least, max(least, min(panels, wanted)) + 1):
+        width = min(-(-panels // parts) * lanes, columns)
+        divisions = max(1, min(-(-wanted // parts), rows // LEAST_ROWS))
+        even = [d for d in range(divisions, 2 * divisions) if rows % d == 0]
+        height = rows // even[0] if even else min(_upwards(math.ceil(rows / divisions), ROWS), rows)
+        blocks = math.ceil(columns / width) * math.ceil(rows / height)
+        short = max(0, wanted - blocks)
+        packed = columns * divisions + dear * rows * parts
+        ways.append((short, packed, width, height))
+    return min(ways)[2:]
+
+
+def _upwards(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _along(found: Sum, loop: Node) -> int | None:
+    """How what is summed of the operands that do not depend on `loop` moves in memory with the terms; None where it is computed."""
+    innermost = Stride(found.around[-1].src[0])
+    moves = {
+        innermost(part.src[1]) if part.op is Op.LOAD else None
+        for part in invariant_operands(found, loop)
+    }
+    return moves.pop() if len(moves) == 1 else None
