@@ -9,7 +9,7 @@ from ..ir.args import Axes, Axis, Padding, Reduction, Region, Scan, Scatter, Win
 from ..ir.build import copy, fold, gather, pad, scan, scatter, shrink, update, window
 from ..ir.dim import Size, product
 from ..ir.dtype import int64
-from ..ir.node import Node, constant, iota, where
+from ..ir.node import Node, constant, iota, unary, where
 from ..ir.op import Op
 from .reverse import REVERSE, Cotangents
 
@@ -137,6 +137,23 @@ def products_without(source: Node, axis: int) -> tuple[Node, Node]:
     columns = along(rank, constant(0, int64, table, source.place))
     wide = source.reshape((*source.shape, 1)).expand(table)
     return scan(where(rows.eq(columns), 1.0, wide), "mul", axis), rows.lt(columns)
+
+
+@REVERSE.rule(Op.SCAN)
+def running_log_sum(node: Node, cotangent: Node) -> Cotangents | None:
+    """d_i = sum over j >= i of cotangent_j * exp(x_i - y_j): positive and negative cotangents apart, so that their logs can be added."""
+    assert isinstance(node.arg, Scan)
+    if node.arg.kind != "logaddexp":
+        return None
+    source, axis = node.src[0], node.arg.axis
+
+    def part(weights: Node) -> Node:
+        there = weights.gt(0.0)
+        logs = where(there, unary(Op.LOG, where(there, weights, 1.0)) - node, float("-inf"))
+        later = scan(logs.flip((axis,)), "logaddexp", axis).flip((axis,))
+        return unary(Op.EXP, later + source)
+
+    return (part(cotangent) - part(-cotangent),)
 
 
 # --- movement

@@ -16,6 +16,7 @@ from .op import Op
 
 Scalar = int | float | bool
 ReduceKind = Literal["add", "mul", "max", "min", "and", "or"]
+ScanKind = ReduceKind | Literal["logaddexp"]
 
 
 class Arg:
@@ -118,7 +119,7 @@ class Reduction(Arg):
 class Scan(Arg):
     """SCAN: the operation, the axis, and the dtype of the running result."""
 
-    kind: ReduceKind
+    kind: ScanKind
     axis: int
     accumulate: DType
 

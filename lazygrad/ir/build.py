@@ -11,10 +11,10 @@ from .args import (
     Element,
     Grad,
     Padding,
-    ReduceKind,
     Region,
     Scalar,
     Scan,
+    ScanKind,
     Scatter,
     Sort,
     Windows,
@@ -105,7 +105,7 @@ def scatter(base: Node, index: Node, value: Node, axis: int, kind: str = "add") 
     return Node(Op.SCATTER, (base, index, value), base.dtype, base.shape, Scatter(axis, kind))  # type: ignore[arg-type]
 
 
-def scan(node: Node, kind: ReduceKind, axis: int, accumulate: DType | None = None) -> Node:
+def scan(node: Node, kind: ScanKind, axis: int, accumulate: DType | None = None) -> Node:
     """The running reduction along `axis`, each element included in its own result."""
     arg = Scan(kind, axis, accumulate or accumulation(node.dtype))
     return Node(Op.SCAN, (node,), node.dtype, node.shape, arg)

@@ -298,14 +298,14 @@ def identity(kind: str, dtype: DType) -> int | float | bool:
 
 REDUCERS: dict[str, Any] = {
     "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
-    "and": np.bitwise_and, "or": np.bitwise_or,
+    "and": np.bitwise_and, "or": np.bitwise_or, "logaddexp": np.logaddexp,
 }  # fmt: skip
-"""The ufunc of each kind of reduction."""
+"""The ufunc of each kind of reduction and scan."""
 
 
 def partial_dtype(kind: str, accumulate: DType) -> np.dtype[Any]:
     """The type that the interpreter reduces in: float64 for sums and products, so that their order does not show."""
-    if kind in ("add", "mul") and accumulate.kind == "float":
+    if kind in ("add", "mul", "logaddexp") and accumulate.kind == "float":
         return _VALUE["float64"]
     return _VALUE[accumulate.name]
 

@@ -98,6 +98,8 @@ def _partial(kind: str, dtype: DType, accumulate: DType) -> str | None:
         return f"{accumulate.name} cannot hold partial results of {dtype.name}"
     if kind in ("add", "mul") and dtype.kind == "bool":
         return f"bool has no {kind}"
+    if kind == "logaddexp" and dtype.kind != "float":
+        return f"{dtype.name} has no logaddexp"
     if kind in ("and", "or") and dtype.kind == "float":
         return f"floats have no {kind}"
     return None
