@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
 from ..gradient.reverse_structure import along, zeros_like
@@ -16,7 +17,8 @@ from ..ir.args import Call
 from ..ir.build import fold, gather, pad, scatter, shrink, window
 from ..ir.composite import call, composite
 from ..ir.dtype import int64
-from ..ir.node import Node, constant, iota, where
+from ..ir.node import Node, constant, iota, unary, where
+from ..ir.op import Op
 from .precision import wide
 
 FAR = 2**62
@@ -110,7 +112,7 @@ def max_pool_reverse(node: Node, cotangent: Node) -> Cotangents:
     """Each element gets the cotangents of the windows whose index it has."""
     assert isinstance(node.arg, Call)
     x = node.src[0]
-    attributes = dict(node.arg.attributes)
+    attributes: dict[str, Any] = dict(node.arg.attributes)
     chosen = call("max_pool_index", [x], **attributes)
     sizes, strides, dilations, before, after = (
         _extents(node, name) for name in ("sizes", "strides", "dilations", "before", "after")
@@ -143,15 +145,16 @@ def avg_pool(
     lead = len(x.shape) - rank
     counts = constant(divisor or 1, int64, total.shape, x.place)
     for axis in range(rank) if divisor is None else ():
-        size = int(x.shape[lead + axis])  # type: ignore[arg-type]
+        length = int(x.shape[lead + axis])  # type: ignore[arg-type]
         ahead = before[axis]
         start = along(lead + axis, total) * strides[axis] - ahead
-        end = (start + sizes[axis]).minimum(size + (ahead if padding_counts else 0))
+        end = (start + sizes[axis]).minimum(length + (ahead if padding_counts else 0))
         counts = counts * (end - (start if padding_counts else start.maximum(0)))
     if x.dtype.kind == "float":
         return (total / counts.cast(total.dtype)).cast(x.dtype)
-    counts = counts.cast(total.dtype)
-    return where(total.lt(0), -(-total // counts), total // counts)
+    # integers round towards 0
+    size = unary(Op.ABS, total) // unary(Op.ABS, counts.cast(total.dtype))
+    return where(total.lt(0) if (divisor or 1) > 0 else total.gt(0), -size, size)
 
 
 # --- a fixed number of parts
@@ -234,7 +237,7 @@ def adaptive_max_pool_reverse(node: Node, cotangent: Node) -> Cotangents:
     lead = x.shape[: len(x.shape) - len(parts)]
     chosen = call("adaptive_max_pool_index", [x], parts=parts)
     many = math.prod(parts)
-    flat = wide(x).reshape((*lead, math.prod(x.shape[len(lead) :])))  # type: ignore[arg-type]
+    flat = wide(x).reshape((*lead, math.prod(x.shape[len(lead) :])))
     spread = scatter(
         zeros_like(flat),
         chosen.reshape((*lead, many)),

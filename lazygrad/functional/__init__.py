@@ -6,6 +6,7 @@ from . import activations as activations
 from . import arithmetic as arithmetic
 from . import attention as attention
 from . import attributes as attributes
+from . import batch_norm as batch_norm
 from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
@@ -31,9 +32,12 @@ from . import quantiles as quantiles
 from . import random_activations as random_activations
 from . import recurrent as recurrent
 from . import reductions as reductions
+from . import scans as scans
+from . import scattering as scattering
 from . import searching as searching
 from . import shaping as shaping
 from . import sorting as sorting
 from . import tables as tables
 from . import unary as unary
 from . import updates as updates
+from . import vision as vision

@@ -454,9 +454,9 @@ def adaptive_max_pool3d(
     return _adaptive_max_pool("adaptive_max_pool3d", 3, input, output_size, return_indices)
 
 
-for _pool in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d):
-    function(f"{_pool.__name__}_with_indices", module=False, method=False, nn=True)(
-        _with_indices(_pool)
+for _adaptive in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d):
+    function(f"{_adaptive.__name__}_with_indices", module=False, method=False, nn=True)(
+        _with_indices(_adaptive)
     )
 FUNCTIONS["adaptive_max_pool1d"] = NN_FUNCTIONS["adaptive_max_pool1d_with_indices"]
 
@@ -508,13 +508,19 @@ def _max_unpool(
     _check_input(name, input, rank)
     if input.dtype.kind != "float":
         raise no_kernel(name, input.dtype)
+    if rank == 1:
+        input, indices = unsqueeze(input, -1), unsqueeze(indices, -1)
+        made = _max_unpool(
+            name, 2, input, indices, (*sizes, 1), (*strides, 1), (*paddings, 0), (*shape, 1)
+        )
+        return squeeze(made, -1)
     (node,) = tensor_nodes(input)
     lead = node.shape[: input.ndim - rank]
     flat = (*lead, math.prod(input.shape[len(lead) :]))
     zeros = constant(0, node.dtype, (*lead, math.prod(shape)), node.place)
     index = index_node(name, indices, 0).reshape(flat)
-    made = scatter(zeros, index, node.reshape(flat), len(lead), "set").reshape((*lead, *shape))
-    return result(f"MaxUnpool{max(rank, 2)}DBackward0", made, (input,), (indices,))
+    node = scatter(zeros, index, node.reshape(flat), len(lead), "set").reshape((*lead, *shape))
+    return result(f"MaxUnpool{rank}DBackward0", node, (input,), (indices,))
 
 
 @function("max_unpool1d", module=False, method=False, nn=True)
