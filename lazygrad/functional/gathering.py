@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 from ..ir.build import gather as gather_node
-from ..ir.build import scan, shrink
+from ..ir.build import scan, shrink, update
 from ..ir.build import scatter as scatter_node
 from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant
@@ -299,9 +300,14 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 # --- writing by index along one axis
 
 
-def _scattered(
-    name: str, input: Tensor, dim: int, index: Tensor, src: Any, kind: str, grad_name: str
-) -> Outcome:
+def scatter_operands(
+    name: str, input: Tensor, dim: int, index: Tensor, src: Any
+) -> tuple[int, Node, Node, Node, tuple[Tensor, ...]]:
+    """The axis, as nodes of one rank the input, the index and the values, and the inputs that have gradients.
+
+    Raises:
+        RuntimeError: dtypes or sizes do not fit.
+    """
     axis = _same_rank(name, input, index, dim)
     shape = tuple(index.shape) or (1,)
     places = _lifted(index_node(name, index, 0))
@@ -335,12 +341,23 @@ def _scattered(
                 f"{name}: Expected index {sizes_text(index.shape)} to be no larger than self {sizes_text(input.shape)} apart "
                 f"from dimension {axis}" + describe_operands(self=input, index=index)
             )
-    part = _cut(node, shape, axis)
-    made = scatter_node(part, places, values, axis, kind)
-    if part.shape != node.shape:
-        from ..ir.build import update
+    return axis, node, places, values, inputs
 
-        made = update(node, made, (0,) * len(shape))
+
+def onto_part(node: Node, shape: Any, axis: int, meet: Callable[[Node], Node]) -> Node:
+    """`meet` of the part of a node that an index of `shape` can reach; the rest stays."""
+    part = _cut(node, shape, axis)
+    made = meet(part)
+    return made if part.shape == node.shape else update(node, made, (0,) * len(shape))
+
+
+def _scattered(
+    name: str, input: Tensor, dim: int, index: Tensor, src: Any, kind: str, grad_name: str
+) -> Outcome:
+    axis, node, places, values, inputs = scatter_operands(name, input, dim, index, src)
+    made = onto_part(
+        node, places.shape, axis, lambda part: scatter_node(part, places, values, axis, kind)
+    )
     return Outcome(grad_name, made.reshape(tuple(input.shape)), inputs, (index,))
 
 
