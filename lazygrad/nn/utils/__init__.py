@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import parametrizations, parametrize
 from . import rnn as rnn
 from .clipping import (
     clip_grad_norm_,
@@ -11,6 +12,7 @@ from .clipping import (
     parameters_to_vector,
     vector_to_parameters,
 )
+from .older_weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
     "clip_grad_norm_",
@@ -18,6 +20,10 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "remove_weight_norm",
     "rnn",
     "vector_to_parameters",
+    "weight_norm",
 ]
