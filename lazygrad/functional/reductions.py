@@ -403,17 +403,21 @@ def norm(
     """The p-norm over `dim`: (sum |x| ** p) ** (1 / p); the largest or smallest |x| for p = inf, -inf.
 
     Args:
-        p: a number, or "fro" or None for 2.
+        p: a number, "fro" or None for 2, or "nuc" for the sum of the singular values over two axes.
 
     Raises:
         RuntimeError: the dtype is not floating; an unknown `p`.
 
     Same as torch.norm.
     """
+    if p == "nuc":
+        from .linalg.norms import nuclear
+
+        return Outcome("SumBackward1", nuclear(input, dim, keepdim, dtype), (input,), ("result",))
     if p == "fro" or p is None:
         p = 2
     if isinstance(p, str):
-        raise RuntimeError(f'norm: only p="fro" and numbers are supported, got {p!r}')
+        raise RuntimeError(f'norm: only p="fro", p="nuc" and numbers are supported, got {p!r}')
     found = dtype or input.dtype
     if found.kind != "float":
         raise RuntimeError(

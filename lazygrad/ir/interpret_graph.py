@@ -386,7 +386,7 @@ def host_results(node: Node, sources: Sequence[Array], run: Evaluation) -> Any:
 @EVALUATE.rule(Op.ELEMENT)
 def element(node: Node, sources: Sequence[Any], run: Evaluation) -> Array | None:
     assert isinstance(node.arg, Element)
-    return sources[0][node.arg.index] if node.src[0].op is Op.EXTERN else None  # type: ignore[no-any-return]
+    return sources[0][node.arg.index] if node.src[0].op is Op.EXTERN else None
 
 
 @EVALUATE.rule(Op.GRAD)

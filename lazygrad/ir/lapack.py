@@ -195,7 +195,7 @@ def cofactor(a: Array) -> tuple[Array]:
 
 def _sizes(a: Node) -> tuple[tuple[Any, ...], Any, Any, Any]:
     rows, columns = a.shape[-2:]
-    return a.shape[:-2], rows, columns, min(rows, columns)  # type: ignore[type-var]
+    return a.shape[:-2], rows, columns, min(rows, columns)
 
 
 def _qr_kinds(a: Node, mode: str) -> Kinds:
@@ -214,11 +214,13 @@ def qr(a: Array, mode: str) -> tuple[Array, ...]:
 
 @extern("eigh", lambda a, **_: ((a.dtype, a.shape[:-1]), (a.dtype, a.shape)))
 def eigh(a: Array, lower: bool, caller: str) -> tuple[Array, Array]:
-    """The eigenvalues of symmetric matrices, ascending, and their vectors as columns; one triangle is read."""
+    """The eigenvalues of symmetric matrices, ascending, and their vectors as columns; one triangle is read. NaNs and infinities give NaNs."""
     try:
         values, vectors = np.linalg.eigh(a, "L" if lower else "U")
     except np.linalg.LinAlgError:
-        raise _no_eigenvalues(caller, a) from None
+        if np.isfinite(a).all():
+            raise _no_eigenvalues(caller, a) from None
+        return np.full_like(a[..., 0], np.nan), np.full_like(a, np.nan)
     return values, vectors
 
 
@@ -228,7 +230,9 @@ def eigvalsh(a: Array, lower: bool, caller: str) -> tuple[Array]:
     try:
         return (np.linalg.eigvalsh(a, "L" if lower else "U"),)
     except np.linalg.LinAlgError:
-        raise _no_eigenvalues(caller, a) from None
+        if np.isfinite(a).all():
+            raise _no_eigenvalues(caller, a) from None
+        return (np.full_like(a[..., 0], np.nan),)
 
 
 def _no_eigenvalues(caller: str, a: Array) -> LinAlgError:

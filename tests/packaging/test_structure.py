@@ -21,7 +21,7 @@ ROOMS = {
         "tensor",
     ),
     **dict.fromkeys(("printing", "random"), "functional"),
-    **dict.fromkeys(("__init__", "cache", "inspection", "opencl", "testing"), "public"),
+    **dict.fromkeys(("__init__", "cache", "inspection", "linalg", "opencl", "testing"), "public"),
 }
 # What each room may import, besides itself. An import inside a function counts; one under TYPE_CHECKING does not.
 COMPILER = {"base", "ir", "gradient", "composites", "schedule", "codegen"}

@@ -28,7 +28,7 @@ OldSvd = return_type("svd", "U", "S", "V")
 
 def _cholesky(name: str, matrix: Tensor, upper: bool, caller: str) -> tuple[Node, Node]:
     require_square(name, matrix)
-    require_precision(name, matrix, "cholesky_cpu" if name == "cholesky" else "linalg_cholesky_cpu")
+    require_precision(name, matrix, "cholesky_cpu", integers=name == "cholesky")
     node = matrix_node(matrix)
     factor, info = called("cholesky", transposed(node) if upper else node, caller=caller)
     return lower_triangle(factor), info
@@ -119,7 +119,7 @@ def qr(input: Tensor, some: bool = True) -> tuple[Tensor, Tensor]:
 def _symmetric(name: str, matrix: Tensor, triangle: str) -> bool:
     """Check the arguments; whether the lower triangle is read."""
     require_square(name, matrix)
-    require_precision(name, matrix, "linalg_eigh_cpu")
+    require_precision(name, matrix, "linalg_eigh_cpu", integers=True)
     if triangle.upper() not in ("L", "U"):
         raise RuntimeError(f"{name}: Expected UPLO argument to be 'L' or 'U', but got {triangle}")
     return triangle.upper() == "L"

@@ -25,7 +25,7 @@ Lstsq = return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_v
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
-@function("linalg.lstsq")
+@function("linalg.lstsq", out=True)
 def lstsq(
     A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -51,7 +51,7 @@ def lstsq(
     if B.ndim < 1:
         raise RuntimeError(f"{name}: other must have at least 1 dimension.")
     require_alike(name, A, B, ("input", "other"))
-    require_precision(name, A, "linalg_lstsq_cpu")
+    require_precision(name, A)
     driver = driver or "gelsy"
     if driver not in DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of ({', '.join(DRIVERS)})")
@@ -74,7 +74,7 @@ def lstsq(
     solution = result("LinalgLstsqBackward0", node, (A, B), (A, B))
     nothing = from_node(constant(0, A.dtype, (0,), A.place))
     rank = matrix_rank(A.detach(), atol=0.0, rtol=least) if driver != "gels" else None
-    residuals = nothing
+    residuals = result("LinalgLstsqBackward0", constant(0, A.dtype, (0,), A.place), (A, B), (A, B))
     full = height > width and driver != "gelsy"
     if full and rank is not None:
         full = bool((rank == width).all().item())

@@ -40,19 +40,22 @@ def require_square(name: str, tensor: Tensor, argument: str = "A") -> None:
         )
 
 
-def require_precision(name: str, tensor: Tensor, kernel: str = "") -> None:
-    """Check that a tensor is float32 or float64. `kernel` is PyTorch's name of what computes it, where that is what refuses half types.
+def require_precision(name: str, tensor: Tensor, kernel: str = "", integers: bool = False) -> None:
+    """Check that a tensor is float32 or float64.
+
+    Args:
+        kernel: PyTorch's name of what computes it, where that is what refuses half types, and with `integers` integers too.
 
     Raises:
-        RuntimeError: it is not floating, or of a half type. NotImplementedError: a half type, with `kernel`.
+        RuntimeError: it is not floating, or of a half type. NotImplementedError: where `kernel` refuses.
     """
     dtype = tensor.dtype
-    if dtype.kind != "float":
+    if dtype.kind != "float" and not integers:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {type_name(dtype)}"
             + describe_operands(input=tensor)
         )
-    if dtype.itemsize == 2:
+    if dtype.kind != "float" or dtype.itemsize == 2:
         if kernel:
             raise NotImplementedError(
                 f"{name}: \"{kernel}\" not implemented for '{type_name(dtype)}'"

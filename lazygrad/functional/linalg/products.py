@@ -142,7 +142,8 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         given[0] = given[0].view(1, -1)
     if given[-1].ndim == 1:
         given[-1] = given[-1].view(-1, 1)
-    return _cheapest(_chain(name, given)).view(shape)
+    made: Tensor = _cheapest(_chain(name, given)).view(shape)
+    return made
 
 
 @function("chain_matmul", method=False)
@@ -265,7 +266,12 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     Raises:
         RuntimeError: N is less than 2. Same as torch.linalg.vander.
     """
-    count = N if N is not None else int(x.shape[-1]) if x.ndim else 1
+    if x.dtype is bool_ or (x.dtype.kind == "float" and x.dtype.itemsize == 2):
+        raise RuntimeError(
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {type_name(x.dtype)}"
+        )
+    x = x if x.ndim else x.reshape(1)
+    count = N if N is not None else int(x.shape[-1])
     if count <= 1:
         raise RuntimeError("N must be greater than 1.")
     return _powers(x, count)
@@ -312,7 +318,8 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{columns} != {rows}"
         )
-    return inv(A.reshape(rows, columns)).reshape(*back, *front)
+    made: Tensor = inv(A.reshape(rows, columns)).reshape(*back, *front)
+    return made
 
 
 @function("linalg.tensorsolve", out=True)
@@ -334,7 +341,8 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
             f"but got {math.prod(back)} != {count}"
         )
-    return solve(A.reshape(count, math.prod(back)), B.reshape(-1)).reshape(back)
+    made: Tensor = solve(A.reshape(count, math.prod(back)), B.reshape(-1)).reshape(back)
+    return made
 
 
 @function("linalg.diagonal")

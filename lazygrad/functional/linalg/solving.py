@@ -94,7 +94,7 @@ def _solution(
 ) -> tuple[Node, Node]:
     """X and info."""
     require_square(name, left)
-    require_precision(name, left)
+    require_precision(name, left, "lu_cpu")
     require_alike(name, left, right)
     a, b = tensor_nodes(left, right)
     vector = right.ndim == 1 or (left.ndim - 1 == right.ndim and right.shape == left.shape[:-1])
@@ -175,7 +175,7 @@ def solve_triangular(
     require_square(name, A)
     require_matrices(name, B, "B")
     _require_fitting(name, A, B, left)
-    require_precision(name, A, "triangular_solve_cpu" if A.dtype.kind == "float" else "")
+    require_precision(name, A, "triangular_solve_cpu", integers=True)
     a, b = tensor_nodes(A, B)
     if not left:
         a, b, upper = transposed(a), transposed(b), not upper
@@ -184,7 +184,7 @@ def solve_triangular(
     return result("LinalgSolveTriangularBackward0", node, (A, B), (A, "result"))
 
 
-@function("triangular_solve")
+@function("triangular_solve", out=True)
 def triangular_solve(
     input: Tensor,
     A: Tensor,
@@ -200,7 +200,7 @@ def triangular_solve(
     require_matrices(name, input, "b")
     require_square(name, A)
     require_alike(name, input, A, ("b", "A"))
-    require_precision(name, A, "triangular_solve_cpu")
+    require_precision(name, A, "triangular_solve_cpu", integers=True)
     _require_fitting(name, A, input, True)
     b, a = tensor_nodes(input, A)
     a, b = broadcast_batches(name, a, b)
@@ -228,7 +228,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
         )
     require_square(name, L)
     require_alike(name, L, B)
-    require_precision(name, L, "cholesky_solve_cpu")
+    require_precision(name, L, "cholesky_solve_cpu", integers=True)
     _require_fitting(name, L, B, True)
     b, factor = tensor_nodes(B, L)
     a, b = broadcast_batches(name, transposed(factor) if upper else factor, b)
@@ -241,7 +241,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L @ L.T, or of L.T @ L with `upper`, for triangular L (..., n, n). Same as torch.cholesky_inverse."""
     name = "cholesky_inverse"
     require_square(name, L)
-    require_precision(name, L, "cholesky_inverse_out_cpu")
+    require_precision(name, L, "cholesky_inverse_out_cpu", integers=True)
     (factor,) = tensor_nodes(L)
     a = transposed(factor) if upper else factor
     node = cholesky_solution(a, identity(a, int(a.shape[-1])))  # type: ignore[arg-type]
@@ -266,7 +266,7 @@ def det(A: Tensor) -> Tensor:
 
 def _slogdet(matrix: Tensor) -> tuple[Tensor, ...]:
     require_square("linalg.slogdet", matrix)
-    require_precision("linalg.slogdet", matrix, "lu_cpu")
+    require_precision("linalg.slogdet", matrix)
     return results(
         "LinalgSlogdetBackward0", called("slogdet", matrix_node(matrix)), (matrix,), (matrix,)
     )
@@ -370,7 +370,7 @@ def pinv(
     """
     name = "linalg.pinv"
     (require_square if hermitian else require_matrices)(name, A)
-    require_precision(name, A, "linalg_eigh_cpu" if hermitian else "linalg_svd_cpu")
+    require_precision(name, A)
     rtol = rcond if rtol is None else rtol
     node = pseudo_inverse(name, A, atol, rtol, hermitian)
     return result("LinalgPinvBackward0", node, (A,), (A, "result"))
