@@ -13,6 +13,7 @@ from . import contraction as contraction
 from . import convolution as convolution
 from . import counting as counting
 from . import creation as creation
+from . import ctc as ctc
 from . import diagonals as diagonals
 from . import dropout as dropout
 from . import embedding_bag as embedding_bag
@@ -22,6 +23,7 @@ from . import joining as joining
 from . import legacy as legacy
 from . import linalg as linalg
 from . import losses as losses
+from . import margin_losses as margin_losses
 from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization

@@ -146,13 +146,12 @@ def local_response_norm(
         return input
     channels = int(input.shape[1])
     square = mul(input, input)
-    before, after = size // 2, (size - 1) // 2
+    before, after = min(size // 2, channels - 1), min((size - 1) // 2, channels - 1)
     total = square
     for step in range(1, before + 1):
-        total = add(total, _shifted(narrow(square, 1, 0, max(0, channels - step)), step, True))
+        total = add(total, _shifted(narrow(square, 1, 0, channels - step), step, True))
     for step in range(1, after + 1):
-        start = min(step, channels)
-        total = add(total, _shifted(narrow(square, 1, start, channels - start), start, False))
+        total = add(total, _shifted(narrow(square, 1, step, channels - step), step, False))
     return div(input, pow(add(mul(total, alpha / size), k), beta))
 
 

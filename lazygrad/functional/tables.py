@@ -86,7 +86,8 @@ def embedding(
         found = composite.call("scale_gradient", [found, share], like=found)
     if padding_idx is not None:
         padded = positions.reshape((count, 1)).expand(found.shape).eq(padding_idx)
-        found = where_node(padded, found.stop(), found)
+        kept = where_node(padded, 0.0, constant(1, table.dtype, found.shape, table.place))
+        found = composite.call("scale_gradient", [found, kept], like=found)
     made = found.reshape((*input.shape, weight.shape[1]))
     return result("EmbeddingBackward0", made, (weight,), (input,))
 

@@ -253,6 +253,45 @@ class Softmin(_AlongAxis):
     _function = "softmin"
 
 
+class Softmax2d(Module):
+    """softmax over the channels of (N, C, H, W) or (C, H, W). Same as torch.nn.Softmax2d.
+
+    Raises (when called):
+        ValueError: another rank.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() not in (3, 4):
+            raise ValueError(
+                f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
+            )
+        output: Tensor = functional.softmax(input, -3)
+        return output
+
+
+class RReLU(Module):
+    """input where positive, else input times a draw from U(lower, upper), or their mean after eval(). Same as torch.nn.RReLU."""
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = functional.rrelu(
+            input, self.lower, self.upper, self.training, self.inplace
+        )
+        return output
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + (
+            ", inplace=True" if self.inplace else ""
+        )
+
+
 class GLU(_Activation):
     """The first half along `dim` times the sigmoid of the second. Same as torch.nn.GLU."""
 

@@ -1,164 +1,229 @@
-"""Losses as modules: each applies the function of its kind in nn.functional with the arguments it was made with."""
+"""Losses as modules: each applies the function of its kind in nn.functional with the arguments it was made with.
+
+`reduction` is "mean", "sum" or "none"; `size_average` and `reduce` are PyTorch's old words for it. Losses with margins are in
+margin_loss.py.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..functional.losses import _old_reduction
 from ..tensor import Tensor
 from . import functional
 from .module import Module
 
 
 class _Loss(Module):
-    """A loss with a reduction: "mean", "sum" or "none"."""
+    """A loss with a reduction: calls `_function` of nn.functional with the attributes named in `_arguments`."""
 
-    def __init__(self, reduction: str = "mean") -> None:
+    _function: str
+    _arguments: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__()
-        self.reduction = reduction
+        old = size_average is not None or reduce is not None
+        self.reduction = _old_reduction(size_average, reduce, reduction) if old else reduction
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """The loss of the inputs, in the order of the function's arguments."""
+        options = {name: getattr(self, name) for name in self._arguments}
+        loss: Tensor = getattr(functional, self._function)(
+            *inputs, **options, reduction=self.reduction
+        )
+        return loss
 
 
 class _WeightedLoss(_Loss):
     """A loss with a weight, which is a buffer."""
 
+    _arguments: tuple[str, ...] = ("weight",)
+
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
 
 
 class L1Loss(_Loss):
     """|input - target|. Same as torch.nn.L1Loss."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.l1_loss(input, target, reduction=self.reduction)
-        return loss
+    _function = "l1_loss"
 
 
 class MSELoss(_Loss):
     """(input - target)^2. Same as torch.nn.MSELoss."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.mse_loss(input, target, reduction=self.reduction)
-        return loss
+    _function = "mse_loss"
 
 
 class SmoothL1Loss(_Loss):
     """The squared difference below `beta`, the absolute one above. Same as torch.nn.SmoothL1Loss."""
 
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.beta = beta
+    _function = "smooth_l1_loss"
+    _arguments = ("beta",)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.smooth_l1_loss(
-            input, target, reduction=self.reduction, beta=self.beta
-        )
-        return loss
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.beta = beta
 
 
 class HuberLoss(_Loss):
     """Half the squared difference below `delta`, linear above. Same as torch.nn.HuberLoss."""
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.delta = delta
+    _function = "huber_loss"
+    _arguments = ("delta",)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.huber_loss(
-            input, target, reduction=self.reduction, delta=self.delta
-        )
-        return loss
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        self.delta = delta
 
 
 class KLDivLoss(_Loss):
     """target * (log(target) - input). Same as torch.nn.KLDivLoss."""
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction)
+    _function = "kl_div"
+    _arguments = ("log_target",)
+
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.kl_div(
-            input, target, reduction=self.reduction, log_target=self.log_target
-        )
-        return loss
+
+class PoissonNLLLoss(_Loss):
+    """The negative log likelihood of counts. Same as torch.nn.PoissonNLLLoss."""
+
+    _function = "poisson_nll_loss"
+    _arguments = ("log_input", "full", "eps")
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: bool | None = None,
+        eps: float = 1e-8,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_input = log_input
+        self.full = full
+        self.eps = eps
+
+
+class GaussianNLLLoss(_Loss):
+    """The negative log likelihood under normal distributions. Same as torch.nn.GaussianNLLLoss."""
+
+    _function = "gaussian_nll_loss"
+    _arguments = ("full", "eps")
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.full = full
+        self.eps = eps
 
 
 class NLLLoss(_WeightedLoss):
     """-input[target], for log probabilities. Same as torch.nn.NLLLoss."""
 
+    _function = "nll_loss"
+    _arguments = ("weight", "ignore_index")
+
     def __init__(
-        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.nll_loss(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
-        return loss
+
+class NLLLoss2d(NLLLoss):
+    """Another name of NLLLoss, which PyTorch keeps."""
 
 
 class CrossEntropyLoss(_WeightedLoss):
     """Cross entropy between logits and targets. Same as torch.nn.CrossEntropyLoss."""
 
+    _function = "cross_entropy"
+    _arguments = ("weight", "ignore_index", "label_smoothing")
+
     def __init__(
         self,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
-        return loss
 
 
 class BCELoss(_WeightedLoss):
     """Binary cross entropy of probabilities. Same as torch.nn.BCELoss."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.binary_cross_entropy(
-            input, target, weight=self.weight, reduction=self.reduction
-        )
-        return loss
+    _function = "binary_cross_entropy"
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross entropy of logits. Same as torch.nn.BCEWithLogitsLoss."""
+
+    _function = "binary_cross_entropy_with_logits"
+    _arguments = ("weight", "pos_weight")
 
     pos_weight: Tensor | None
 
     def __init__(
         self,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         pos_weight: Tensor | None = None,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.register_buffer("pos_weight", pos_weight)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = functional.binary_cross_entropy_with_logits(
-            input,
-            target,
-            weight=self.weight,
-            pos_weight=self.pos_weight,
-            reduction=self.reduction,
-        )
-        return loss
+
+class CTCLoss(_Loss):
+    """Minus the log probability of a target over all alignments. Same as torch.nn.CTCLoss."""
+
+    _function = "ctc_loss"
+    _arguments = ("blank", "zero_infinity")
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity

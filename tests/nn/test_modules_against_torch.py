@@ -52,6 +52,18 @@ LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("GLU", (), {}),
     ("PReLU", (), {}),
     ("PReLU", (3,), {}),
+    ("Softmax2d", (), {}),
+    ("GroupNorm", (3, 3), {"eps": 1e-3}),
+    ("GroupNorm", (1, 3), {"bias": False}),
+    ("LocalResponseNorm", (3,), {"alpha": 0.5, "beta": 0.6, "k": 1.2}),
+    ("Flatten", (), {}),
+    ("Unflatten", (-1, (2, 3)), {}),
+]
+
+PAIRS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("Bilinear", (6, 6, 2), {}),
+    ("CosineSimilarity", (), {"dim": 2}),
+    ("PairwiseDistance", (), {"p": 3, "keepdim": True}),
 ]
 
 
@@ -92,6 +104,48 @@ def test_layer(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Non
             parameter.normal_()
     copy_weights(ours, theirs)
     compare(ours, theirs, np.random.default_rng(2).normal(0, 2, (2, 3, 6)).astype("float32"))
+
+
+@pytest.mark.parametrize(("name", "args", "options"), PAIRS, ids=str)
+def test_layer_of_two_inputs(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    theirs, ours = getattr(torch.nn, name)(*args, **options), getattr(nn, name)(*args, **options)
+    assert repr(ours) == repr(theirs)
+    copy_weights(ours, theirs)
+    draw = np.random.default_rng(2)
+    compare(ours, theirs, *(draw.normal(0, 2, (2, 3, 6)).astype("float32") for _ in range(2)))
+
+
+def test_rrelu() -> None:
+    ours = nn.RReLU(0.1, 0.3)
+    assert repr(ours) == repr(torch.nn.RReLU(0.1, 0.3))
+    compare(ours.eval(), torch.nn.RReLU(0.1, 0.3).eval(), np.linspace(-1, 1, 8, dtype="float32"))
+    x = lg.full((100,), -1.0, requires_grad=True)
+    slopes = -ours.train()(x)
+    slopes.sum().backward()
+    assert 0.1 <= slopes.min().item() < 0.15 and 0.25 < slopes.max().item() <= 0.3
+    assert x.grad is not None and x.grad.equal(-slopes)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_embedding_bag(mode: str) -> None:
+    """Bags by offsets (one empty) and by rows, a padding row, and weights, whose gradient is compared too."""
+    theirs = torch.nn.EmbeddingBag(7, 3, mode=mode, padding_idx=-3)
+    ours: Any = nn.EmbeddingBag(7, 3, mode=mode, padding_idx=-3)
+    assert repr(ours) == repr(theirs) and ours.weight[4].tolist() == [0.0] * 3
+    copy_weights(ours, theirs)
+    index, offsets = [1, 2, 4, 5, 4, 3, 2, 6], [0, 3, 3, 5]
+    weights = np.linspace(-1, 2, 8, dtype="float32") if mode == "sum" else None
+    results: list[Any] = []
+    for framework, bags in ((lg, ours), (torch, theirs)):
+        given = None if weights is None else framework.tensor(weights, requires_grad=True)
+        flat = bags(framework.tensor(index), framework.tensor(offsets), given)
+        values = flat.detach().tolist()  # read before backward: the gradients use what was kept
+        rows = bags(framework.tensor(index).reshape(2, 4))
+        ((flat**3).sum() + (rows**2).sum()).backward()
+        kept = [] if given is None else given.grad.tolist()
+        results.append((values, rows.detach().tolist(), bags.weight.grad.tolist(), kept))
+    for mine, reference in zip(*results):
+        np.testing.assert_allclose(mine, reference, 1e-4, 1e-5)
 
 
 LOSSES: list[tuple[str, dict[str, Any], str]] = [
