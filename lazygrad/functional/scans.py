@@ -80,7 +80,7 @@ def trapezoid(
         x: where the points are, (n,) or a shape that broadcasts with `y`; dx: how far apart they are, 1 by default.
 
     Raises:
-        RuntimeError: both `x` and `dx` are given; the sizes of `x` and `y` do not fit. IndexError: `dim` is out of range.
+        TypeError: both `x` and `dx` are given. RuntimeError: the sizes of `x` and `y` do not fit. IndexError: `dim` is out of range.
 
     Same as torch.trapezoid.
     """
@@ -108,7 +108,9 @@ def _pieces(
 ) -> tuple[Tensor, int]:
     """Twice the area between each two neighbours (at distance 1 without `x`), and the axis they lie along."""
     if x is not None and dx is not None:
-        raise RuntimeError(f"{name}: give either x or dx, not both")
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments: give either x or dx, not both"
+        )
     axis = arguments.axis(dim, y.ndim, name)
     if not y.ndim:
         raise IndexError(f"{name}: Dimension specified as {dim} but tensor has no dimensions")

@@ -72,10 +72,10 @@ def searchsorted(
     )
 
 
-@operator("bucketize", method=False)
+@function("bucketize", method=False)
 def bucketize(
-    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
-) -> Outcome:
+    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """Which of the buckets between sorted `boundaries`, (n,), each value is in; see `searchsorted`. Same as torch.bucketize."""
     if boundaries.ndim != 1:
         raise RuntimeError(
@@ -83,9 +83,9 @@ def bucketize(
             + describe_operands(boundaries=boundaries)
         )
     values = input if isinstance(input, Tensor) else _number_tensor(input, boundaries)
-    return _search(
-        "bucketize", boundaries, values, isinstance(input, Tensor), out_int32, right, None, None
-    )
+    given = isinstance(input, Tensor)
+    outcome = _search("bucketize", boundaries, values, given, out_int32, right, None, None)
+    return result(*outcome) if out is None else write_out("bucketize", outcome, out)
 
 
 def _number_tensor(value: Any, sequence: Tensor) -> Tensor:
