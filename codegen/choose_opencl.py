@@ -13,6 +13,7 @@ from typing import Literal
 from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.ir.rewrite import RuleTable, rewrite
 
 from . import choose as cpu
 from .choose import Transform
@@ -57,8 +58,20 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
 def optimise(kernel: Node, target: OpenClTarget) -> Node:
     """The chosen schedule applied, then functions expanded: ready to render."""
     if target.kind == "gpu":
-        kernel = spread(kernel)
-    return expand(cpu.apply(kernel, choose(kernel, target)))
+        return expand(cpu.apply(spread(kernel), choose(kernel, target)))
+    return expand(rewrite([cpu.apply(kernel, choose(kernel, target))], UNFUSED)[0])
+
+
+UNFUSED: RuleTable[Node] = RuleTable("sums of products in two steps")
+
+
+@UNFUSED.rule(Op.FMA)
+def unfused(node: Node) -> Node | None:
+    """A step of a declared reduction may round twice: PoCL's fma is a call, and what it contracts one lane at a time."""
+    left, right, addend = node.src
+    if addend.op is Op.LOAD and addend.src[0].op is Op.LOCAL:
+        return left * right + addend
+    return None
 
 
 def spread(kernel: Node) -> Node:

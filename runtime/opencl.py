@@ -281,14 +281,38 @@ class OpenClDevice(Device):
         """Compile one kernel, as it is."""
         return self.build_all([lambda: kernel])[0]
 
+    @cached_property
+    def contracts(self) -> bool:
+        """Whether the compiler makes of a product and a sum one operation that rounds once: asked of processors, whose fma may be a call."""
+        if self.target.kind == "gpu":
+            return False
+        import pyopencl as cl
+
+        from lazygrad.codegen.render.opencl import CONTRACTS, OPTIONS, PROBE
+
+        factor = np.float32(1 + 2.0**-12)
+        given = np.repeat(np.array([factor, -(factor * factor)], np.float32), 16)
+        result = np.zeros(16, np.float32)
+        source, target = self.from_host(given), self.allocate(result.nbytes)
+        try:
+            probe = cl.Program(self.context, PROBE).build(options=[*OPTIONS, CONTRACTS]).probe
+            with self.lock:
+                probe(self.queue, (1,), (1,), source.owner, target.owner)
+                cl.enqueue_copy(self.queue, result, target.owner, is_blocking=True)
+        except cl.Error:
+            return False
+        return bool((result == np.float32(2.0**-24)).all())
+
     def _build(self, text: str) -> Any:
-        from lazygrad.codegen.render.opencl import CORRECT_ROUNDING, OPTIONS
+        from lazygrad.codegen.render.opencl import CONTRACTS, CORRECT_ROUNDING, OPTIONS
 
         handle, options = self.handle, list(OPTIONS)
         import pyopencl as cl
 
         if handle.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
             options.append(CORRECT_ROUNDING)
+        if self.contracts:
+            options.append(CONTRACTS)
         try:
             return cl.Program(self.context, text).build(options=options)
         except cl.RuntimeError as error:

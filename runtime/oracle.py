@@ -26,7 +26,7 @@ from lazygrad.ir.text import describe, show
 
 from .device import Array, Device
 from .memory import Buffer
-from .plan import KernelPlan, Plan, Value, concrete, failure
+from .plan import Plan, Value, concrete, failure
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """How far a kernel's result may be from the interpreter's, of the result's size."""
@@ -51,9 +51,8 @@ class _Reference:
 class CheckedPlan(Plan):
     """A plan of kernels that compares each launch with the interpreter, from the same inputs."""
 
-    def __init__(
-        self, plan: KernelPlan, graphs: Sequence[KernelGraph], kernels: Sequence[Node]
-    ) -> None:
+    def __init__(self, plan: Any, graphs: Sequence[KernelGraph], kernels: Sequence[Node]) -> None:
+        """`plan` is a `KernelPlan`, or one that runs in `steps`."""
         self.plan = plan
         self.launches = plan.launches
         self.dims = plan.dims
@@ -84,7 +83,8 @@ class CheckedPlan(Plan):
             )
             arguments = _arguments(reference.graph, launch.values, numbers)
             compare(reference, inputs, results, arguments, sizes)
-        return plan.results(buffers, made)
+        whole: list[Buffer] = plan.results(buffers, made)
+        return whole
 
     def _run_steps(
         self, plan: Any, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int]

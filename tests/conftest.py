@@ -64,8 +64,9 @@ def chosen_devices(option: str) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of tests/devices with the fixture `device` runs on each device."""
-    if metafunc.definition.path.parent.name == "devices" and "device" in metafunc.fixturenames:
+    """A test of these folders that takes a `device` runs on each device."""
+    folder = metafunc.definition.path.parent.name
+    if folder in ("devices", "examples") and "device" in metafunc.fixturenames:
         metafunc.parametrize("device", chosen_devices(metafunc.config.getoption("--device")))
 
 

@@ -87,6 +87,25 @@ def _function(writer: Writer, name: str, source: str, lanes: int | None) -> str:
     return writer.function(name, writer.dialect.function + text)
 
 
+FUSED = """
+TYPE NAME(TYPE a, TYPE b, TYPE c) { // rounded once
+#ifdef CONTRACTS_EXACTLY
+  #pragma OPENCL FP_CONTRACT ON
+  return a * b + c;
+#else
+  return fma(a, b, c);
+#endif
+}"""
+
+
+def fused(writer: Writer, dtype: DType, lanes: int) -> str:
+    """The name of a vector's a * b + c with one rounding: fma, or where a driver says so what its compiler contracts."""
+    kind = register_type(dtype, lanes)
+    name = f"fused_{kind}"
+    text = FUSED.replace("NAME", name).replace("TYPE", kind)
+    return writer.function(name, writer.dialect.function + text.strip())
+
+
 # --- integers
 
 FLOOR = """

@@ -22,6 +22,9 @@ from .c_functions import (
     to_half,
     to_memory,
 )
+from .c_functions import (
+    fused as fused_name,
+)
 from .c_text import (
     SIGNED,
     UNSIGNED,
@@ -245,7 +248,11 @@ def where(writer: Writer, node: Node, condition: str, yes: str, no: str) -> str:
 @VALUES.rule(Op.FMA)
 def fused(writer: Writer, node: Node, left: str, right: str, addend: str) -> str | None:
     """One rounding: every device's fma is exact. That of halves is expanded before."""
-    return None if is_half(node.dtype) else f"fma({left}, {right}, {addend})"
+    if is_half(node.dtype):
+        return None
+    lanes = lanes_of(node)
+    name = "fma" if lanes is None else fused_name(writer, node.dtype, lanes)
+    return f"{name}({left}, {right}, {addend})"
 
 
 @VALUES.rule(Op.SPLAT)

@@ -27,6 +27,20 @@ OPENCL = Dialect(
     lanes=16,
 )
 OPTIONS = ("-cl-std=CL1.2", "-w")
+CONTRACTS = "-DCONTRACTS_EXACTLY"
+"""Given where `PROBE` shows that a product and a sum are contracted with one rounding: PoCL's compiler does that faster than it calls fma."""
+PROBE = """
+#ifdef CONTRACTS_EXACTLY
+#pragma OPENCL FP_CONTRACT OFF
+float16 fused(float16 a, float16 b, float16 c) {
+  #pragma OPENCL FP_CONTRACT ON
+  return a * b + c;
+}
+kernel void probe(global const float *x, global float *y) {
+  vstore16(fused(vload16(0, x), vload16(0, x), vload16(0, x + 16)), 0, y);
+}
+#endif
+"""
 CORRECT_ROUNDING = "-cl-fp32-correctly-rounded-divide-sqrt"
 """Given where the device says that it can."""
 

@@ -148,6 +148,8 @@ def main() -> None:
         report["output"] = run(source, path, framework, None)
         report["launches"] = device.get(where).launches - before
         report["device"] = where
+        used = device.get(where)
+        report["others"] = sum(d.launches for d in device.DEVICES.values() if d is not used)
         report["steps"] = INTERPRETED_STEPS if f"range({INTERPRETED_STEPS})" in source else None
     print(json.dumps(report))
 

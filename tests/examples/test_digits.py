@@ -19,11 +19,15 @@ for needed in ("sklearn", "matplotlib", "tqdm"):
     pytest.importorskip(needed)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_learns_to_read_digits(optimizer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "where"), [("adam", "cpu"), ("sgd", "cpu"), ("adam", "opencl")]
+)
+def test_learns_to_read_digits(optimizer: str, where: str, tmp_path: Path) -> None:
+    if where == "opencl" and not lazygrad.opencl.is_available():
+        pytest.skip("no OpenCL driver")
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--optimizer", optimizer, "--output", str(tmp_path / "pictures")],
-        env={**os.environ, "PYTHONPATH": LIBRARY, "DEVICE": "CPU"},
+        env={**os.environ, "PYTHONPATH": LIBRARY, "DEVICE": where},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

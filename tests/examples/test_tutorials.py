@@ -96,12 +96,11 @@ def spreads(lines: list[str], permuted: list[list[str]]) -> list[float]:
 
 
 @needs_torch
-@pytest.mark.parametrize("device", ["cpu", "interpret"])
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_prints_what_pytorch_prints(name: str, device: str) -> None:
     expected, permuted = reference(name)
     report = execute("lazygrad", name, device)
-    assert report["device"] == device
+    assert report["device"] == device and report["others"] == 0
     assert report["launches"] > 0, f"no kernel of {device} was launched"
 
     lines, wanted = report["output"].splitlines(), expected.splitlines()

@@ -1,0 +1,124 @@
+"""The kernels of a smoke set under oclgrind, which checks each access, race and uninitialised value: a command, not a test.
+
+usage: python -m tests.devices.oclgrind        (Debian: apt-get install oclgrind)
+
+oclgrind interprets every work-item, so sizes are small. What it reports about our kernels fails the command; so does its silence about a planted overrun, a
+planted race and a planted uninitialised read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+INSIDE = "UNDER_OCLGRIND"
+COMPLAINTS = (
+    "Invalid read",
+    "Invalid write",
+    "ninitialized",
+    "data race",
+    "Aborting",
+    "Divergence",
+    "FAILED",
+)
+PLANTED = {
+    "overrun": "kernel void f(global float *x) { x[get_global_id(0) + 8] = 1.0f; }",
+    "race": "kernel void f(global float *x) { x[0] = (float)get_global_id(0); }",
+    "uninitialised": "kernel void f(global float *x) { if (x[get_global_id(0)] > 0.0f) x[get_global_id(0)] = 1.0f; }",
+}  # fmt: skip
+
+
+def smoke() -> None:
+    """Every kind of kernel: vectors and tails, reductions, contractions, gathers with checks, scatters, scans, half floats, a step of training."""
+    import lazygrad as lg
+
+    x = lg.arange(7 * 19.0).reshape(7, 19) / 50
+    k = lg.tensor([0, 2, 6])
+    w = lg.linspace(-1, 1, 19 * 5).reshape(19, 5).requires_grad_()
+    loss = (x @ w).tanh().softmax(1).square().sum()
+    loss.backward()
+    values = {
+        "chain": (x * 2 + 1).sin().exp(), "rows": x.sum(1), "all": x.sum(), "softmax": x.softmax(1), "gradient": w.grad, "gather": x[k], "columns": x[:, k].amax(0),
+        "scan": x.cumsum(1), "scatter": lg.zeros(7).index_add(0, k, lg.ones(3)), "half": x.half() * 3, "bfloat16": x.bfloat16().sum(0), "int": (x * 9).int() // 4 % 3,
+        "bool": (x > 1).any(1), "transposed": x.t().contiguous(), "strided": x[1::2, ::3] + 1, "double": x.double().log1p(), "normal": lg.randn(13), "padded": lg.nn.functional.pad(x, (1, 2)),
+    }  # fmt: skip
+    for name, value in values.items():
+        assert value is not None
+        print(name, float(value.detach().float().sum().item()), flush=True)
+    try:
+        x[lg.tensor([9])].sum().item()
+        print("FAILED: no error")
+    except IndexError:
+        print("IndexError, as it must be")
+
+
+def planted(name: str) -> None:
+    """One kernel that does what must not be."""
+    import numpy as np
+    import pyopencl as cl
+
+    context = cl.create_some_context(interactive=False)
+    queue = cl.CommandQueue(context)
+    kernel = cl.Program(context, PLANTED[name]).build().f
+    buffer = cl.Buffer(context, cl.mem_flags.READ_WRITE, 32)
+    if name != "uninitialised":
+        cl.enqueue_copy(queue, buffer, np.zeros(8, np.float32))
+    kernel(queue, (8,), (4,), buffer)
+    queue.finish()
+
+
+def as_gpu() -> None:
+    """Let the device have the kernels for GPUs: scalar work-items."""
+    from lazygrad.codegen.choose_opencl import target
+    from lazygrad.runtime import device as devices
+
+    devices.get("opencl")._given = target("gpu")  # type: ignore[attr-defined]
+
+
+def under(what: str) -> str:
+    """What oclgrind and the program print; its check for uninitialised values crashes on vectors."""
+    checks = ["--data-races", *(["--uninitialized"] if what != "vectors" else [])]
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(
+            ["oclgrind", *checks, "--max-errors", "20", sys.executable, "-m", "tests.devices.oclgrind", what],
+            env={**os.environ, INSIDE: "1", "DEVICE": "opencl", "LAZYGRAD_CACHE_DIR": "0", "XDG_CACHE_HOME": cache},
+            capture_output=True, text=True, timeout=1200, check=False,
+        )  # fmt: skip
+    return f"{done.stdout}\n{done.stderr}" + (
+        f"\nFAILED: {done.returncode}" if done.returncode else ""
+    )
+
+
+def main() -> int:
+    if os.environ.get(INSIDE):
+        if sys.argv[1] in PLANTED:
+            planted(sys.argv[1])
+            return 0
+        if sys.argv[1] == "items":
+            as_gpu()
+        smoke()
+        return 0
+    if shutil.which("oclgrind") is None:
+        print("oclgrind is not installed: apt-get install oclgrind")
+        return 2
+    failed = False
+    for name in ("vectors", "items", *PLANTED):
+        text = under(name)
+        complaints = [
+            line.strip() for line in text.splitlines() if any(c in line for c in COMPLAINTS)
+        ]
+        right = bool(complaints) is (name in PLANTED)
+        failed |= not right
+        print(f"{name}: {len(complaints)} complaints{'' if right else '   <- WRONG'}")
+        if not right:
+            print(text[-6000:])
+        elif complaints:
+            print(f"    {complaints[0]}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
