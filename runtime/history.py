@@ -33,7 +33,12 @@ def kept_for_gradients(
     from lazygrad.gradient.expand import expand
 
     ends = dict.fromkeys((*roots, *watched))
-    outputs = [made[number] for number in ends if made[number].dtype.is_floating_point]
+    # results of host functions have no gradient of their own: composites that read them have it
+    outputs = [
+        node
+        for node in map(made.__getitem__, ends)
+        if node.dtype.is_floating_point and not is_result(node)
+    ]
     targets = [made[number] for number in leaves if made[number].dtype.is_floating_point]
     if not outputs or not targets:
         return []

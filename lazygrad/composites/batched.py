@@ -11,7 +11,7 @@ from ..gradient.batching import COMPOSITE_BATCHING, Sources, alike
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
 from ..ir.args import Attribute, Call
 from ..ir.composite import call, composite
-from ..ir.dim import product
+from ..ir.dim import Size, product
 from ..ir.node import Node
 from .loss import target_weights
 from .precision import wide
@@ -23,7 +23,7 @@ ON_LAST_AXES = (
     "cholesky", "cholesky_solve", "cofactor", "det", "eigh", "inv", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
 )  # fmt: skip
 ALONG_AXES = (
-    "softmax", "safe_softmax", "log_softmax", "logsumexp", "mean", "variance", "norm", "standardize",
+    "softmax", "safe_softmax", "log_softmax", "logsumexp", "mean", "variance", "norm", "distance", "standardize",
     "max_along", "min_along",
 )  # fmt: skip
 ELEMENTWISE_LOSSES = ("mse_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -122,16 +122,19 @@ def correlation(node: Node, sources: Sources) -> Node:
     """Examples are part of the batch of signals; where each has a kernel of its own, of the groups."""
     signal, kernel = sources[0], sources.plain(1)
     count, groups, *rest = node.shape
-    attributes = dict(_call(node).attributes)
     if sources.same(1):
-        made = call("correlation", [_merged(signal), kernel], **attributes)
+        made = _again(node, (_merged(signal), kernel), (sources.size * count, groups, *rest))
         return made.reshape((sources.size, *node.shape))
     order = (1, 0, *range(2, len(signal.shape)))
     moved = signal.permute(order)
     beside = moved.reshape((moved.shape[0], moved.shape[1] * moved.shape[2], *moved.shape[3:]))
-    made = call("correlation", [beside, _merged(kernel)], **attributes)
+    made = _again(node, (beside, _merged(kernel)), (count, sources.size * groups, *rest))
     apart = made.reshape((count, sources.size, groups, *rest))
     return apart.permute((1, 0, *range(2, len(apart.shape))))
+
+
+def _again(node: Node, sources: tuple[Node, ...], shape: tuple[Size, ...]) -> Node:
+    return Node(node.op, sources, node.dtype, shape, node.arg, node.place)
 
 
 @composite("one_of_row")

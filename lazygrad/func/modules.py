@@ -33,8 +33,8 @@ def functional_call(
     no more than in PyTorch.
 
     Raises:
-        RuntimeError: a name that the module does not have, or with `strict` one that is missing; ValueError: a name in two
-            dictionaries, or two tensors for one that is tied.
+        RuntimeError: with `strict`, a name that the module does not have, or one that is missing. AttributeError: a name in a submodule
+            that there is not. ValueError: a name in two dictionaries, or two tensors for one that is tied.
 
     Same as torch.func.functional_call.
     """
@@ -49,8 +49,9 @@ def functional_call(
         if missing:
             parts.append(f"Missing key(s): {', '.join(missing)}.")
         raise RuntimeError("Error(s) in reparametrizing:\n\t" + "\n\t".join(parts))
-    if unknown:
-        raise AttributeError(f"{type(module).__name__} has no parameter or buffer {unknown[0]!r}")
+    for name in unknown:  # the module does not read them, but they must have a place
+        module.get_submodule(name.rpartition(".")[0])
+        del given[name]
     replaced = _tied(places, given) if tie_weights else dict(given)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     before = {name: places[name][0][places[name][1]] for name in replaced}
