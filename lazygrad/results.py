@@ -244,6 +244,7 @@ def result_inplace(
         store(tensor, node, tracked=seen is None)
         changed = tensor
     else:
+        seen.require_base_layout()
         below = base.node if base.requires_grad else base._constant()
         whole = write(seen.steps, below, node)
         if whole is node:
@@ -277,19 +278,22 @@ def view_inplace(name: str, tensor: Tensor, step: Step) -> Tensor:
         check_inplace(tensor)
     (below,) = tensor_nodes(tensor)
     node = step.apply(below)
-    if node is below:
+    moved = node is not below
+    if not moved:
         node = distinct(node)
     if node.site is None:
         node.site = here()
     record = _record(name, (node,), (tensor,)) if tracked else None
-    seen = tensor._view
-    base, steps, path, origin = (
-        (None, (), (), "") if seen is None else (seen.base, seen.steps, seen.path, seen.origin)
-    )
-    stride, offset = step.layout(tensor.shape, tensor.strides, tensor.storage_offset())
-    sizes: tuple[int, ...] = node.shape  # type: ignore[assignment]
-    tensor._view = View(base, (*steps, step), (*path, step), sizes, stride, offset, origin)
-    tensor._size = tensor._node = None
+    if moved:
+        seen = tensor._view
+        base, steps, path, origin = (
+            (None, (), (), "") if seen is None else (seen.base, seen.steps, seen.path, seen.origin)
+        )
+        stride, offset = step.layout(tensor.shape, tensor.strides, tensor.storage_offset())
+        sizes: tuple[int, ...] = node.shape  # type: ignore[assignment]
+        tensor._view = View(base, (*steps, step), (*path, step), sizes, stride, offset, origin)
+        tensor._size = None
+    tensor._node = None
     tensor._counter.version += 1
     if record is not None:
         attach(tensor, record, 0)

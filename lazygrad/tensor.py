@@ -157,6 +157,7 @@ class Tensor:
         if not base.requires_grad or view.origin == "no_grad":
             self._stamp = self.storage.writes
             return
+        view.require_base_layout()
         below = base.node
         made = apply(view.steps, below)
         if made is below:

@@ -70,6 +70,20 @@ class View:
         """The storage's node that `node` was replayed over."""
         self.node: Node | None = None
 
+    def require_base_layout(self) -> None:
+        """Check that the base lies as it did when the view was made, so that `steps` lead from it.
+
+        Raises:
+            RuntimeError: the base was transposed (or the like) in place since.
+        """
+        base = self.base
+        below = () if base is None or base._view is None else base._view.path
+        if base is not None and len(below) != len(self.path) - len(self.steps):
+            raise RuntimeError(
+                "a view was made before its base was transposed, squeezed or unsqueezed in place, and a recorded in-place operation "
+                "has changed one of them since; make the view again after the change"
+            )
+
     def replay(self, node: Node) -> Node:
         """The view's node over the storage's node, made once for each."""
         if self.source is not node or self.node is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import views
 from ..ir.build import shrink, update
+from ..ir.dtype import int64
 from ..ir.node import Node, constant
 from ..results import result, tensor_nodes
 from ..results import views as record_views
@@ -361,24 +362,54 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 
 @function("repeat_interleave")
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Each element of an axis, or of the flattened tensor, `repeats` times in a row. Same as torch.repeat_interleave.
 
+    Args:
+        repeats: a number, or an integer tensor with a number for each element, which is read now; without it the input is that
+            tensor, and the result says which element each repetition is of.
+
     Raises:
-        RuntimeError: a negative count.
+        RuntimeError: a negative count; not as many counts as elements.
     """
     from .shaping import clone, flatten
 
-    count = integer("repeat_interleave", "repeats", repeats)
-    if count < 0:
-        raise RuntimeError("repeat_interleave: repeats must be non-negative")
+    if repeats is None:
+        return _which("repeat_interleave", input)
     if dim is None:
         input, dim = flatten(input), 0
     axis = arguments.axis(dim, input.ndim, "repeat_interleave")
+    if isinstance(repeats, Tensor) and repeats.numel() != 1:
+        from .gathering import index_select
+
+        if repeats.numel() != (input.shape[axis] if input.ndim else 1):
+            raise RuntimeError(
+                "repeat_interleave: repeats must have the same size as input along dim, but got repeats.size(0) = "
+                f"{repeats.numel()} and input.size({axis}) = {input.shape[axis]}"
+            )
+        return index_select(input, axis, _which("repeat_interleave", repeats))
+    count = integer("repeat_interleave", "repeats", repeats)
+    if count < 0:
+        raise RuntimeError("repeat_interleave: repeats must be non-negative")
     shape = tuple(input.shape)
     wide = (*shape[: axis + 1], count, *shape[axis + 1 :])
     spread = expand(unsqueeze(input, axis + 1), wide)
     return view(clone(spread), (*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
+
+
+def _which(name: str, repeats: Tensor) -> Tensor:
+    """Each position as often as `repeats` says there, which is read now."""
+    from .creation import tensor
+
+    if repeats.ndim != 1 or not repeats.dtype.is_integer:
+        raise RuntimeError(f"{name}: repeats must be 0-dim or 1-dim tensor of Long or Int")
+    counts = repeats.tolist()
+    if any(count < 0 for count in counts):
+        raise RuntimeError(f"{name}: repeats can not be negative")
+    positions = [position for position, count in enumerate(counts) for _ in range(count)]
+    return tensor(positions, dtype=int64, device=repeats.device)
 
 
 # --- rearranged

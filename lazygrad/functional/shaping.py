@@ -144,8 +144,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @function("ravel")
 def ravel(input: Tensor) -> Tensor:
-    """All elements as one axis. Same as torch.ravel."""
-    return reshape(input, (input.numel(),))
+    """All elements as one axis: a view of what lies row by row, else a copy. Same as torch.ravel."""
+    return view(contiguous(input), (input.numel(),))
 
 
 @function("unflatten")

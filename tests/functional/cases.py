@@ -34,6 +34,7 @@ a%b; a%2; a%0.3; torch.fmod(a, 0.3); torch.fmod(a, b); a.div(b, rounding_mode='f
 torch.lerp(a, b, b); torch.addcmul(a, a, b); torch.addcmul(a, a, b, value=2); torch.addcdiv(a, a, b, value=0.5); torch.logaddexp(a, b)
 torch.xlogy(a, b); torch.xlogy(a, 2); torch.rsub(a, 2); torch.add(a, b, alpha=2); torch.sub(a, v, alpha=0.5); a.mul(True); torch.pow(2, a)
 torch.true_divide(a, b); torch.sub(1, a); a.add(b, alpha=3); z+v; z*2
+a.__rtruediv__(b); a.__rpow__(b); a.__rmod__(b); a.__rfloordiv__(b).detach()
 """
 UNARY = """
 a.exp(); a.exp2(); a.expm1(); a.log(); a.log2(); a.log10(); a.log1p(); a.sqrt(); a.rsqrt(); a.square(); a.sin(); a.cos(); a.tan()
@@ -68,6 +69,7 @@ a.view_as(b); a.reshape_as(b.t()); torch.hstack([a, b]); torch.vstack([a, b]); t
 a.repeat_interleave(2, dim=0); a.broadcast_to(2, 3, 4); torch.broadcast_tensors(a, v)[1]; torch.meshgrid(u, v, indexing='ij')[0]; a.unfold(1, 2, 1); c.unfold(2, 2, 2)
 torch.meshgrid(u, v, indexing='xy')[1]; torch.diagflat(v); torch.tensor_split(a, 2)[0]; torch.tensor_split(a, (1, 2), 1)[1]; torch.atleast_2d(v); a.fliplr()
 a.hsplit(2)[0]; F.pad(a, (1, 2)); F.pad(a, (1, -1, 0, 2), value=3.0); z.t(); z.reshape(4, 0); torch.cat([z, a]); a.as_strided((2, 2), (4, 1), 1)
+a.t().ravel(); a.repeat_interleave(torch.tensor([0, 1, 2]), dim=0); torch.repeat_interleave(torch.tensor([0, 1, 2])); s.unfold(0, 1, 1); torch.diff(a, 2, 0, a, b[:1])
 """
 INDEXING = """
 a[0]; a[-1]; a[0:2]; a[::2]; a[1:, 1:3]; a[None]; a[...]; a[:]; a[..., 0]; a[0, 1]; a[::2, 1]; a[:, None, 1]; c[1, ..., 2]; a[k]; a[[0, 2]]; a[:, k]
@@ -77,7 +79,8 @@ a.gather(1, i[:, :2]); a.gather(0, k[None]); a[:2].scatter(1, i[:, :2], b[:2, :2
 a.index_select(1, k); a.masked_fill(a > 0.5, 0); a.masked_fill(a > 0.5, s); a.masked_fill(v > 0.5, -1); torch.where(a > 0.5, a, b); torch.where(a > 0.5, a, 0.)
 torch.where(v > 0.5, 1., a); a.where(a > 0.5, b); torch.take_along_dim(a, i[:1, :1], 1); F.embedding(k, a); F.embedding(i[0], q, padding_idx=1); a.take(i)
 a.index_add(0, k, b[:2]); a.index_copy(1, k, b[:, :2]); a.index_fill(0, k, 7.); a.index_put((k,), v); a.index_put((k, k), s, accumulate=True); a.masked_select(a > 0.5)
-a.masked_scatter(a > 0.5, b)
+a.masked_scatter(a > 0.5, b); s.index_add(0, k[:1], s, alpha=2); s.index_copy(0, k[:1], a[0, :1]); s.index_fill(0, k[:1], 2.); v.index_fill(0, k, s)
+v.gather(0, k[:0].to(torch.uint8))
 """
 PRODUCTS = """
 torch.matmul(a, q); a.mm(q); a@v; u@a; v@v; c@d; c@v; v@d; a@d; c@q; c[:, None]@d; c.bmm(d); a.mv(v); v.dot(v); torch.addmm(u[:, None], a, q)

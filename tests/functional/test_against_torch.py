@@ -218,6 +218,64 @@ def test_out_and_its_errors() -> None:
         lg.mul(lg.ones(2), 2, out=lg.zeros(2, dtype=lg.int64))
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_in_place_views(recorded: bool) -> None:
+    """The tensor lies in its memory in another way: its shape, strides and record, and where writes and gradients go."""
+    changes = (
+        "t_()",
+        "transpose_(-1, 0)",
+        "unsqueeze_(1)",
+        "unsqueeze_(0).squeeze_()",
+        "squeeze_(0)",
+        "squeeze_((0,))",
+    )
+    for change in changes:
+        results = []
+        for module in (lg, torch):
+            names = cases.operands(module, grad=recorded)
+            for begin in (0, 1):
+                whole = names["a"] * 1
+                each = whole[begin:] if begin else whole
+                seen = eval(f"each.{change}", {"each": each})
+                layout = (
+                    tuple(seen.shape),
+                    seen.stride(),
+                    each._version,
+                    seen is each,
+                    records(each),
+                )
+                each.add_(module.arange(each.shape[-1]))
+                results.append((layout, numbers(whole)))
+                if recorded:
+                    (whole * whole).sum().backward()
+                    results.append((gradients(names)["a"].tolist(), None))
+        half = len(results) // 2
+        for ours, theirs in zip(results[:half], results[half:], strict=True):
+            assert ours[0] == theirs[0], change
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_an_earlier_view_of_a_base_that_lies_otherwise_now_is_refused() -> None:
+    base = lg.ones(2, 3, requires_grad=True) * 1
+    row = base[0]
+    base.t_()
+    assert row.tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(RuntimeError, match="make the view again"):
+        row.add_(1)
+
+
+def test_out_takes_results_of_every_form() -> None:
+    for module in (lg, torch):
+        x = module.tensor([[1.0, 5.0], [4.0, 2.0]])
+        values, places = module.zeros(2), module.zeros(2).long()
+        found = module.max(x, 1, out=(values, places))
+        assert (found[0] is values, values.tolist(), places.tolist()) == (True, [5.0, 4.0], [1, 0])
+        empty = module.empty(0)
+        assert module.matmul(x, x, out=empty) is empty
+        assert empty.tolist() == [[21.0, 15.0], [12.0, 24.0]]
+        assert module.arange(3, out=values.new_empty(3)).tolist() == [0.0, 1.0, 2.0]
+
+
 def test_every_operator_has_a_docstring() -> None:
     from lazygrad.functional.registry import OPERATORS
 
