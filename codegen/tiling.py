@@ -25,6 +25,8 @@ LEAST_WORK = 1 << 18
 """Products that a contraction has before tiles pay."""
 LEAST_ROWS = 48
 """Rows that a packed block serves before packing it pays."""
+TYPICAL_EXTENT = 256
+"""What rows and columns of unknown number are taken for."""
 NEAR_TERMS = 192
 """Lines of the cache, one for each term, that stay near while a row of register tiles needs them again."""
 PACKED_ROWS = 64
@@ -91,14 +93,13 @@ def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
     found = contraction(kernel)
     if found is None:
         return []
-    rows, columns = extent(found.rows), extent(found.columns)
-    batches = [extent(loop) for loop in found.outer]
-    if rows is None or columns is None or None in batches:
-        return []
+    rows, columns = (extent(loop) or TYPICAL_EXTENT for loop in (found.rows, found.columns))
     lanes = VECTORS * target.vector_bytes // found.itemsize
-    batch = math.prod(size for size in batches if size is not None)
+    batch = math.prod(extent(loop) or 1 for loop in found.outer)
     work = rows * columns * found.terms
     if work < LEAST_WORK or rows < LEAST_ROWS or columns < lanes // VECTORS:
+        return []
+    if found.terms * lanes * found.itemsize > target.level2_cache:
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
     wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK))
@@ -106,10 +107,10 @@ def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
     width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
     steps = [("interchange", row, 0)] * _distance(found)
     outer = [loop_name(loop) for loop in found.outer]
-    if width < columns:
+    if width < columns or extent(found.columns) is None:
         steps += [("divide", column, width), ("interchange", row, 0)]
         outer.append(f"{column}_part")
-    if height < rows:
+    if height < rows or extent(found.rows) is None:
         steps.append(("divide", row, height))
         outer.append(f"{row}_part")
     steps.append(("pack", row, lanes))

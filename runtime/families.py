@@ -25,7 +25,7 @@ PATTERN_LIMIT = 2
 """How many patterns a family may try: with its first, concrete sizes at most three plans."""
 VECTOR_LIMIT = 4
 """How many vectors a pattern is made from."""
-HEAVY = 1 << 27
+HEAVY = 1 << 24
 """Elements of one node, such as the products of a contraction, from which a program is compiled for its very sizes,"""
 HEAVY_LIMIT = 8
 """that many times in a family: then lengths that change at every step are taken to go on changing."""

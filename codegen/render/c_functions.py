@@ -174,6 +174,23 @@ def float_to_integer(writer: Writer, old: DType, new: DType, lanes: int | None) 
 # --- memory
 
 
+def whole_access(writer: Writer, dtype: DType, lanes: int, space: str, write: bool) -> str:
+    """The name of a function that reads or writes a vector at any element: what vload and vstore do, which are calls in PoCL."""
+    vector, element = memory_type(dtype, lanes), memory_type(dtype)
+    unaligned = writer.function(
+        f"unaligned_{vector}",
+        f"typedef struct __attribute__((packed)) {{ {vector} value; }} unaligned_{vector};",
+    )
+    name = f"{'store' if write else 'load'}_{'global' if space else 'private'}_{vector}"
+    if write:
+        head = f"void {name}({space}{element} *p, {vector} v)"
+        line = f"(({space}{unaligned} *)p)->value = v;"
+    else:
+        head = f"{vector} {name}({space}const {element} *p)"
+        line = f"return (({space}const {unaligned} *)p)->value;"
+    return writer.function(name, f"{writer.dialect.function}{head} {{\n  {line}\n}}")
+
+
 def masked_access(
     writer: Writer, dtype: DType, lanes: int, space: str, write: bool, offsets: bool
 ) -> str:

@@ -23,7 +23,7 @@ from lazygrad.site import describe
 
 from ..transform.access import body, constant_value, lines_inside
 from ..transform.parallel import parallel_loop
-from .c_functions import LANE, from_memory, masked_access, to_memory
+from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
 from .c_text import (
     Dialect,
     Writer,
@@ -462,7 +462,8 @@ class _KernelWriter:
             if mask is not None:
                 text = f"({mask} ? {text} : ({memory_type(dtype)})0)"
         elif mask is None:
-            text = f"vload{lanes}(0, {_at(name, offset)})"
+            function = whole_access(writer, dtype, lanes, space, write=False)
+            text = f"{function}({_at(name, offset)})"
         else:
             function = masked_access(writer, dtype, lanes, space, write=False, offsets=False)
             text = f"{function}({_at(name, offset)}, {mask})"
@@ -494,7 +495,8 @@ class _KernelWriter:
             line = f"{name}[{at}] = {stored};"
             writer.add(line if mask is None else f"if ({mask}) {line}")
         elif mask is None:
-            writer.add(f"vstore{lanes}({stored}, 0, {_at(name, at)});")
+            function = whole_access(writer, value.dtype, lanes, space, write=True)
+            writer.add(f"{function}({_at(name, at)}, {stored});")
         else:
             function = masked_access(writer, value.dtype, lanes, space, write=True, offsets=False)
             writer.add(f"{function}({_at(name, at)}, {stored}, {mask});")
