@@ -11,6 +11,7 @@ import pytest
 
 from lazygrad.composites.contraction import contract, matmul
 from lazygrad.gradient.reverse import COMPOSITE_REVERSE
+from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import COMPOSITES, call, inline
 from lazygrad.ir.dim import Dim
@@ -258,6 +259,16 @@ def test_class_loss_of_log_softmax(compare: Compare, reduction: str) -> None:
             ),
             lambda x, t: F.cross_entropy(x, t, reduction=reduction), scores, targets,
         )  # fmt: skip
+
+
+def test_one_of_several_equal_elements(compare: Compare) -> None:
+    values = np.array([[2.0, 1.0, 2.0], [3.0, 2.0, 0.0]])
+
+    def median(x: Node) -> Node:
+        value = build.shrink(x.stop().reshape((6,)), (0,), (1,)).reshape(())
+        return call("one_of", [x, value], like=value)
+
+    compare(median, torch.median, values)
 
 
 def test_everything_ignored_is_nan_as_in_pytorch() -> None:

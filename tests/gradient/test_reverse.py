@@ -149,13 +149,14 @@ def test_reductions(compare: Compare, kind: str, axes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("kind", ["add", "max", "min", "mul"])
+@pytest.mark.parametrize("kind", ["add", "max", "min", "mul", "logaddexp"])
 def test_scans(compare: Compare, kind: str, axis: int) -> None:
     references: dict[str, Callable[..., Any]] = {
         "add": lambda x: x.cumsum(axis),
         "max": lambda x: x.cummax(axis).values,
         "min": lambda x: x.cummin(axis).values,
         "mul": lambda x: x.cumprod(axis),
+        "logaddexp": lambda x: x.logcumsumexp(axis),
     }
     tables = [TABLE, ZEROS]
     if kind in ("max", "min"):
