@@ -280,7 +280,7 @@ def _onto(base: Node, product: Node, beta: Number, alpha: Number, name: str, ten
 def _accumulate(
     name: str, grad_name: str, equation: str, input: Tensor, left: Tensor, right: Tensor, beta: Number, alpha: Number
 ) -> Outcome:  # fmt: skip
-    ranks = {"ik,kj->ij": (2, 2), "ik,k->i": (2, 1), "bik,bkj->bij": (3, 3)}[equation]
+    ranks = {"ik,kj->ij": (2, 2), "ik,k->i": (2, 1)}.get(equation, (3, 3))
     for tensor, rank, argument in ((left, ranks[0], "mat1"), (right, ranks[1], "mat2")):
         _require_rank(name, tensor, rank, argument)
     a, b = _operands(name, left, right)
@@ -331,6 +331,34 @@ def baddbmm(
     return _accumulate(
         "baddbmm", "BaddbmmBackward0", "bik,bkj->bij", input, batch1, batch2, beta, alpha
     )
+
+
+@operator("addbmm", inplace=True)
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1
+) -> Outcome:
+    """beta * input + alpha * the sum of (batch1 @ batch2) over the batch. Same as torch.addbmm."""
+    return _accumulate(
+        "addbmm", "AddbmmBackward0", "bik,bkj->ij", input, batch1, batch2, beta, alpha
+    )
+
+
+@operator("addr", inplace=True)
+def addr(
+    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1
+) -> Outcome:
+    """beta * input + alpha * the outer product of two vectors. Same as torch.addr."""
+    from .arguments import result_type
+
+    _require_rank("addr", vec1, 1, "vec1")
+    _require_rank("addr", vec2, 1, "vec2")
+    dtype = result_type(input, vec1, vec2)
+    common_place("addr", (input, vec1, vec2))
+    base, first, second = (node.cast(dtype) for node in tensor_nodes(input, vec1, vec2))
+    shape = (*first.shape, *second.shape)
+    outer = first.reshape((*first.shape, 1)).expand(shape) * second.expand(shape)
+    node = _onto(base, outer, as_number(beta), as_number(alpha), "addr", [input, vec1, vec2])
+    return Outcome("AddrBackward0", node, (input, vec1, vec2), saved_pair(vec1, vec2))
 
 
 @function("linear", module=False, method=False, nn=True, out=True)

@@ -45,7 +45,9 @@ MORE = {
     "factorizations": "a.qr()[0].square().sum() + a.t().qr()[1].square().sum() + a.svd()[0].square().sum() + a.t().svd()[2].square().sum()"
     " + (torch.linalg.eigh(a @ a.t())[1] ** 2)[0].sum()",
     "products and distances": "torch.cdist(a, a * 2, p=3.0).sum() + F.pdist(a).sum() + a.kron(a).sum() + torch.vander(a[0]).sum()"
-    " + a[:, :3].cross(a[:, :3].flip(1), 1).sum()",
+    " + a[:, :3].cross(a[:, :3].flip(1), 1).sum() + a.renorm(2, 0, 1.5).sum() + a.cov().square().sum() + a.corrcoef().sum()",
+    "pieces": "(torch.block_diag(a, a) ** 2).sum() + (torch.cartesian_prod(a[0], a[1]) ** 2).sum() + (torch.combinations(a[0]) ** 2).sum()"
+    " + torch.addr(a, a[:, 0], a[0]).sum() + torch.addbmm(a, a[None, :, :3], a[None]).sum()",
     "names": "torch.addmm(a, a, torch.eye(4).double()).sum() + a.subtract(1).multiply(2).sum()",
 }
 """Programs of lazygrad that reach what the tables do not; their gradients are taken twice."""

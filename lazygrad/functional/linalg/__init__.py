@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import assembling as assembling
 from . import distances as distances
 from . import factorizations as factorizations
 from . import least_squares as least_squares
