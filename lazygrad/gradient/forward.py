@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from ..ir.args import Axis, Call, Constant, Padding, Reduction, Region, Scan, Scatter
 from ..ir.build import gather, grad, scan, scatter, update
-from ..ir.node import Node, constant, postorder, where
+from ..ir.node import Node, constant, postorder, unary, where
 from ..ir.op import ELEMENTWISE, Op
 from ..ir.rewrite import RuleTable
 from .expand import place_new, pull_back, reverse_rule
@@ -162,11 +162,20 @@ def running(node: Node, tangents: Tangents) -> Node | None:
         return scan(tangent, "add", arg.axis, arg.accumulate)
     if arg.kind in ("max", "min"):
         return gather(tangent, record_holder(node), arg.axis)
+    if arg.kind == "logaddexp":
+        return _running_share(node, tangent, arg.axis) - _running_share(node, -tangent, arg.axis)
     rank = len(source.shape)
     products, later = products_without(source, arg.axis)
     order = [*range(arg.axis), rank, *range(arg.axis + 1, rank), arg.axis]
     moves = tangent.reshape((*source.shape, 1)).permute(order).expand(products.shape)
     return where(later, 0.0, products * moves).sum((rank,)).reshape(source.shape)
+
+
+def _running_share(node: Node, tangent: Node, axis: int) -> Node:
+    """Of a running log of sums: the sum over j <= i of exp(x_j - y_i) times the tangent of x_j, where that is positive."""
+    there = tangent.gt(0.0)
+    logs = unary(Op.LOG, where(there, tangent, 1.0)) + node.src[0]
+    return unary(Op.EXP, scan(where(there, logs, float("-inf")), "logaddexp", axis) - node)
 
 
 # --- indexed
