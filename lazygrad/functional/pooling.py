@@ -315,19 +315,20 @@ def _parts(name: str, rank: int, input: Tensor, output_size: Any) -> tuple[int, 
         ValueError: the input has too few axes.
         RuntimeError: too many axes or empty ones; a wrong number of sizes; a negative one.
     """
-    if input.ndim < rank + 1 and rank > 1:
+    several = isinstance(output_size, (tuple, list))
+    if input.ndim < rank + 1 and rank > 1 and several:
         raise ValueError(
             f"{name}: Input dimension should be at least {rank + 1}, got {sizes_text(input.shape)}"
         )
-    if isinstance(output_size, (tuple, list)) and len(output_size) != rank:
+    if several and len(output_size) != rank:
         contains = (
             "'output_size' should contain one int" if rank == 1 else f"output_size must be {rank}"
         )
         raise RuntimeError(
             f"{name}() internal error: {contains} (output_size.size() must be {rank}, got {len(output_size)})"
         )
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * rank
-    spatial = input.shape[input.ndim - rank :]
+    given = output_size if several else (output_size,) * rank
+    spatial = tuple(input.shape)[-rank:] if input.ndim >= rank else (0,) * rank
     parts = tuple(
         n if each is None else per_axis(name, "output_size", each, 1)[0]
         for each, n in zip(given, spatial, strict=True)
