@@ -5,6 +5,7 @@ The tangent of a result is found by its rule table when it is asked for (gradien
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,14 +22,21 @@ class UnpackedDualTensor(NamedTuple):
     tangent: Tensor | None
 
 
+class _Inside(threading.local):
+    """The dual level that each thread is in."""
+
+    level: dual_level | None = None
+
+
+_inside = _Inside()
+
+
 class dual_level:
     """The context in which tangents live. Same as torch.autograd.forward_ad.dual_level.
 
     Raises:
         RuntimeError: one is inside of another.
     """
-
-    current: dual_level | None = None
 
     def __init__(self) -> None:
         from ..func.levels import Level
@@ -37,12 +45,12 @@ class dual_level:
         self.duals: list[tuple[Tensor, Tensor]] = []
 
     def __enter__(self) -> int:
-        if dual_level.current is not None:
+        if _inside.level is not None:
             raise RuntimeError(
                 "Nested forward mode AD is not supported at the moment. If you need it, please use func.jvp"
             )
         self.level.__enter__()
-        dual_level.current = self
+        _inside.level = self
         return 0
 
     def __exit__(
@@ -51,7 +59,7 @@ class dual_level:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        dual_level.current = None
+        _inside.level = None
         self.level.__exit__(kind, error, trace)
 
 
@@ -62,11 +70,11 @@ def enter_dual_level() -> int:
 
 def exit_dual_level(*, level: int | None = None) -> None:
     """End the dual level."""
-    if dual_level.current is None:
+    if _inside.level is None:
         raise RuntimeError(
             "Trying to exit a forward AD level but no level was entered before: call enter_dual_level() first"
         )
-    dual_level.current.__exit__(None, None, None)
+    _inside.level.__exit__(None, None, None)
 
 
 def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Any:
@@ -77,7 +85,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> A
 
     Same as torch.autograd.forward_ad.make_dual.
     """
-    inside = dual_level.current
+    inside = _inside.level
     if inside is None:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
@@ -97,7 +105,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> A
 
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
     """The value of a tensor and its tangent. Same as torch.autograd.forward_ad.unpack_dual."""
-    inside = dual_level.current
+    inside = _inside.level
     if inside is None:
         return UnpackedDualTensor(tensor, None)
     from ..func.derivatives import Pushing
