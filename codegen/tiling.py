@@ -99,11 +99,17 @@ def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
     work = rows * columns * found.terms
     if work < LEAST_WORK or rows < LEAST_ROWS or columns < lanes // VECTORS:
         return []
-    if found.terms * lanes * found.itemsize > target.level2_cache:
+    size = found.terms * found.itemsize
+    if size * lanes > target.level2_cache:
+        return []
+    if (
+        _moves(found.found, found.rows, found.columns) == 1
+        and size * columns <= target.level1_cache
+    ):
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
     wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK))
-    along = _along(found.found, found.columns)
+    along = _moves(found.found, found.columns, found.found.around[-1])
     width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
     steps = [("interchange", row, 0)] * _distance(found)
     outer = [loop_name(loop) for loop in found.outer]
@@ -172,11 +178,11 @@ def _upwards(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _along(found: Sum, loop: Node) -> int | None:
-    """How what is summed of the operands that do not depend on `loop` moves in memory with the terms; None where it is computed."""
-    innermost = Stride(found.around[-1].src[0])
+def _moves(found: Sum, shared: Node, loop: Node) -> int | None:
+    """How the operands that do not depend on `shared` move in memory with `loop`; None where they are computed, or differ."""
+    stride = Stride(loop.src[0])
     moves = {
-        innermost(part.src[1]) if part.op is Op.LOAD else None
-        for part in invariant_operands(found, loop)
+        stride(part.src[1]) if part.op is Op.LOAD else None
+        for part in invariant_operands(found, shared)
     }
     return moves.pop() if len(moves) == 1 else None
