@@ -1,6 +1,9 @@
-"""torch.optim: optimizers, and the schedules of their learning rates."""
+"""torch.optim: optimizers, the schedules of their learning rates, and averages of models."""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 from . import lr_scheduler
 from .adam import Adam, AdamW
@@ -14,5 +17,11 @@ from .sgd import SGD
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "Rprop", "lr_scheduler",
+    "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "swa_utils":  # reads nn, which not every program with an optimizer has
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
