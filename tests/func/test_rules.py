@@ -79,7 +79,10 @@ CASES: dict[str, Case] = {
     "where": (lambda c, x, y: where(c.eq(0), x, y), [INDEX, X, Y]),
     "fma": (lambda x, y, z: Node(Op.FMA, (x, y, z), x.dtype, x.shape), [X, Y, X]),
     **{f"reduce_{kind}": (partial(Node.reduce, kind=kind, axes=(1,)), [X]) for kind in KINDS},
-    **{f"scan_{kind}": (partial(build.scan, kind=kind, axis=1), [X]) for kind in KINDS},
+    **{
+        f"scan_{kind}": (partial(build.scan, kind=kind, axis=1), [X])
+        for kind in (*KINDS, "logaddexp")
+    },
     **{f"scatter_{kind}": scatter(kind) for kind in ("set", "add", "mul", "max", "min")},
     "sort": (lambda x: build.sort(x, 1, 64), [INDEX.astype(np.uint64)]),
     "reshape": (lambda x: x.reshape((3, 2)), [X]),
