@@ -6,7 +6,6 @@ computed, not stored), weighted. Positions are computed in float32 (float64 for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from ..ir.build import gather, shrink
@@ -147,7 +146,11 @@ def grid_sample(x: Node, grid: Node, mode: str, padding: str, aligned: bool) -> 
 
 
 def _product(sizes: Sequence[Size]) -> int:
-    return math.prod(int(size) for size in sizes)  # type: ignore[arg-type]
+    total = 1
+    for size in sizes:
+        assert isinstance(size, int)
+        total *= size
+    return total
 
 
 def _component(grid: Node, which: int) -> Node:

@@ -130,7 +130,7 @@ def test_modules(text: str, shape: tuple[int, ...]) -> None:
 def test_initial_weights_have_pytorchs_range() -> None:
     bound = 1 / (4 * 9) ** 0.5
     module = lg.nn.Conv2d(8, 64, 3, groups=2)
-    for each in (module.weight, module.bias):
+    for each in module.parameters():
         assert 0.9 * bound < float(abs(each.detach()).max()) <= bound
 
 
