@@ -50,9 +50,14 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     if target.kind == "gpu":
         return [Transform("accumulate")]
     return [
-        replace(step, factor=min(step.factor, LANES)) if step.name == "vectorize" else step
+        replace(step, factor=_lanes(step.factor)) if step.name == "vectorize" else step
         for step in cpu.choose(kernel, target)
     ]
+
+
+def _lanes(wanted: int) -> int:
+    """The most lanes up to `wanted` that a vector may have: a power of two."""
+    return min(1 << wanted.bit_length() - 1, LANES)
 
 
 def optimise(kernel: Node, target: OpenClTarget) -> Node:
