@@ -28,8 +28,8 @@ from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
 from . import padding as padding
-from . import pooling as pooling
 from . import pickling as pickling
+from . import pooling as pooling
 from . import quantiles as quantiles
 from . import random_activations as random_activations
 from . import recurrent as recurrent
