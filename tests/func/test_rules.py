@@ -15,7 +15,7 @@ from lazygrad.gradient.batching import BATCHING, COMPOSITE_BATCHING, batch
 from lazygrad.gradient.forward import FORWARD, push_forward
 from lazygrad.gradient.reverse import COMPOSITE_REVERSE, REVERSE
 from lazygrad.ir import build
-from lazygrad.ir.args import Slot, Windows
+from lazygrad.ir.args import ScanKind, Slot, Windows
 from lazygrad.ir.composite import call
 from lazygrad.ir.dtype import BY_NAME, float64, int64
 from lazygrad.ir.extern import host_call
@@ -33,6 +33,7 @@ Y = np.array([[0.7, 0.9, -1.4], [-0.35, 2.1, 1.3]])
 INSIDE = np.abs(X) / 2
 INDEX = np.array([[1, 0, 1], [0, 0, 1]])
 KINDS: tuple[Literal["add", "mul", "max", "min"], ...] = ("add", "mul", "max", "min")
+SCANS: tuple[ScanKind, ...] = (*KINDS, "logaddexp")
 LEAVES = {Op.CONST, Op.ARGUMENT, Op.BUFFER, Op.IOTA}
 EXPANDED = {Op.GRAD, Op.CALL, Op.APPLY}
 """What is replaced by other operations before a rule is asked for, or has tables of its own by name."""
@@ -79,10 +80,7 @@ CASES: dict[str, Case] = {
     "where": (lambda c, x, y: where(c.eq(0), x, y), [INDEX, X, Y]),
     "fma": (lambda x, y, z: Node(Op.FMA, (x, y, z), x.dtype, x.shape), [X, Y, X]),
     **{f"reduce_{kind}": (partial(Node.reduce, kind=kind, axes=(1,)), [X]) for kind in KINDS},
-    **{
-        f"scan_{kind}": (partial(build.scan, kind=kind, axis=1), [X])
-        for kind in (*KINDS, "logaddexp")
-    },
+    **{f"scan_{kind}": (partial(build.scan, kind=kind, axis=1), [X]) for kind in SCANS},
     **{f"scatter_{kind}": scatter(kind) for kind in ("set", "add", "mul", "max", "min")},
     "sort": (lambda x: build.sort(x, 1, 64), [INDEX.astype(np.uint64)]),
     "reshape": (lambda x: x.reshape((3, 2)), [X]),
