@@ -48,6 +48,11 @@ MORE = {
     " + a[:, :3].cross(a[:, :3].flip(1), 1).sum() + a.renorm(2, 0, 1.5).sum() + a.cov().square().sum() + a.corrcoef().sum()",
     "pieces": "(torch.block_diag(a, a) ** 2).sum() + (torch.cartesian_prod(a[0], a[1]) ** 2).sum() + (torch.combinations(a[0]) ** 2).sum()"
     " + torch.addr(a, a[:, 0], a[0]).sum() + torch.addbmm(a, a[None, :, :3], a[None]).sum()",
+    "convolutions": "F.conv2d(a[None, None], a[None, None, :2, :2]).square().sum()",
+    "pools": "F.max_pool2d(a[None], 2).square().sum() + F.avg_pool2d(a[None], 2, 1, 1).square().sum() "
+    "+ F.adaptive_avg_pool2d(a[None], 2).square().sum() + F.adaptive_max_pool2d(a[None], 2).square().sum()",
+    "pictures": "F.pixel_shuffle(a.reshape(4, 3, 1), 2).square().sum() + F.channel_shuffle(a[None], 3).square().sum()",
+    "norms of channels": "F.batch_norm(a, None, None, training=True).pow(3).sum() + F.instance_norm(a[None]).pow(3).sum()",
     "names": "torch.addmm(a, a, torch.eye(4).double()).sum() + a.subtract(1).multiply(2).sum()",
 }
 """Programs of lazygrad that reach what the tables do not; their gradients are taken twice."""
