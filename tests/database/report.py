@@ -253,7 +253,7 @@ def document(source: Path, target: Path) -> None:
         for name in names:
             figures = kept.get(name)
             if figures is None:
-                rows.append(f"| `{name}` | not yet | | | | | | | |")
+                rows.append(f"| `{name}` | not in these figures | | | | | | | | |")
                 continue
             checks = figures["checks"]
             complete = bool(checks) and all(a == b for a, b in checks.values())
@@ -263,7 +263,8 @@ def document(source: Path, target: Path) -> None:
             rows.append(
                 f"| `{name}` | {mark} | {len(figures['dtypes'])} | " + " | ".join(cells) + " |"
             )
-        summary.append(f"| {family} | {len(names)} | {whole} |")
+        measured = sum(name in kept for name in names)
+        summary.append(f"| {family} | {len(names)} | {measured} | {whole} |")
         lines += [f"\n## {family[0].upper()}{family[1:]}\n"]
         lines += ["| operator | | dtypes | " + " | ".join(CHECKS) + " |"]
         lines += ["|---|---|---|" + "---|" * len(CHECKS), *rows]
@@ -274,9 +275,10 @@ HEAD = """# Operators
 
 Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
 method of Tensor, the in-place form, `out=`, the types of errors, gradients and second gradients in float64. Samples that need complex
-numbers or sparse tensors are left out. An operator is whole when every sample passes. Written by
+numbers or sparse tensors are left out. An operator is whole when every sample passes; the more samples stand in a row, the more that
+says. Written by
 
     python -m tests.sweep --json figures.json && python -m tests.sweep --document figures.json docs/operators.md
 
-| family | operators | whole |
-|---|---|---|"""
+| family | operators | measured | whole |
+|---|---|---|---|"""

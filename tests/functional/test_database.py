@@ -1,0 +1,69 @@
+"""Each operator on samples of PyTorch's own operator database: one for each kind of dtype and each check, and all error inputs.
+
+`python -m tests.sweep` runs the rest of them; docs/operators.md has the figures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from argparse import Namespace
+from collections.abc import Iterator
+
+import pytest
+
+from lazygrad import config
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest")  # which PyTorch's testing package imports
+
+from ..database import operators, report  # noqa: E402
+
+NOT_WHOLE: set[str] = {
+    "linalg.eigh",
+    "linalg.norm",
+    "nn.functional.avg_pool2d",
+    "nn.functional.avg_pool3d",
+    "nn.functional.ctc_loss",
+    "nn.functional.grid_sample",
+    "nn.functional.scaled_dot_product_attention",
+}
+"""Operators of which something here fails. This list only gets shorter: whoever mends one takes it out."""
+
+OPTIONS = Namespace(
+    checks=None,
+    errors=False,
+    gradients=False,
+    no_second=False,
+    dtype=["bool", "int64", "float32", "float64", "bfloat16"],
+    samples=1,
+    seconds=60,
+)
+NAMES = [name for names in operators.families().values() for name in names]
+
+
+@pytest.fixture(autouse=True)
+def quiet_on_the_interpreter() -> Iterator[None]:
+    with warnings.catch_warnings(), config.override(device="interpret"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def test_the_list_names_operators() -> None:
+    assert set(NAMES) >= NOT_WHOLE
+    assert len(NAMES) == len(set(NAMES)) == 328
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operator(name: str) -> None:
+    figures = report.Figures()
+    for entry in operators.entries()[name]:
+        report.run_entry(entry, OPTIONS, figures)
+    if name in NOT_WHOLE:
+        assert not figures.whole(), f"{name} passes: take it out of NOT_WHOLE"
+    else:
+        assert figures.total
+        found = [
+            f"{each.check} {each.dtype}: {each.message}\n    {each.sample}"
+            for each in figures.failures
+        ]
+        assert not found, "\n".join(found)
