@@ -75,8 +75,9 @@ def stored_zeros(like: Tensor) -> Tensor:
 
 def stored_full(like: Tensor, value: Number) -> Tensor:
     """The same for any number."""
-    element = packer(bfloat16)(value) if like.dtype is bfloat16 else value
-    array = np.full(tuple(like.shape), element, like.dtype.storage)
+    shape, storage = tuple(like.shape), like.dtype.storage
+    element = np.array(packer(bfloat16)(value) if like.dtype is bfloat16 else value, storage)
+    array = np.frombuffer(element.tobytes() * math.prod(shape), storage).reshape(shape)
     made = runtime_device.get(like.place).from_host(array)
     return leaf(stored_leaf(made, like.dtype, tuple(like.shape), like.place))
 

@@ -14,7 +14,7 @@ from ..ir.dtype import int64
 from ..tensor import Tensor
 from .activations import clamp_min
 from .arguments import describe_operands, sizes_text
-from .creation import from_numpy, full
+from .creation import full, tensor
 from .gathering import gather, where
 from .joining import cat, stack, unbind
 from .losses import _check_reduction, _loss
@@ -81,7 +81,7 @@ def ctc_loss(
     if zero_infinity:
         losses = where(losses.eq(float("inf")), 0.0, losses)
     if reduction == "mean":
-        scale = from_numpy(np.maximum(sizes, 1)).to(log_probs.device)
+        scale = tensor(np.maximum(sizes, 1), device=log_probs.device)
         mean: Tensor = (losses / scale.to(losses.dtype)).mean()
         return mean
     if reduction == "sum":
@@ -103,7 +103,7 @@ def _padded_targets(targets: Tensor, sizes: Any, batch: int, batched: bool) -> T
         starts = np.cumsum(sizes) - sizes
         places = np.minimum(np.arange(longest)[None, :], np.maximum(sizes[:, None] - 1, 0))
         places = np.minimum(starts[:, None] + places, max(0, int(targets.shape[0]) - 1))
-        index = from_numpy(places.reshape(-1).astype(np.int64)).to(targets.device)
+        index = tensor(places.reshape(-1).astype(np.int64), device=targets.device)
         padded: Tensor = targets.to(int64).index_select(0, index).reshape(batch, longest)
         return padded
     if targets.ndim == 1:
@@ -148,19 +148,19 @@ def _losses(log_probs: Tensor, labels: Tensor, times: Any, sizes: Any, blank: in
         else None
     )
     skips = None if before is None else extended.ne(blank) & extended.ne(before)
-    runs = [from_numpy((times > time)[:, None].copy()).to(device) for time in range(len(emitted))]
-    first = from_numpy(np.arange(states)[None, :] < 2).to(device)
+    runs = [tensor((times > time)[:, None].copy(), device=device) for time in range(len(emitted))]
+    first = tensor(np.arange(states)[None, :] < 2, device=device)
     alpha = where(first, emitted[0], float("-inf"))
     for time in range(1, len(emitted)):
         terms = [alpha, cat([minus[:, :1], alpha[:, :-1]], 1)]
         if skips is not None:
             terms.append(where(skips, cat([minus, alpha[:, :-2]], 1), float("-inf")))
         alpha = where(runs[time], _log_add(terms) + emitted[time], alpha)
-    ends = from_numpy(np.stack([2 * sizes, np.maximum(2 * sizes - 1, 0)], 1)).to(device)
+    ends = tensor(np.stack([2 * sizes, np.maximum(2 * sizes - 1, 0)], 1), device=device)
     last, label = unbind(gather(alpha, 1, ends), 1)
-    has_label = from_numpy(sizes > 0).to(device)
+    has_label = tensor(sizes > 0, device=device)
     found = _log_add([last, where(has_label, label, float("-inf"))])
-    started = from_numpy(times > 0).to(device)
+    started = tensor(times > 0, device=device)
     empty = where(has_label, float("inf"), clamp_min(-found.detach() * 0, 0))
     losses: Tensor = where(started, -found, empty)
     return losses

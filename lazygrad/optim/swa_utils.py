@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from ..autograd.grad_mode import no_grad
+from ..functional.casting import convert
 from ..functional.creation import tensor
 from ..ir.dtype import int64
 from ..nn import Module
@@ -111,7 +112,9 @@ class AveragedModel(Module):
             averages += [average for average, _ in buffers]
             values += [value for _, value in buffers]
             buffers = []
-        values = [value.detach().to(average.device) for value, average in zip(values, averages)]
+        values = [
+            convert(value.detach(), None, average.place) for value, average in zip(values, averages)
+        ]
         if int(self.n_averaged.item()) == 0:
             for average, value in zip(averages, values):
                 average.copy_(value)

@@ -53,6 +53,43 @@ MORE = {
     "+ F.adaptive_avg_pool2d(a[None], 2).square().sum() + F.adaptive_max_pool2d(a[None], 2).square().sum()",
     "pictures": "F.pixel_shuffle(a.reshape(4, 3, 1), 2).square().sum() + F.channel_shuffle(a[None], 3).square().sum()",
     "norms of channels": "F.batch_norm(a, None, None, training=True).pow(3).sum() + F.instance_norm(a[None]).pow(3).sum()",
+    "orders": "a.sort(1)[0].square().sum() + a.msort().pow(3).sum() + (a.argsort(1) * a).sum() + a.topk(2)[0].square().sum()"
+    " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum()",
+    "middles": "a.median() ** 2 + a.nanmedian(1)[0].square().sum() + a.quantile(0.3, 1).square().sum() + a.nanquantile(0.7) ** 2",
+    "running": "a.cummax(1)[0].square().sum() + a.cummin(0)[0].square().sum() + a.logcumsumexp(1).square().sum()"
+    " + torch.cumulative_trapezoid(a).square().sum() + torch.trapezoid(a).square().sum()",
+    "counts": "(torch.bincount(i.abs().flatten()).sum() + torch.isin(i, i[0]).sum() + a.detach().histc(4).sum()) * a.sum()"
+    " + (torch.searchsorted(a.detach().sort(1)[0], a) * a).sum() + (torch.bucketize(a, torch.tensor([0.7, 1.2]).double()) * a).sum()"
+    " + (i.unique().sum() + i.flatten().unique_consecutive().sum()) * a.sum()",
+    "scattered extremes": "a.scatter_reduce(1, i.abs() % 4, a * 2, 'amax').square().sum() + torch.fill(a, 2.0).sum()",
+    "views in place": "(a * 1).t_().transpose_(0, 1).unsqueeze_(0).squeeze_(0).square().sum()",
+    "convolutions of every rank": "F.conv1d(a[None], a[None, :, :2]).square().sum() + F.conv_transpose1d(a[None], a[:, None, :2]).square().sum()"
+    " + F.conv3d(a[None, None, None], a[None, None, None, :2, :2]).square().sum()"
+    " + F.conv_transpose2d(a[None, None], a[None, None, :2, :2]).square().sum()"
+    " + F.conv_transpose3d(a[None, None, None], a[None, None, None, :2, :2]).square().sum()",
+    "pools along one axis": "F.max_pool1d(a, 2).square().sum() + F.max_pool1d_with_indices(a, 2)[0].square().sum() + F.avg_pool1d(a, 2).square().sum()"
+    " + F.lp_pool1d(a, 2.0, 2).sum() + F.adaptive_avg_pool1d(a, 2).square().sum() + F.adaptive_max_pool1d(a, 2).square().sum()"
+    " + F.adaptive_max_pool1d_with_indices(a, 2)[0].square().sum()"
+    " + F.max_unpool1d(*F.max_pool1d(a, 2, return_indices=True), 2).square().sum()",
+    "pools in space": "F.max_pool3d(a[None, None], (1, 1, 2)).square().sum() + F.max_pool3d_with_indices(a[None, None], (1, 1, 2))[0].square().sum()"
+    " + F.avg_pool3d(a[None, None], (1, 1, 2)).square().sum() + F.lp_pool3d(a[None, None], 2.0, (1, 1, 2)).sum()"
+    " + F.lp_pool2d(a[None], 2.0, 2).sum() + F.adaptive_avg_pool3d(a[None, None], (1, 1, 2)).square().sum()"
+    " + F.adaptive_max_pool3d(a[None, None], (1, 1, 2)).square().sum() + F.max_pool2d_with_indices(a[None], 2)[0].square().sum()"
+    " + F.adaptive_max_pool2d_with_indices(a[None], 2)[0].square().sum()"
+    " + F.adaptive_max_pool3d_with_indices(a[None, None], (1, 1, 2))[0].square().sum()"
+    " + F.max_unpool2d(*F.max_pool2d(a[None], (1, 2), return_indices=True), (1, 2)).square().sum()"
+    " + F.max_unpool3d(*F.max_pool3d(a[None, None], (1, 1, 2), return_indices=True), (1, 1, 2)).square().sum()",
+    "margins": "F.cosine_embedding_loss(a, a.flip(0), i[:, 0].sign() * 2 + 1) + F.soft_margin_loss(a, i.sign().double())"
+    " + F.multi_margin_loss(a, i[:, 0].abs() % 4) + F.multilabel_margin_loss(a, i.abs() % 4) + F.multilabel_soft_margin_loss(a, m.double())"
+    " + F.triplet_margin_loss(a, a * 2, a.flip(0)) + F.triplet_margin_with_distance_loss(a, a * 2, a.flip(0))"
+    " + F.gaussian_nll_loss(a, a * 2, a)",
+    "alignments": "F.ctc_loss(a.log_softmax(1), torch.tensor([1, 2]), torch.tensor(3), torch.tensor(2))",
+    "cells": "torch.gru_cell(a[:, :2], a[:, 2:], torch.ones(6, 2).double(), torch.ones(6, 2).double()).square().sum()"
+    " + torch.lstm_cell(a[:, :2], (a[:, 2:], a[:, 2:]), torch.ones(8, 2).double(), torch.ones(8, 2).double())[0].square().sum()"
+    " + torch.rnn_relu_cell(a[:, :2], a[:, 2:], torch.ones(2, 2).double(), torch.ones(2, 2).double()).square().sum()"
+    " + torch.rnn_tanh_cell(a[:, :2], a[:, 2:], torch.ones(2, 2).double(), torch.ones(2, 2).double()).square().sum()",
+    "bags": "F.embedding_bag(i.abs() % 3, a, mode='mean').square().sum() + F.bilinear(a, a, torch.ones(2, 4, 4).double()).sum()"
+    " + F.local_response_norm(a[None], 2).square().sum() + F.pixel_unshuffle(a[None, :2], 2).square().sum()",
     "names": "torch.addmm(a, a, torch.eye(4).double()).sum() + a.subtract(1).multiply(2).sum()",
 }
 """Programs of lazygrad that reach what the tables do not; their gradients are taken twice."""
@@ -79,6 +116,7 @@ NOT_TENSORS = {
     "is_same_size", "broadcast_shapes", "allclose", "equal", "rand", "randn", "rand_like", "randn_like", "randint",
     "randint_like", "randperm", "normal", "bernoulli", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+    "Tensor.is_shared", "Tensor.share_memory_", "gumbel_softmax", "rrelu",
 }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def test_an_error_is_in_the_trace_and_changes_nothing(tmp_path: Path) -> None:
     errors = [
         event["cat"]
         for event in load(tmp_path / "deep" / "out.json")
-        if event.get("args", {}).get("error") == "IndexError"
+        if event.get("args", {}).get("error") == "OutOfRange"
     ]
     assert errors == ["read", "plan"]
     assert wrong.storage.node.value is None

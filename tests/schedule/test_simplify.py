@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.dim import Dim
-from lazygrad.ir.dtype import DType, bfloat16, bool_, float32, float64, int32, int64
+from lazygrad.ir.dtype import DType, bfloat16, bool_, float32, float64, int32, int64, uint32
 from lazygrad.ir.interpret import evaluate
 from lazygrad.ir.node import Node, constant, iota, postorder, unary, where
 from lazygrad.ir.op import COMPARISON, Op
@@ -170,6 +170,7 @@ CASES: dict[str, Callable[[], Node | Sequence[Node]]] = {
                               number(0.1, x()).reduce("max", (0,))],
     "reduce_repeated": lambda: [x((3, 1)).expand((3, 4)).reduce("max", (0, 1)), x((3, 1)).expand((3, 4)).sum((1,)),
                                 i((3, 1)).expand((3, 4)).sum((0, 1))],
+    "sort_single": lambda: build.sort(leaf((3, 1), uint32), 1, 32),
     "scan_single": lambda: build.scan(x((3, 1)), "add", 1),
     "gather_in_order": lambda: build.gather(
         x(), iota(2, place="cpu").reshape((1, 2)).expand((3, 2)), 1

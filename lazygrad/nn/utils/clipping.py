@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...autograd.grad_mode import no_grad
+from ...functional.casting import convert
 from ...functional.creation import tensor
 from ...functional.joining import cat, stack
 from ...tensor import Tensor
@@ -69,7 +70,7 @@ def clip_grads_with_norm_(
     if gradients:
         scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
-            gradient.mul_(scale.to(gradient.device))
+            gradient.mul_(convert(scale, None, gradient.place))
 
 
 @no_grad()

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...functional.creation import arange, empty_like, from_numpy, full, tensor
+from ...functional.casting import convert
+from ...functional.creation import arange, empty_like, full, tensor
 from ...functional.joining import cat
 from ...ir.dtype import int64
 from ...tensor import Tensor
@@ -60,7 +61,7 @@ class PackedSequence(PackedSequenceFields):
         if data is self.data:
             return self
         order, back = (
-            None if each is None else each.to(data.device)
+            None if each is None else convert(each, None, data.place)
             for each in (self.sorted_indices, self.unsorted_indices)
         )
         return type(self)(data, self.batch_sizes, order, back)
@@ -124,15 +125,15 @@ def to_padded(data: Tensor, sizes: Sequence[int]) -> tuple[Tensor, list[Tensor]]
     starts = np.cumsum(sizes) - sizes
     runs = np.arange(batch)[None, :] < np.asarray(sizes)[:, None]
     rows = np.where(runs, starts[:, None] + np.arange(batch)[None, :], 0)
-    index = from_numpy(rows.reshape(-1)).to(data.device)
+    index = tensor(rows.reshape(-1), device=data.device)
     padded = data.index_select(0, index).reshape((len(sizes), batch, *data.shape[1:]))
-    return padded, [from_numpy(each[:, None].copy()).to(data.device) for each in runs]
+    return padded, [tensor(each[:, None].copy(), device=data.device) for each in runs]
 
 
 def from_padded(padded: Tensor, sizes: Sequence[int]) -> Tensor:
     """(T, N, ...) as packed rows."""
     steps, sequences = _rows(sizes)
-    index = from_numpy(steps * int(padded.shape[1]) + sequences).to(padded.device)
+    index = tensor(steps * int(padded.shape[1]) + sequences, device=padded.device)
     flat = padded.reshape((-1, *padded.shape[2:]))
     packed: Tensor = flat.index_select(0, index)
     return packed
@@ -161,7 +162,7 @@ def pack_padded_sequence(
     if not enforce_sorted:
         permutation = np.argsort(-sizes, kind="stable")
         sizes = sizes[permutation]
-        order = from_numpy(permutation).to(input.device)
+        order = tensor(permutation, device=input.device)
         input = input.index_select(axis, order)
     elif (np.diff(sizes) > 0).any():
         raise RuntimeError(
