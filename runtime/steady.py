@@ -335,6 +335,7 @@ def keep_again(normal: Normal, asked: int) -> None:
         for source in normal.sources(root)
     ]
     kept: set[int] = set()
+    held: set[int] = set()
     while stack:
         number, way = stack.pop()
         if (number, way) in seen:
@@ -347,6 +348,8 @@ def keep_again(normal: Normal, asked: int) -> None:
             way = GRADIENT
         elif way == FREE and node.tracked:
             way = TRACKED
+        if way != FREE:
+            held.add(number)
         again = node.depth == COMPUTED and op not in PASSING
         if way != GRADIENT and (again or (asked and op is Op.ELEMENT)):
             kept.add(number)
@@ -354,4 +357,4 @@ def keep_again(normal: Normal, asked: int) -> None:
             stack.extend([(source, way) for source in normal.sources(number)])
     if kept:
         normal.keep(tuple(sorted(kept)))
-        normal.free = {n for n in kept if (n, TRACKED) not in seen and (n, GRADIENT) not in seen}
+        normal.free = kept - held
