@@ -54,7 +54,7 @@ MORE = {
     "pictures": "F.pixel_shuffle(a.reshape(4, 3, 1), 2).square().sum() + F.channel_shuffle(a[None], 3).square().sum()",
     "norms of channels": "F.batch_norm(a, None, None, training=True).pow(3).sum() + F.instance_norm(a[None]).pow(3).sum()",
     "orders": "a.sort(1)[0].square().sum() + a.msort().pow(3).sum() + (a.argsort(1) * a).sum() + a.topk(2)[0].square().sum()"
-    " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum()",
+    " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum() + a[:, :1].sort(1)[0].square().sum()",
     "middles": "a.median() ** 2 + a.nanmedian(1)[0].square().sum() + a.quantile(0.3, 1).square().sum() + a.nanquantile(0.7) ** 2",
     "running": "a.cummax(1)[0].square().sum() + a.cummin(0)[0].square().sum() + a.logcumsumexp(1).square().sum()"
     " + torch.cumulative_trapezoid(a).square().sum() + torch.trapezoid(a).square().sum()",
