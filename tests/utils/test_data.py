@@ -22,6 +22,12 @@ from lazygrad.utils import data
 Pair = collections.namedtuple("Pair", "left right")
 
 
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spawned worker imports the datasets of this file: `pytest` alone does not put the tree on the path."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).resolve().parents[2])])
+
+
 class Squares(data.Dataset[Any]):
     """Samples that say where they were made."""
 
