@@ -30,7 +30,7 @@ def child(tmp_path: Path) -> Child:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if name != "DEVICE" and not name.startswith("LAZYGRAD_")
+            if name == "LAZYGRAD_CACHE_DIR" or not name.startswith(("DEVICE", "LAZYGRAD_"))
         }
         environment = {**kept, "PYTHONPATH": str(ROOT), **variables}
         command = [sys.executable, str(path)]

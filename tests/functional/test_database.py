@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from lazygrad import config
@@ -54,6 +56,9 @@ def test_the_list_names_operators() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_operator(name: str) -> None:
+    torch.manual_seed(0)  # the samples of one operator do not depend on which tests ran before
+    random.seed(0)
+    np.random.seed(0)
     figures = report.Figures()
     for entry in operators.entries()[name]:
         report.run_entry(entry, OPTIONS, figures)

@@ -181,6 +181,8 @@ def test_every_rule_has_fired() -> None:
         draws = random.Random(number)
         check(write([draws.randrange(1, 2**32) for _ in range(25)]))
     for name, table in TABLES.items():
+        if name.startswith(("forward gradient", "batching")):
+            continue  # tests/func tries each of their rules
         unfired = {rule.name for rule in table.all_rules() if not rule.hits}
         assert unfired <= UNREACHED.get(name, set()), f"{name}: no program fires {sorted(unfired)}"
 
