@@ -34,6 +34,7 @@ from . import quantiles as quantiles
 from . import random_activations as random_activations
 from . import recurrent as recurrent
 from . import reductions as reductions
+from . import sampling as sampling
 from . import scans as scans
 from . import scattering as scattering
 from . import searching as searching

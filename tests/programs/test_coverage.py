@@ -114,7 +114,7 @@ NOT_TENSORS = {
     # operators that are not functions of tensors, or read or draw values, or are a whole module (tests/nn)
     "result_type", "promote_types", "can_cast", "is_floating_point", "is_complex", "is_tensor", "numel", "is_nonzero",
     "is_same_size", "broadcast_shapes", "allclose", "equal", "rand", "randn", "rand_like", "randn_like", "randint",
-    "randint_like", "randperm", "normal", "bernoulli", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
+    "randint_like", "randperm", "normal", "bernoulli", "multinomial", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "Tensor.is_shared", "Tensor.share_memory_", "gumbel_softmax", "rrelu",
 }  # fmt: skip
