@@ -470,8 +470,9 @@ def _table(
             values.append(_slot("number", node))
             number_types[values[-1].index] = node.dtype
         values += [Value("dim", dims.index(name)) for name in kernel_graph.dims]
-        values += [where[id(node)] for node in kernel_graph.results]
-        table.append(Launch(executable, tuple(values), traffic(kernel_graph)))
+        results = kernel_graph.results
+        values += [where[id(node)] for node in results]
+        table.append(Launch(executable, tuple(values), len(results), traffic(kernel_graph)))
     make: Any = getattr(device, "plan", KernelPlan)
     plan: Plan = make(device, table, outputs, made, blocks, number_types, dims)
     if config.current.verify:

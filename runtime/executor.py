@@ -7,8 +7,10 @@ Nothing but new buffers has been written then.
 
 The program, in words of 8 bytes: HEADER; the kind of each number (0 float64, 1 float32, 2 integer); for each slot its position, the
 value that it holds and what is added; for each launch the kernel's address, its first slot, the position of its error word (-1: it
-has no checks), how many trips make a chunk (0: it does not divide), and its bytes of scratch memory. Values are numbered: the addresses of
-the buffers, of the new buffers, the numbers, the dims, and last the address of the slots themselves.
+has no checks), how many trips make a chunk (0: it does not divide), and its bytes of scratch memory; for each bundle (bundles.py) its first
+launch, how many there are, the place of its description among the words, how many chunks are claimed at once, and its bytes of scratch
+memory. Values are numbered: the addresses of the buffers, of the new buffers, the numbers, the dims, and last the address of the slots
+themselves.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ from .memory import Buffer
 if TYPE_CHECKING:
     from .llvm import Compiler
 
-HEADER = ("inputs", "made", "numbers", "dims", "patches", "words", "launches", "scratch")
-"""How many there are of each; `words` of slots and error words together, `scratch` in bytes."""
+HEADER = (
+    "inputs", "made", "numbers", "dims", "patches", "words", "launches", "scratch", "bundles", "whole",
+)  # fmt: skip
+"""How many there are of each; `words` of slots, error words and descriptions of bundles together, `scratch` in bytes; `whole`: 1 for a
+plan that keeps Python's lock and looks for no signal."""
 REUSES = "t" not in sys.abiflags
 """Whether the first word of an object counts its references, as rings need."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from .launch_code import LAUNCHES
 from .threads import pool_text
 
 POLL_NANOSECONDS = 50_000_000
@@ -165,65 +166,6 @@ nothing:
   ret ptr null
 }
 
-; Every launch, without Python's lock: 0, the number of a failed check, or -1 with Python's error set.
-define internal i64 @launch_all(ptr %launches, i64 %count, ptr %slots, ptr %memory, i64 %threads, ptr %clock) nounwind {
-entry:
-  br label %next
-next:
-  %number = phi i64 [ 0, %entry ], [ %number.next, %go.on ]
-  %more = icmp slt i64 %number, %count
-  br i1 %more, label %one, label %done
-one:
-  %first = mul i64 %number, 5
-  %record = getelementptr i64, ptr %launches, i64 %first
-  %function = load ptr, ptr %record
-  %start.at = getelementptr i64, ptr %record, i64 1
-  %start = load i64, ptr %start.at
-  %own = getelementptr i64, ptr %slots, i64 %start
-  %grain.at = getelementptr i64, ptr %record, i64 3
-  %grain = load i64, ptr %grain.at
-  %divides = icmp sgt i64 %grain, 0
-  br i1 %divides, label %chunks, label %whole
-whole:
-  call void %function(ptr %own, i64 0, i64 -1, ptr %memory)
-  %again = add i64 %number, 1
-  %last = icmp eq i64 %again, %count
-  br i1 %last, label %check, label %look
-look:
-  %signal = call i32 @poll(ptr %clock)
-  br label %ran
-chunks:
-  %scratch.at = getelementptr i64, ptr %record, i64 4
-  %scratch = load i64, ptr %scratch.at
-  %stopped = call i32 @region(ptr %function, ptr %own, i64 %grain, ptr %memory, i64 %scratch, i64 %threads, ptr %clock)
-  br label %ran
-ran:
-  %raised = phi i32 [ %signal, %look ], [ %stopped, %chunks ]
-  %bad = icmp ne i32 %raised, 0
-  br i1 %bad, label %interrupted, label %check
-check:
-  %error.at = getelementptr i64, ptr %record, i64 2
-  %error = load i64, ptr %error.at
-  %unchecked = icmp slt i64 %error, 0
-  br i1 %unchecked, label %go.on, label %read
-read:
-  %word.at = getelementptr i64, ptr %slots, i64 %error
-  %word = load i64, ptr %word.at
-  %passed = icmp eq i64 %word, 0
-  br i1 %passed, label %go.on, label %failed
-go.on:
-  %number.next = add i64 %number, 1
-  br label %next
-failed:
-  %high = shl i64 %number, 32
-  %code = or i64 %high, %word
-  ret i64 %code
-interrupted:
-  ret i64 -1
-done:
-  ret i64 0
-}
-
 define ptr @execute(ptr %self, ptr %arguments, i64 %count) nounwind {
 entry:
   %clock = alloca [2 x i64]
@@ -279,10 +221,16 @@ header:
   %launches = load i64, ptr %n6
   %n7 = getelementptr i64, ptr %program, i64 7
   %scratch = load i64, ptr %n7
-  %kinds = getelementptr i64, ptr %program, i64 8
+  %n8 = getelementptr i64, ptr %program, i64 8
+  %bundles = load i64, ptr %n8
+  %n9 = getelementptr i64, ptr %program, i64 9
+  %whole = load i64, ptr %n9
+  %kinds = getelementptr i64, ptr %program, i64 10
   %patch.table = getelementptr i64, ptr %kinds, i64 %scalars
   %patch.words = mul i64 %patches, 3
   %launch.table = getelementptr i64, ptr %patch.table, i64 %patch.words
+  %launch.words = mul i64 %launches, 5
+  %bundle.table = getelementptr i64, ptr %launch.table, i64 %launch.words
   %first.number = add i64 %inputs, %news
   %first.dim = add i64 %first.number, %scalars
   %own.address = add i64 %first.dim, %sizes
@@ -395,13 +343,23 @@ fail.memory:
   %cry = call ptr @PyErr_NoMemory()
   br label %fail.result
 run:
+  %local = load ptr, ptr %memory
+  %unbroken = icmp ne i64 %whole, 0
+  br i1 %unbroken, label %run.whole, label %run.free
+run.whole:                                        ; it writes where others look: until it has ended nobody does, and no signal is looked for
+  store i64 9223372036854775807, ptr %clock
+  %whole.status = call i64 @launch_all(ptr %launch.table, ptr %bundle.table, i64 %bundles, ptr %slots, ptr %local, i64 %threads, ptr %clock)
+  br label %ran
+run.free:
   store i64 0, ptr %clock
   %thread = call ptr @PyEval_SaveThread()
   %thread.at = getelementptr i64, ptr %clock, i64 1
   store ptr %thread, ptr %thread.at
-  %local = load ptr, ptr %memory
-  %status = call i64 @launch_all(ptr %launch.table, i64 %launches, ptr %slots, ptr %local, i64 %threads, ptr %clock)
+  %free.status = call i64 @launch_all(ptr %launch.table, ptr %bundle.table, i64 %bundles, ptr %slots, ptr %local, i64 %threads, ptr %clock)
   call void @PyEval_RestoreThread(ptr %thread)
+  br label %ran
+ran:
+  %status = phi i64 [ %whole.status, %run.whole ], [ %free.status, %run.free ]
   call void @free(ptr %local)
   call void @free(ptr %values)
   %ok = icmp eq i64 %status, 0
@@ -508,4 +466,4 @@ def executor_text() -> str:
     """The executor and the pool, for this machine."""
     clock = "6" if sys.platform == "darwin" else "1"
     text = EXECUTE.replace("CLOCK", clock).replace("POLL", str(POLL_NANOSECONDS))
-    return f"{text}\n{LAUNCH}\n{pool_text()}"
+    return f"{text}\n{LAUNCHES}\n{LAUNCH}\n{pool_text()}"

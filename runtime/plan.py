@@ -20,6 +20,7 @@ from lazygrad.ir.dtype import DType
 from lazygrad.ir.errors import ERRORS as ERRORS
 from lazygrad.ir.node import Node, Shape, postorder
 
+from .bundles import ALL, bundled
 from .device import Device, Executable
 from .executor import HEADER, REUSES, Ring
 from .memory import Buffer
@@ -62,23 +63,31 @@ class Value:
     """Where the value of one kernel param comes from.
 
     `input`, `number` and `dim` are those of the run, by index; `output` is a new buffer; `temporary` is a block of the run's arena.
+    A param that is a part of a buffer begins `start` bytes behind the buffer's address.
     """
 
     kind: Literal["input", "output", "temporary", "number", "dim"]
     index: int
+    start: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.index}"
+        return f"{self.kind} {self.index}" + (f" + {self.start}" if self.start else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One launch: the kernel, and the value of each of its params."""
+    """One launch: the kernel, and the value of each of its params, of which the last `written` are results."""
 
     executable: Executable
     values: tuple[Value, ...]
+    written: int
     traffic: Traffic | None = None
     """What the kernel moves and computes, for those who time it."""
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """What it writes."""
+        return self.values[len(self.values) - self.written :]
 
     def __str__(self) -> str:
         return f"{self.executable.name}({', '.join(map(str, self.values))})"
@@ -96,6 +105,8 @@ class KernelPlan(Plan):
     """Launches of compiled kernels on one device, run by its executor as one call.
 
     `made` has the bytes of each new buffer, `blocks` those of each block of memory between kernels, `dims` the names of the sizes of a run.
+    A plan that writes some of the buffers that it is given is run `whole`: no signal and no other thread of Python comes in between.
+    Launches that share a region (bundles.py) count as one.
     """
 
     def __init__(
@@ -107,19 +118,25 @@ class KernelPlan(Plan):
         blocks: Sequence[Size],
         number_types: Mapping[int, DType],
         dims: Sequence[str] = (),
+        whole: bool = False,
     ) -> None:
         self.device = device
         self.table = tuple(table)
+        self.bundles = bundled(self.table)
+        self.whole = whole
         self.outputs = tuple(outputs)
         self.made = tuple(made)
         self.blocks = tuple(blocks)
         self.dims = tuple(dims)
         self.number_types = dict(number_types)
-        self.launches = len(self.table)
+        self.launches = len(self.bundles)
         self._sizes = (*self.made, *self.blocks)
         self._symbolic = any(isinstance(size, Dim) for size in self._sizes)
         self._whole = self.outputs == tuple(Output("new", i) for i in range(len(self._sizes)))
-        self._divides = any(launch.executable.grain for launch in self.table)
+        self._divides = any(
+            bundle.claim < ALL if bundle.count > 1 else self.table[bundle.first].executable.grain
+            for bundle in self.bundles
+        )
         self._pack = {index: packer(dtype) for index, dtype in number_types.items()}
         kinds = {
             index: NUMBER_KINDS.get(dtype.name, INTEGER) for index, dtype in number_types.items()
@@ -156,7 +173,7 @@ class KernelPlan(Plan):
         for number, launch in enumerate(self.table):
             executable, start = launch.executable, slot
             for value in launch.values:
-                patches += (slot, first[value.kind] + value.index, 0)
+                patches += (slot, first[value.kind] + value.index, value.start)
                 slot += 1
             word = self.error_words + number
             patches += (slot, own, word * 8)
@@ -169,19 +186,28 @@ class KernelPlan(Plan):
                 executable.grain,
                 executable.scratch_bytes,
             )
+        words = self.error_words + len(self.table)
+        bundles: list[int] = []
+        for bundle in self.bundles:
+            members = self.table[bundle.first : bundle.first + bundle.count]
+            scratch = max([launch.executable.scratch_bytes for launch in members])
+            bundles += (bundle.first, bundle.count, words, bundle.claim, scratch)
+            words += bundle.words
         header = {
             "inputs": counts["input"],
             "made": len(self._sizes),
             "numbers": counts["number"],
             "dims": counts["dim"],
             "patches": len(patches) // 3,
-            "words": self.error_words + len(self.table),
+            "words": words,
             "launches": len(self.table),
             "scratch": max((launch.executable.scratch_bytes for launch in self.table), default=0),
+            "bundles": len(self.bundles),
+            "whole": int(self.whole),
         }
         self._program = array("q", [header[name] for name in HEADER])
         self._program.extend(kinds.get(index, DOUBLE) for index in range(counts["number"]))
-        self._program.extend([*patches, *launches])
+        self._program.extend([*patches, *launches, *bundles])
         self._address = self._program.buffer_info()[0]
 
     def run(
@@ -235,11 +261,11 @@ class KernelPlan(Plan):
             for value in launch.values:
                 match value.kind:
                     case "input":
-                        bits = buffers[value.index].address
+                        bits = buffers[value.index].address + value.start
                     case "output":
-                        bits = outputs[value.index].address
+                        bits = outputs[value.index].address + value.start
                     case "temporary":
-                        bits = blocks[value.index].address
+                        bits = blocks[value.index].address + value.start
                     case "number":
                         bits = self._pack[value.index](numbers[value.index])
                     case "dim":
@@ -262,9 +288,15 @@ class KernelPlan(Plan):
 
     def __str__(self) -> str:
         lines = [
-            f"plan @{self.device.name}: launches {len(self.table)}, temporaries {list(self.blocks)}"
+            f"plan @{self.device.name}: launches {self.launches}, temporaries {list(self.blocks)}"
         ]
-        lines += [f"  {launch}" for launch in self.table]
+        for bundle in self.bundles:
+            members = self.table[bundle.first : bundle.first + bundle.count]
+            margin = "  "
+            if bundle.count > 1:
+                lines.append(f"  together, {bundle.count} kernels:")
+                margin = "    "
+            lines += [f"{margin}{launch}" for launch in members]
         lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
         return "\n".join(lines)
 

@@ -296,10 +296,10 @@ class Step:
         self.memory = [value for value in launch.values if value.kind in MEMORY]
         places = iter(range(len(self.memory)))
         values = [
-            Value("input", next(places)) if value.kind in MEMORY else value
+            Value("input", next(places), value.start) if value.kind in MEMORY else value
             for value in launch.values
         ]
-        table = [Launch(launch.executable, tuple(values))]
+        table = [Launch(launch.executable, tuple(values), launch.written)]
         self.plan = KernelPlan(whole.device, table, (), (), (), whole.number_types, whole.dims)
 
 

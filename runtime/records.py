@@ -101,7 +101,7 @@ def to_bytes(plan: Plan, attach: Sequence[int]) -> bytes:
         "attach": list(attach),
         "kernels": descriptions,
         "launches": [
-            [kernels[id(each.executable)], *[_pair(value) for value in each.values]]
+            [kernels[id(each.executable)], each.written, *[_pair(value) for value in each.values]]
             for each in plan.table
         ],
         "traffic": [_counts(each.traffic) for each in plan.table],
@@ -141,13 +141,17 @@ def from_bytes(device: Any, content: bytes) -> tuple[KernelPlan, list[int]]:
         start += length
     executables = device.restore(objects)
     launches = [
-        Launch(executables[kernel], tuple([_value(value) for value in values]), _traffic(counts))
-        for (kernel, *values), counts in zip(table["launches"], table["traffic"], strict=True)
+        Launch(
+            executables[kernel], tuple([_value(each) for each in values]), written, _traffic(counts)
+        )
+        for (kernel, written, *values), counts in zip(
+            table["launches"], table["traffic"], strict=True
+        )
     ]
     plan = KernelPlan(
         device,
         launches,
-        [Output(KINDS[value % 8], value // 8) for value in table["outputs"]],  # type: ignore[arg-type]
+        [Output(KINDS[kind], index) for kind, index, _ in map(_parts, table["outputs"])],  # type: ignore[arg-type]
         [_made(size) for size in table["made"]],
         [_made(size) for size in table["blocks"]],
         {int(index): BY_NAME[name] for index, name in table["numbers"].items()},
@@ -193,12 +197,21 @@ def _traffic(counts: Any) -> Traffic | None:
     return Traffic(_made(moved), _made(computed), tuple(lines))
 
 
-def _pair(value: Value | Output) -> int:
-    return value.index * 8 + _NUMBER[value.kind]
+def _pair(value: Value | Output) -> Any:
+    """A number; with the byte that it begins at, where that is not the first."""
+    number = value.index * 8 + _NUMBER[value.kind]
+    start = value.start if isinstance(value, Value) else 0
+    return [number, start] if start else number
 
 
-def _value(number: int) -> Value:
-    return Value(KINDS[number % 8], number // 8)  # type: ignore[arg-type]
+def _parts(packed: Any) -> tuple[int, int, int]:
+    number, start = packed if isinstance(packed, list) else (packed, 0)
+    return number % 8, number // 8, start
+
+
+def _value(packed: Any) -> Value:
+    kind, index, start = _parts(packed)
+    return Value(KINDS[kind], index, start)  # type: ignore[arg-type]
 
 
 def _size(size: Size) -> Any:
