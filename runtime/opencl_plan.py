@@ -1,0 +1,177 @@
+"""What runs on an OpenCL device: a table of launches, put into its queue in order.
+
+In: buffers, numbers and dims of one run, in the order of the key. Out: new buffers. The launches of a plan wait for each other and nothing else; a plan
+whose kernels have checks waits for its error words, one for each launch, before its results are attached to anything.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazygrad.ir.args import Param, Scalar
+from lazygrad.ir.dim import Dim, Size
+
+from .memory import Buffer
+from .plan import Launch, Output, Plan, failure, packer
+
+if TYPE_CHECKING:
+    from lazygrad.ir.dtype import DType
+
+    from .opencl import OpenClDevice, OpenClKernel
+    from .profile import Trace
+
+NUMBERS = {
+    "float64": np.float64, "float32": np.float32, "float16": np.uint16, "bfloat16": np.uint16, "int64": np.int64, "int32": np.int32,
+    "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "uint32": np.uint32, "uint64": np.uint64, "bool": np.uint8,
+}  # fmt: skip
+"""How a kernel takes a number of a dtype."""
+
+
+class OpenClPlan(Plan):
+    """Launches of compiled kernels in the queue of one device; the arguments are those of `KernelPlan`."""
+
+    def __init__(
+        self,
+        device: OpenClDevice,
+        table: Sequence[Launch],
+        outputs: Sequence[Output],
+        made: Sequence[Size],
+        blocks: Sequence[Size],
+        number_types: Mapping[int, DType],
+        dims: Sequence[str] = (),
+    ) -> None:
+        self.device = device
+        self.table = tuple(table)
+        self.outputs = tuple(outputs)
+        self.made = tuple(made)
+        self.blocks = tuple(blocks)
+        self.dims = tuple(dims)
+        self.launches = len(self.table)
+        self._convert = {index: _converter(dtype) for index, dtype in number_types.items()}
+        self._checked = any(launch.executable.checks for launch in self.table)
+
+    def run(
+        self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
+    ) -> list[Buffer]:
+        made: list[Buffer] = []
+        for _ in self.steps(buffers, numbers, dims, made):
+            pass
+        return made
+
+    def run_timed(
+        self,
+        trace: Trace,
+        buffers: Sequence[Buffer],
+        numbers: Sequence[Scalar],
+        dims: Sequence[int] = (),
+    ) -> list[Buffer]:
+        """The same, with an event of each launch in `trace`: when it was put into the queue, and how long the device ran it."""
+        sizes = dict(zip(self.dims, dims, strict=True))
+        start = perf_counter_ns()
+        made: list[Buffer] = []
+        for launch, _, event in self.steps(buffers, numbers, dims, made):
+            taken = 0
+            if event is not None:
+                event.wait()
+                taken = event.profile.end - event.profile.start
+            trace.kernel(launch, start, taken, sizes)
+            start = perf_counter_ns()
+        return made
+
+    def steps(
+        self,
+        buffers: Sequence[Buffer],
+        numbers: Sequence[Scalar],
+        dims: Sequence[int],
+        results: list[Buffer],
+    ) -> Iterator[tuple[Launch, list[Any], Any]]:
+        """Launch one kernel after the other: each with the values of its params, and its event (None where it has no trips).
+
+        At the end the error words are read, and the buffers of the roots put into `results`.
+
+        Raises:
+            IndexError, RuntimeError, ZeroDivisionError: a check failed.
+        """
+        device = self.device
+        sizes = dict(zip(self.dims, dims, strict=True))
+        given = [self._convert[i](n) if i in self._convert else None for i, n in enumerate(numbers)]
+        made = [device.allocate(_bytes(size, sizes)) for size in self.made]
+        blocks = [device.allocate(_bytes(size, sizes)) for size in self.blocks]
+        values: dict[str, Sequence[Any]] = {
+            "input": buffers, "output": made, "temporary": blocks, "number": given, "dim": [np.int64(d) for d in dims],
+        }  # fmt: skip
+        words = None
+        if self._checked:
+            words = device.from_host(np.zeros(self.launches, np.int32))
+        for number, launch in enumerate(self.table):
+            arguments = [values[value.kind][value.index] for value in launch.values]
+            event = self._launch(launch, arguments, number, words)
+            device.launches += 1
+            yield launch, arguments, event
+        if words is not None:
+            self._raise_first(words)
+        results.extend(
+            made[output.index] if output.kind == "new" else buffers[output.index]
+            for output in self.outputs
+        )
+
+    def _launch(
+        self, launch: Launch, values: Sequence[Any], number: int, words: Buffer | None
+    ) -> Any:
+        device = self.device
+        executable: OpenClKernel = launch.executable  # type: ignore[assignment]
+        source = executable.source
+        sizes = {
+            param.arg.name: int(value)
+            for param, value in zip(executable.params, values, strict=True)
+            if isinstance(param.arg, Param) and param.arg.role == "dim"
+        }
+        items, chunk = executable.items(source.trips(sizes))
+        if items == 0:
+            return None
+        arguments = [value.owner if isinstance(value, Buffer) else value for value in values]
+        if executable.checks:
+            assert words is not None
+            arguments += [words.owner, np.int64(number)]
+        if executable.scratch_bytes:
+            arguments.append(device.allocate(items * executable.scratch_bytes).owner)
+        if source.grid and source.mapping == "chunk":
+            arguments.append(np.int64(chunk))
+        with device.lock:
+            return executable.enqueue(items, arguments)
+
+    def _raise_first(self, words: Buffer) -> None:
+        from lazygrad.ir.dtype import int32
+
+        found = self.device.to_host(words, int32, (self.launches,))
+        for launch, word in zip(self.table, found, strict=True):
+            if word:
+                raise failure(launch.executable.checks[int(word) - 1])
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan @{self.device.name}: launches {len(self.table)}, temporaries {list(self.blocks)}"
+        ]
+        lines += [f"  {launch}" for launch in self.table]
+        lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
+        return "\n".join(lines)
+
+
+def _bytes(size: Size, sizes: Mapping[str, int]) -> int:
+    return size.evaluate(dict(sizes)) if isinstance(size, Dim) else size
+
+
+def _converter(dtype: DType) -> Any:
+    """How a number becomes an argument: its bits, cut to the width of the dtype."""
+    pack, kind = packer(dtype), NUMBERS[dtype.name]
+
+    def convert(value: Scalar) -> Any:
+        data = struct.pack("<q", pack(value))
+        return np.frombuffer(data, kind, 1)[0]
+
+    return convert
