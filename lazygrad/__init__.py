@@ -190,6 +190,7 @@ _MODULES = (
     "testing",
     "utils",
     "ir",
+    "serialization",
     "runtime",
     "codegen",
     "schedule",
@@ -200,6 +201,8 @@ _ELSEWHERE = {
     "compile": "compiled",
     "profile": "runtime.profile",
     "OutOfMemoryError": "runtime.errors",
+    "save": "serialization",
+    "load": "serialization",
 }
 
 

@@ -19,7 +19,7 @@ from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
 from .tensor import Tensor, make
-from .views import Step, Strided, View, overlaps, write
+from .views import Step, View, by_strides, overlaps, write
 
 if TYPE_CHECKING:
     from .ir.dtype import DType
@@ -43,7 +43,7 @@ def from_external(array: Array, dtype: DType) -> Tensor:
     flat, stride = reading.flatten_memory(array)
     storage = wrap(flat, dtype)
     storage.node.site = here()
-    steps: tuple[Step, ...] = (Strided(array.shape, stride, 0),)
+    steps = by_strides(flat.shape, array.shape, stride, 0)
     view = View(None, steps, steps, array.shape, stride, 0, "")
     return make(storage, dtype, view, storage)
 

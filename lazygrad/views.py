@@ -152,6 +152,30 @@ def reshaped(shape: Sizes, stride: Sizes, target: Sizes) -> Sizes | None:
     return tuple(result) if axis < 0 else None
 
 
+def by_strides(base: Sizes, shape: Sizes, stride: Sizes, offset: int) -> tuple[Step, ...]:
+    """The steps from a storage of shape `base` to its elements by strides: plain movement where that does, else a gather."""
+    if base == shape and not offset and stride == contiguous(shape):
+        return ()
+    count = _product(shape)
+    order = sorted(range(len(shape)), key=lambda axis: (-stride[axis], axis))
+    rows = tuple([shape[axis] for axis in order])
+    dense = all(
+        n == 1 or stride[axis] == step for n, axis, step in zip(rows, order, contiguous(rows))
+    )
+    if not dense or not count:
+        return (Strided(shape, stride, offset),)
+    steps: list[Step] = [Reshape((_product(base),))]
+    if count != _product(base):
+        steps.append(Region((offset,), (1,), (count,)))
+    steps.append(Reshape(rows))
+    if order != sorted(order):
+        inverse = [0] * len(order)
+        for position, axis in enumerate(order):
+            inverse[axis] = position
+        steps.append(Permute(tuple(inverse)))
+    return tuple(steps)
+
+
 # --- the steps
 
 

@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "func": {*OPERATORS, "nn"},
     "utils": {*OPERATORS, "nn", "func"},
     "compiled": {*OPERATORS, "nn", "optim"},
-    "public": {*OPERATORS, "nn", "optim", "func", "compiled"},
+    "serialization": {*OPERATORS, "nn"},
+    "public": {*OPERATORS, "nn", "optim", "func", "compiled", "serialization"},
     "__main__": set(),
 }
 # Tensor's own methods that stand in later rooms, imported when they are called.
