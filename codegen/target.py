@@ -39,7 +39,7 @@ class Target:
     level1_cache: int = 32 << 10
     level2_cache: int = 1 << 20
     level3_cache: int = 8 << 20
-    language: Literal["llvm", "opencl"] = "llvm"
+    language: Literal["llvm", "opencl", "cuda"] = "llvm"
     """What its kernels are written in."""
 
     def lanes(self, dtype: DType) -> int:

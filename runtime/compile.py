@@ -7,6 +7,7 @@ verified where `config.verify` asks, and shown by runtime/dump.py. Kernels that 
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -116,14 +117,17 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
 
 def optimise(kernel: Node, target: Any) -> Node:
     """The transforms that the cost model chooses, then functions as arithmetic: ready to render."""
-    if target.language == "opencl":
-        from lazygrad.codegen.choose_opencl import optimise as optimise_opencl
+    module: Any = importlib.import_module(OPTIMISERS[target.language])
+    optimised: Node = module.optimise(kernel, target)
+    return optimised
 
-        return optimise_opencl(kernel, target)
-    from lazygrad.codegen.choose import optimise
 
-    return optimise(kernel, target)
-
+OPTIMISERS = {
+    "llvm": "lazygrad.codegen.choose",
+    "opencl": "lazygrad.codegen.choose_opencl",
+    "cuda": "lazygrad.codegen.choose_cuda",
+}
+"""Which module chooses transforms for kernels in a language; imported at the first kernel of it."""
 
 KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
 """What is done to each kernel between lowering and rendering."""

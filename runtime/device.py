@@ -75,6 +75,10 @@ class Device(ABC):
     def view(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
         """The same memory as an array of the dtype's storage type; it keeps the buffer alive."""
 
+    def from_device(self, source: Device, buffer: Buffer, dtype: DType, shape: Shape) -> Buffer:
+        """A copy of a buffer of another device."""
+        return self.from_host(source.to_host(buffer, dtype, shape))
+
     @abstractmethod
     def compile(self, graph: Sequence[Node]) -> Plan:
         """A plan that computes the roots of a normalised graph."""
@@ -168,10 +172,17 @@ def _opencl(name: str) -> Device:
     return OpenClDevice(name) if found == name else get(found)
 
 
+def _cuda(name: str) -> Device:
+    """cuda:1 itself; cuda is cuda:0."""
+    from .cuda import CudaDevice
+
+    return CudaDevice(name) if ":" in name else get(f"{name}:0")
+
+
 FACTORIES: dict[str, Callable[[], Device]] = {"cpu": _cpu, "interpret": _interpret}
 """How each device is made, by name."""
 
-INDEXED: dict[str, Callable[[str], Device]] = {"opencl": _opencl}
+INDEXED: dict[str, Callable[[str], Device]] = {"opencl": _opencl, "cuda": _cuda}
 """How each of several devices of a type is made: from a name such as opencl:1."""
 
 DEVICES: dict[str, Device] = {}

@@ -1,6 +1,6 @@
 """The OpenCL device: kernels in OpenCL C, run through pyopencl.
 
-In: KERNEL nodes, host arrays. Out: `OpenClKernel`s, buffers on the device, plans (opencl_plan.py). Devices are numbered over all platforms,
+In: KERNEL nodes, host arrays. Out: `OpenClKernel`s, buffers on the device, plans (queued_plan.py). Devices are numbered over all platforms,
 `opencl:0` first, or named by platform and device, `opencl:0:1`. pyopencl is imported and a context made when something is first
 allocated or built: the source of a kernel needs neither. All that a device runs goes through one queue, in order.
 """
@@ -22,17 +22,15 @@ from lazygrad.ir.args import Kernel
 from lazygrad.ir.blocks import parameters
 
 from . import profile
-from .device import Array, Device, Executable, sizes_of
+from .device import Array, sizes_of
 from .memory import Buffer
 from .opencl_memory import OpenClPool
-from .opencl_plan import OpenClPlan
+from .queued_plan import QueuedDevice, QueuedKernel, QueuedPlan
 
 if TYPE_CHECKING:
-    from lazygrad.codegen.render.c_kernel import Source
+    from lazygrad.codegen.render.c_grid import Source
     from lazygrad.ir.dtype import DType
     from lazygrad.ir.node import Node, Shape
-
-    from .plan import Plan
 
 INSTALL = (
     'OpenCL needs the package pyopencl and a driver: pip install "lazygrad[opencl]" brings both '
@@ -87,7 +85,7 @@ def canonical(name: str) -> str:
     return f"opencl:{sum(len(each) for each in found[:platform]) + number}"
 
 
-class OpenClKernel(Executable):
+class OpenClKernel(QueuedKernel):
     """One kernel of a program that the driver has built."""
 
     __slots__ = ("checks", "device", "grain", "kernel", "name", "params", "scratch_bytes", "source")
@@ -124,7 +122,7 @@ class OpenClKernel(Executable):
         raise TypeError(f"{self.name}: buffers of OpenCL have no addresses; its plan launches it")
 
 
-class OpenClDevice(Device):
+class OpenClDevice(QueuedDevice):
     """A device of an OpenCL driver."""
 
     def __init__(self, name: str = "opencl:0", given: OpenClTarget | None = None) -> None:
@@ -206,9 +204,8 @@ class OpenClDevice(Device):
                 cl.enqueue_copy(self.queue, buffer.owner, source.reshape(-1), is_blocking=True)
         return buffer
 
-    def wrap(self, array: Array) -> Buffer:
-        """A copy: the host's memory is not the device's."""
-        return self.from_host(array)
+    def zeros(self, nbytes: int) -> Buffer:
+        return self.from_host(np.zeros(nbytes, np.uint8))
 
     def to_host(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
         import pyopencl as cl
@@ -220,9 +217,24 @@ class OpenClDevice(Device):
                 cl.enqueue_copy(self.queue, result.reshape(-1), buffer.owner, is_blocking=True)
         return result
 
-    def view(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
-        """A copy, to be read."""
-        return self.to_host(buffer, dtype, shape)
+    # --- launches
+
+    def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
+        assert isinstance(kernel, OpenClKernel)
+        items, chunk = kernel.items(trips)
+        if items == 0:
+            return None
+        arguments = [value.owner if isinstance(value, Buffer) else value for value in values]
+        if kernel.scratch_bytes:
+            arguments.append(self.allocate(items * kernel.scratch_bytes).owner)
+        if kernel.source.grid and kernel.source.mapping == "chunk":
+            arguments.append(np.int64(chunk))
+        with self.lock:
+            return kernel.enqueue(items, arguments)
+
+    def elapsed(self, token: Any) -> int:
+        token.wait()
+        return int(token.profile.end - token.profile.start)
 
     # --- code
 
@@ -249,12 +261,7 @@ class OpenClDevice(Device):
             raise ValueError(f"the architectures of opencl are cpu and gpu, not {arch!r}")
         return OpenClDevice(self.name, generic_target(arch))
 
-    def compile(self, graph: Sequence[Node]) -> Plan:
-        from .compile import compile_graph
-
-        return compile_graph(self, graph)
-
-    plan = OpenClPlan
+    plan = QueuedPlan
     """The class of its plans."""
 
     @property

@@ -35,7 +35,7 @@ class Transfer:
         buffer = slots[self.source]
         source, target = devices.get(self.node.src[0].place), devices.get(self.node.place)
         shape: Shape = concrete(self.node.shape, sizes)
-        slots.append(target.from_host(source.to_host(buffer, self.node.dtype, shape)))
+        slots.append(target.from_device(source, buffer, self.node.dtype, shape))
 
     def __str__(self) -> str:
         return f"copy slot {self.source} @{self.node.place}"

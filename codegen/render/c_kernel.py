@@ -1,29 +1,28 @@
 """A KERNEL of the loop stratum as a kernel in C, of any dialect.
 
-In: a verified kernel without transcendental functions, and a dialect. Out: `Source`: its text, the functions it calls, and what a launch must
-know. The loops that are `parallel` from the outermost inwards become the grid: one work-item runs `chunk` trips of the outermost one
-(`mapping="chunk"`, for processors, which is `runtime.plan`'s choice), or one trip of all of them together ("item", for GPUs). Locals
-that are always met whole, at constant places, are variables; others are arrays, and large ones live in scratch memory.
+In: a verified kernel without transcendental functions, a dialect, and how its grid is mapped (c_grid.py). Out: `Source`: its text, the functions
+it calls, and what a launch must know. The loops that are `parallel` from the outermost inwards become the grid. Loops of the kind `threads` are
+shared by the work-items of a group, which then runs a trip of the grid together (c_group.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from lazygrad.ir.args import Accumulate, Constant, Kernel, Loop, Message, Name, Param
+from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
 from lazygrad.ir.blocks import Block, Nested, blocks, parameters
-from lazygrad.ir.dim import Dim, product
+from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import int64
-from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.text import user_line
-from lazygrad.site import describe
 
-from ..transform.access import body, constant_value, lines_inside
-from ..transform.parallel import parallel_loop
+from ..transform.access import constant_value, lines_inside
 from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
+from .c_grid import Mapped, Source, grid_loops, user_lines
+from .c_group import barriers, group_reduction
+from .c_locals import Places, is_shared, place_locals
 from .c_text import (
     Dialect,
     Writer,
@@ -35,73 +34,9 @@ from .c_text import (
     type_of,
 )
 from .c_values import compute, lane_mask
-from .llvm_text import RenderError
 
-Mapped = Literal["chunk", "item"]
-PRIVATE_LIMIT = 16 << 10
-"""Locals of more bytes than this in all live in scratch, the largest first."""
-VARIABLES_LIMIT = 64
-"""A local of more elements (or vectors) than this is an array."""
 INLINED = 40
 """An index of more characters than this has a name of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A kernel's text, and what its caller must provide or know.
-
-    Its arguments are the kernel's params in order (a half float as its bits, a bool as a byte), then the error words and which of them is this launch's where
-    there are `checks`, the scratch memory where `scratch_bytes` (a work-item) is not 0, and `chunk` where `grid` loops are mapped by chunks.
-    """
-
-    name: str
-    text: str
-    functions: Mapping[str, str]
-    checks: tuple[Message, ...]
-    grid: tuple[Node, ...]
-    """The loops that are the grid, outermost first."""
-    mapping: Mapped
-    scratch_bytes: int
-
-    def trips(self, dims: Mapping[str, int]) -> int:
-        """How many trips the grid has."""
-        result = 1
-        for loop in self.grid:
-            assert isinstance(loop.arg, Loop)
-            result *= max(-(-evaluate(loop.src[1], dims) // loop.arg.step), 0)
-        return result
-
-
-def evaluate(node: Node, dims: Mapping[str, int]) -> int:
-    """The value of an extent, which is arithmetic on dims."""
-    known: dict[int, int] = {}
-    for each in postorder([node]):
-        values = [known[id(source)] for source in each.src]
-        match each.op:
-            case Op.CONST:
-                assert isinstance(each.arg, Constant)
-                value = int(each.arg.value)
-            case Op.PARAM:
-                assert isinstance(each.arg, Param)
-                value = dims[each.arg.name]
-            case Op.ADD:
-                value = values[0] + values[1]
-            case Op.SUB:
-                value = values[0] - values[1]
-            case Op.MUL:
-                value = values[0] * values[1]
-            case Op.IDIV:
-                value = values[0] // values[1]
-            case Op.MOD:
-                value = values[0] % values[1]
-            case Op.MIN:
-                value = min(values)
-            case Op.MAX:
-                value = max(values)
-            case _:
-                raise RenderError(f"a grid cannot have the extent {each.op.name.lower()}")
-        known[id(each)] = value
-    return known[id(node)]
 
 
 @dataclass(slots=True)
@@ -111,62 +46,84 @@ class _Frame:
     block: Block
     position: int = 0
     braces: int = 0
+    loop: Node | None = None
 
 
-def render_kernel(kernel: Node, dialect: Dialect, mapping: Mapped, name: str = "") -> Source:
-    """The text of `kernel`, which is called `name`.
+def render_kernel(
+    kernel: Node, dialect: Dialect, mapping: Mapped, name: str = "", group: int = 1
+) -> Source:
+    """The text of `kernel`, which is called `name`, for groups of so many work-items.
 
     Raises:
         RenderError: the kernel holds something that has no code here.
     """
-    return _KernelWriter(kernel, dialect, mapping, name).write()
+    return _KernelWriter(kernel, dialect, mapping, name, group).write()
+
+
+def names(kernels: Sequence[Node], dialect: Dialect) -> list[str]:
+    """What the kernels of one program are called, each by another name."""
+    counts: dict[str, int] = {}
+    found: list[str] = []
+    for kernel in kernels:
+        assert isinstance(kernel.arg, Kernel)
+        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in kernel.arg.name)
+        counts[base] = count = counts.get(base, 0) + 1
+        name = dialect.name.format(base)
+        found.append(name if count == 1 else f"{name}_{count}")
+    return found
 
 
 class _KernelWriter:
     """Writes one kernel. A stack of frames stands for the nesting of its loops, so nothing recurses."""
 
-    def __init__(self, kernel: Node, dialect: Dialect, mapping: Mapped, name: str) -> None:
+    def __init__(
+        self, kernel: Node, dialect: Dialect, mapping: Mapped, name: str, group: int
+    ) -> None:
         assert isinstance(kernel.arg, Kernel)
         self.kernel = kernel
         self.dialect = dialect
         self.mapping = mapping
         self.writer = Writer(dialect)
-        base = kernel.arg.name
-        self.name = (
-            name or "".join(c if c.isalnum() and c.isascii() else "_" for c in base) + "_kernel"
-        )
+        self.group = group
+        self.name = name or names([kernel], dialect)[0]
         self.grid = grid_loops(kernel, mapping)
         self.operands: dict[int, str] = {}
         self.bare: dict[int, str] = {}
         """Indices that are written where they are used, without parentheses."""
         self.buffers: dict[int, str] = {}
         self.spaces: dict[int, str] = {}
-        self.variables: dict[int, dict[int, str]] = {}
-        """The variables of a local, by offset."""
+        self.places: Places = place_locals(kernel, dialect, mapping == "group")
+        self.alone = mapping != "group"
+        """Whether what is written now a work-item runs on its own."""
+        self.barriers = set() if self.alone else self._barriers()
         self.checks: dict[Message, int] = {}
         self.steps: list[Node] = []
-        self.scratch: dict[int, int] = {}
-        self.scratch_bytes = 0
         self.line = ""
+
+    def _barriers(self) -> set[int]:
+        kept = self.places.shared | self.places.group_scratch.keys()
+        locals_ = [line for line in lines_inside(self.kernel) if line.op is Op.LOCAL]
+        return barriers(self.kernel, {id(line) for line in locals_} - kept)
 
     def write(self) -> Source:
         arguments = self._params()
-        self._place_locals()
         self._body()
         writer = self.writer
         memory = self.dialect.memory
         if self.checks:
             arguments += [f"{memory}int *error", "const long launch"]
-        if self.scratch_bytes:
+        if self._scratch_bytes:
             arguments.append(f"{memory}uchar *scratch")
         if self.grid and self.mapping == "chunk":
             arguments.append("long chunk")
         head = []
-        if self.grid or self.scratch_bytes:
+        if self.mapping == "chunk" and (self.grid or self._scratch_bytes):
             head.append(f"  const long item = {self.dialect.item};")
+        if self.mapping == "group":
+            head.append(f"  const int thread = {self.dialect.thread};")
         lines = [
-            *(f"// {line}" for line in _user_lines(self.kernel)),
-            f"{self.dialect.kernel}{self.name}(",
+            *(f"// {line}" for line in user_lines(self.kernel)),
+            f"{self.dialect.kernel.format(group=self.group)}{self.name}(",
             *(
                 f"    {text}{',' if at + 1 < len(arguments) else ')'}"
                 for at, text in enumerate(arguments)
@@ -183,7 +140,16 @@ class _KernelWriter:
             tuple(self.checks),
             self.grid,
             self.mapping,
-            self.scratch_bytes,
+            self._scratch_bytes,
+            self.group,
+        )
+
+    @property
+    def _scratch_bytes(self) -> int:
+        """The scratch memory of a work-item, or of a group of them."""
+        own = self.places.scratch_bytes
+        return (
+            own * self.group + self.places.group_scratch_bytes if self.mapping == "group" else own
         )
 
     # --- what the caller gives
@@ -214,68 +180,43 @@ class _KernelWriter:
                 self.spaces[id(param)] = memory
         return arguments
 
-    def _place_locals(self) -> None:
-        """Which locals are variables, which arrays, and which live in scratch memory."""
-        places: dict[int, set[tuple[int | None, int | None]]] = {}
-        found: list[tuple[int, Node]] = []
-        for line in lines_inside(self.kernel):
-            if line.op is Op.LOCAL:
-                size = product(line.shape)
-                if isinstance(size, Dim):
-                    raise RenderError(f"a local of {size} elements: the number must be constant")
-                found.append((size * line.dtype.itemsize, line))
-            elif line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE) and line.src[0].op is Op.LOCAL:
-                value = line if line.op is Op.LOAD else line.src[2]
-                offset = line.src[1]
-                place = constant_value(offset) if lanes_of(offset) is None else None
-                places.setdefault(id(line.src[0]), set()).add((place, lanes_of(value)))
-        private = 0
-        for size, line in sorted(found, key=lambda item: item[0]):
-            used = places.get(id(line), set())
-            lanes = {lane for _, lane in used}
-            each = next(iter(lanes), None) or 1
-            whole = all(place is not None and place % each == 0 for place, _ in used)
-            if len(lanes) == 1 and whole and len(used) <= VARIABLES_LIMIT:
-                self.variables[id(line)] = dict.fromkeys(
-                    sorted(place for place, _ in used if place is not None), ""
-                )
-            elif private + size <= PRIVATE_LIMIT:
-                private += size
-            else:
-                self.scratch[id(line)] = self.scratch_bytes
-                self.scratch_bytes += (size + 127) & -128
-
     def _declare(self, node: Node) -> None:
-        writer = self.writer
+        writer, places = self.writer, self.places
         assert isinstance(node.arg, Name)
         name = node.arg.name
-        if id(node) in self.variables:
-            places = self.variables[id(node)]
-            for place in places:
-                places[place] = writer.name(name if len(places) == 1 else f"{name}_at{place}")
-            lanes = self._lanes[id(node)] if places else None
-            if places:
-                writer.add(f"{register_type(node.dtype, lanes)} {', '.join(places.values())};")
+        if id(node) in places.variables:
+            variables = places.variables[id(node)]
+            for place in variables:
+                variables[place] = writer.name(name if len(variables) == 1 else f"{name}_at{place}")
+            if variables:
+                kind = register_type(node.dtype, places.lanes[id(node)])
+                writer.add(f"{kind} {', '.join(variables.values())};")
             return
         name = self.buffers[id(node)] = writer.name(name)
         kind = memory_type(node.dtype)
-        if id(node) in self.scratch:
+        start = self._scratch(node)
+        if start:
             memory = self.dialect.memory
             self.spaces[id(node)] = memory
-            start = f"scratch + item * {self.scratch_bytes} + {self.scratch[id(node)]}"
             writer.add(f"{memory}{kind} *const {name} = ({memory}{kind} *)({start});")
         else:
             self.spaces[id(node)] = ""
-            writer.add(f"{kind} {name}[{max(int(product(node.shape)), 1)}];")  # type: ignore[arg-type]
+            shared = self.dialect.shared if id(node) in places.shared else ""
+            writer.add(f"{shared}{kind} {name}[{max(int(product(node.shape)), 1)}];")  # type: ignore[arg-type]
 
-    @property
-    def _lanes(self) -> dict[int, int | None]:
-        """How many lanes the accesses of each local have."""
-        found: dict[int, int | None] = {}
-        for line in lines_inside(self.kernel):
-            if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
-                found[id(line.src[0])] = lanes_of(line if line.op is Op.LOAD else line.src[2])
-        return found
+    def _scratch(self, node: Node) -> str:
+        """Where the scratch memory of a local begins, if it has any."""
+        places, dialect = self.places, self.dialect
+        own = places.scratch.get(id(node))
+        if self.mapping != "group":
+            item = "item" if self.mapping == "chunk" else f"({dialect.item})"
+            return "" if own is None else f"scratch + {item} * {places.scratch_bytes} + {own}"
+        of_group = f"scratch + ({dialect.block}) * {self._scratch_bytes}"
+        if own is not None:
+            start = places.group_scratch_bytes + own
+            return f"{of_group} + {start} + thread * {places.scratch_bytes}"
+        start = places.group_scratch.get(id(node), -1)
+        return f"{of_group} + {start}" if start >= 0 else ""
 
     # --- lines and loops
 
@@ -288,12 +229,16 @@ class _KernelWriter:
                 for _ in range(frame.braces):
                     self.writer.depth -= 1
                     self.writer.add("}")
+                if frame.loop is not None and is_shared(frame.loop) and self.mapping == "group":
+                    self.alone = False
+                    self._wait(frame.loop)
                 continue
             line = frame.block.lines[frame.position]
             frame.position += 1
             if isinstance(line, Nested):
                 stack.append(self._enter(line))
-            elif line.op is Op.LOAD:
+                continue
+            if line.op is Op.LOAD:
                 self._load(line)
             elif line.op is Op.STORE:
                 self._store(line)
@@ -305,6 +250,12 @@ class _KernelWriter:
                 self._declare(line)
             else:
                 self._value(line)
+            self._wait(line)
+
+    def _wait(self, line: Node) -> None:
+        """The barrier behind a line, where there is one."""
+        if id(line) in self.barriers and not self.alone:
+            self.writer.add(self.dialect.barrier)
 
     def _enter(self, nested: Nested) -> _Frame:
         writer, loop = self.writer, nested.loop
@@ -314,8 +265,15 @@ class _KernelWriter:
         name = self.operands[id(index)] = writer.name(index.arg.name)
         if loop in self.grid:
             braces = self._enter_grid(loop, name)
-        elif (constant_value(extent) or step + 1) <= step:
+        elif (constant_value(extent) or step + 1) <= step and not is_shared(loop):
             writer.add(f"{{ const long {name} = 0;")
+            braces = 1
+        elif is_shared(loop) and not self.alone:
+            self.alone = True
+            first = "thread" if step == 1 else f"thread * {step}"
+            writer.add(
+                f"for (long {name} = {first}; {name} < {limit}; {name} += {self.group * step}) {{"
+            )
             braces = 1
         else:
             if loop.arg.kind == "unroll":
@@ -325,7 +283,7 @@ class _KernelWriter:
             braces = 1
         writer.depth += braces
         writer.ranges.enter(loop)
-        return _Frame(nested.block, 0, braces)
+        return _Frame(nested.block, 0, braces, loop)
 
     def _enter_grid(self, loop: Node, name: str) -> int:
         """A loop of the grid: its trips of this work-item. Returns how many braces it opened."""
@@ -341,27 +299,45 @@ class _KernelWriter:
             writer.add(f"for (long {name} = {start}; {name} < {last}; {advance}) {{")
             return 1
         inner = self.grid[self.grid.index(loop) + 1 :]
+        first = loop is self.grid[0]
+        number = name if len(self.grid) == 1 and step == 1 else "item"
+        if first:
+            trips = " * ".join(
+                f"{self._trips(each, least=0)}L"
+                if constant_value(each.src[1]) is not None
+                else self._trips(each, least=0)
+                for each in self.grid
+            )
+            start, by = self._items
+            writer.add(f"for (long {number} = {start}; {number} < {trips}; {number} += {by}) {{")
         rest = "item"
         for each in inner:
             rest = f"{rest} / {self._trips(each)}"
-        first = loop is self.grid[0]
         if not first:
             rest = f"{rest} % {self._trips(loop)}"
         if step != 1:
             rest = f"({rest}) * {step}"
-        writer.add(f"const long {name} = {rest};")
-        if first:
-            writer.add(f"if ({name} < {limit}) {{")
-            return 1
-        return 0
+        if number == "item":
+            writer.add(f"{'  ' if first else ''}const long {name} = {rest};")
+        return int(first)
 
-    def _trips(self, loop: Node) -> str:
-        """How many trips a loop of the grid has, as text; never 0."""
+    @property
+    def _items(self) -> tuple[str, str]:
+        """Which trip of the grid comes first, and the distance to the next one."""
+        dialect = self.dialect
+        if self.mapping == "group":
+            return dialect.block, dialect.blocks
+        return dialect.item, dialect.items
+
+    def _trips(self, loop: Node, least: int = 1) -> str:
+        """How many trips a loop of the grid has, as text; never fewer than `least`."""
         assert isinstance(loop.arg, Loop)
-        known = constant_value(loop.src[1])
+        known, step = constant_value(loop.src[1]), loop.arg.step
         if known is not None:
-            return f"{max(-(-known // loop.arg.step), 1)}"
-        return f"max((({self._index(loop.src[1])}) + {loop.arg.step - 1}) / {loop.arg.step}, 1L)"
+            return f"{max(-(-known // step), least)}"
+        extent = self._index(loop.src[1])
+        trips = f"({extent})" if step == 1 else f"((({extent}) + {step - 1}) / {step})"
+        return f"max({trips}, {least}L)" if least else trips
 
     # --- values
 
@@ -379,7 +355,13 @@ class _KernelWriter:
                 self.operands[id(node)] = f"({text})"
                 return
         operands = [self._operand(source) for source in node.src]
-        text = compute(writer, node, operands)
+        if node.op is Op.REDUCE and not self.alone:
+            assert isinstance(node.arg, Reduction)
+            text = (
+                f"{group_reduction(writer, node.dtype, node.arg.kind, self.group)}({operands[0]})"
+            )
+        else:
+            text = compute(writer, node, operands)
         hint = node.op.name.lower()
         self.operands[id(node)] = writer.value(type_of(node), text, hint, self._comment(node))
 
@@ -437,10 +419,10 @@ class _KernelWriter:
         mask = self._mask(node.src[2], lanes) if len(node.src) > 2 else None
         kind = type_of(node)
         hint = self._name_of(buffer)
-        if id(buffer) in self.variables:
+        if id(buffer) in self.places.variables:
             place = constant_value(node.src[1])
             assert place is not None
-            text = self.variables[id(buffer)][place]
+            text = self.places.variables[id(buffer)][place]
             if mask is not None:
                 chosen = lane_mask(node.dtype, lanes, mask)
                 text = f"{chosen} ? {text} : {number_text(0, node.dtype, lanes)}"
@@ -475,16 +457,18 @@ class _KernelWriter:
         lanes = lanes_of(value)
         mask = self._mask(node.src[3], lanes) if len(node.src) > 3 else None
         text = self._operand(value)
-        if id(buffer) in self.variables:
+        if id(buffer) in self.places.variables:
             place = constant_value(offset)
             assert place is not None
-            name = self.variables[id(buffer)][place]
+            name = self.places.variables[id(buffer)][place]
             if mask is not None and lanes is not None:
                 text, mask = f"{lane_mask(value.dtype, lanes, mask)} ? {text} : {name}", None
             line = f"{name} = {text};"
             writer.add(line if mask is None else f"if ({mask}) {line}")
             return
         name, space = self.buffers[id(buffer)], self.spaces[id(buffer)]
+        if not self.alone:
+            mask = "thread == 0" if mask is None else f"thread == 0 && {mask}"
         at = self._index(offset)
         stored = to_memory(writer, value.dtype, lanes, text)
         if lanes_of(offset) is not None:
@@ -533,30 +517,5 @@ class _KernelWriter:
         self.writer.add(f"if (!{condition}) {failed};  // {node.arg.error}: {node.arg.text}")
 
 
-def grid_loops(kernel: Node, mapping: Mapped) -> tuple[Node, ...]:
-    """The loops that become the grid: the outermost parallel one, and (for GPUs) those that it holds alone."""
-    outer = parallel_loop(kernel)
-    if outer is None:
-        return ()
-    found = [outer]
-    while mapping == "item":
-        lines = body(found[-1])
-        if len(lines) != 1 or lines[0].op is not Op.LOOP:
-            break
-        arg = lines[0].arg
-        inner = any(source is found[-1].src[0] for source in postorder([lines[0].src[1]]))
-        if not isinstance(arg, Loop) or arg.kind != "parallel" or inner:
-            break
-        found.append(lines[0])
-    return tuple(found)
-
-
 def _at(name: str, offset: str) -> str:
     return name if offset == "0" else f"{name} + {offset}"
-
-
-def _user_lines(kernel: Node) -> list[str]:
-    """The user's lines that the kernel computes, in the order of their places; the first few."""
-    found = dict.fromkeys(describe(node.site) for node in postorder([kernel]) if node.site)
-    lines = sorted(line for line in found if line)
-    return lines[:6] + ([f"and {len(lines) - 6} lines more"] if len(lines) > 6 else [])

@@ -8,8 +8,9 @@ chars that are 0 or -1, and a half float is a float that conversions round to it
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from ctypes import c_float
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lazygrad.ir.args import Constant
 from lazygrad.ir.dtype import DType, bfloat16, float16, float64
@@ -33,6 +34,8 @@ RESERVED = frozenset(
     signed sizeof static struct switch typedef union unsigned void volatile while bool uchar ushort uint ulong half kernel global local
     constant private item chunk launch first last error scratch trips true false min max abs sign exp log sin cos tan floor ceil round trunc sqrt
     fma fmod rint fabs rsqrt pow atan2 exp2 log2 log10 expm1 log1p select all any step mix dot cross distance length normalize image event this new class template operator and or not xor begin end
+    thread block asm catch delete explicit export friend mutable namespace protected public throw try typeid typename using virtual nullptr decltype constexpr
+    noexcept alignas alignof static_assert linux unix NAN INFINITY
     """.split()
 )
 """Names that a kernel's params, loops and locals do not get."""
@@ -42,22 +45,41 @@ RESERVED = frozenset(
 class Dialect:
     """A C of a device: what it calls its own things."""
 
-    name: str
+    language: str
     header: str
     """What stands before everything."""
     kernel: str
-    """What a kernel's definition begins with."""
+    """What a kernel's definition begins with, where a group has {group} work-items."""
     function: str
     """What a function's definition begins with."""
     memory: str
     """The address space of buffers."""
     restrict: str
-    item: str
-    """The number of the work-item, as a long."""
-    first_error: str
-    """Puts {number} into the error word, unless another came first."""
     lanes: int
     """The most lanes that a vector may have; 1 where there are none."""
+    item: str
+    """The number of the work-item, as a long."""
+    items: str
+    """How many work-items there are."""
+    first_error: str
+    """Puts {number} into the error word, unless another came first."""
+    name: str = "{}_kernel"
+    """What a kernel is called, from the name of its loop tree."""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """What texts use of OpenCL C by its name, and the dialect does not have: its definition."""
+    private_bytes: int = 16 << 10
+    """Local arrays of more bytes than this in all, for a work-item, live in scratch memory, the largest first."""
+    block: str = ""
+    """The number of the work-item's group, and how many groups there are: where groups share loops."""
+    blocks: str = ""
+    thread: str = ""
+    """The number of the work-item in its group."""
+    shared: str = ""
+    """What the declaration of an array of a group begins with."""
+    shared_bytes: int = 0
+    """How much of such arrays a group may have; the rest lives in scratch memory."""
+    barrier: str = ""
+    """Waits for all work-items of the group."""
 
 
 def lanes_of(node: Node) -> int | None:

@@ -59,7 +59,7 @@ def compute(writer: Writer, node: Node, operands: list[str]) -> str:
     """
     lanes = lanes_of(node)
     if lanes is not None and lanes > writer.dialect.lanes:
-        raise RenderError(f"{writer.dialect.name} has no vectors of {lanes} lanes")
+        raise RenderError(f"{writer.dialect.language} has no vectors of {lanes} lanes")
     text = VALUES(node.op, writer, node, *operands)
     if text is None:
         raise RenderError(

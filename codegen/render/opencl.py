@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad.ir.args import Kernel
 from lazygrad.ir.node import Node
 
-from .c_kernel import Mapped, Source, render_kernel
+from .c_grid import Mapped, Source
+from .c_kernel import names, render_kernel
 from .c_text import Dialect
 
 OPENCL = Dialect(
-    name="OpenCL C",
+    language="OpenCL C",
     header="#pragma OPENCL FP_CONTRACT OFF",
     kernel="kernel void ",
     function="",
     memory="global ",
     restrict="restrict",
     item="(long)get_global_id(0)",
+    items="(long)get_global_size(0)",
     first_error="atomic_cmpxchg(error + launch, 0, {number})",
     lanes=16,
 )
@@ -52,15 +53,8 @@ def render(kernel: Node, mapping: Mapped) -> str:
 
 def render_all(kernels: Sequence[Node], mapping: Mapped) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
-    names: dict[str, int] = {}
-    sources: list[Source] = []
-    for kernel in kernels:
-        assert isinstance(kernel.arg, Kernel)
-        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in kernel.arg.name)
-        names[base] = count = names.get(base, 0) + 1
-        name = f"{base}_kernel" if count == 1 else f"{base}_kernel_{count}"
-        sources.append(render_kernel(kernel, OPENCL, mapping, name))
-    return sources
+    found = zip(kernels, names(kernels, OPENCL), strict=True)
+    return [render_kernel(kernel, OPENCL, mapping, name) for kernel, name in found]
 
 
 def program(sources: Sequence[Source]) -> str:

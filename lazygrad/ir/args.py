@@ -218,10 +218,11 @@ class Name(Arg):
 
 @dataclass(frozen=True, slots=True)
 class Loop(Arg):
-    """LOOP: the step, and what the iterations may do: `parallel` ones are independent, `unroll` is written out."""
+    """LOOP: the step, and what the iterations may do: `parallel` ones are independent, as are those of `threads`, which the
+    work-items of a group share; `unroll` is written out."""
 
     step: int = 1
-    kind: Literal["serial", "parallel", "unroll"] = "serial"
+    kind: Literal["serial", "parallel", "unroll", "threads"] = "serial"
 
 
 @dataclass(frozen=True, slots=True)

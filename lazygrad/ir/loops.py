@@ -36,7 +36,7 @@ def loop(
     extent: Node | int,
     body: Sequence[Node],
     step: int = 1,
-    kind: Literal["serial", "parallel", "unroll"] = "serial",
+    kind: Literal["serial", "parallel", "unroll", "threads"] = "serial",
 ) -> Node:
     """Run `body` with `variable` = 0, step, 2 * step, ... below `extent`."""
     return Node(Op.LOOP, (variable, _number(extent), *body), bool_, (), Loop(step, kind))

@@ -154,8 +154,8 @@ def _vector(node: Node) -> str | None:
 def _check_reduce(node: Node) -> str | None:
     arg = node.arg
     assert isinstance(arg, Reduction)
-    if arg.axes != (0,) or len(node.src[0].shape) != 1 or node.shape:
-        return "a reduction in a kernel takes lanes to one value"
+    if arg.axes != (0,) or len(node.src[0].shape) > 1 or node.shape:
+        return "a reduction in a kernel takes lanes to one value, or what the threads of a group have"
     if arg.accumulate.category != node.dtype.category:
         return f"{arg.accumulate.name} cannot hold partial results of {node.dtype.name}"
     return None

@@ -1,4 +1,4 @@
-"""What runs on an OpenCL device: a table of launches, put into its queue in order.
+"""What runs on a device with a queue: a table of launches, put into it in order.
 
 In: buffers, numbers and dims of one run, in the order of the key. Out: new buffers. The launches of a plan wait for each other and nothing else; a plan
 whose kernels have checks waits for its error words, one for each launch, before its results are attached to anything.
@@ -7,6 +7,7 @@ whose kernels have checks waits for its error words, one for each launch, before
 from __future__ import annotations
 
 import struct
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,15 @@ import numpy as np
 from lazygrad.ir.args import Param, Scalar
 from lazygrad.ir.dim import Dim, Size
 
+from .device import Array, Device, Executable
 from .memory import Buffer
 from .plan import Launch, Output, Plan, failure, packer
 
 if TYPE_CHECKING:
+    from lazygrad.codegen.render.c_grid import Source
     from lazygrad.ir.dtype import DType
+    from lazygrad.ir.node import Node, Shape
 
-    from .opencl import OpenClDevice, OpenClKernel
     from .profile import Trace
 
 NUMBERS = {
@@ -32,12 +35,52 @@ NUMBERS = {
 """How a kernel takes a number of a dtype."""
 
 
-class OpenClPlan(Plan):
+class QueuedKernel(Executable):
+    """A kernel of a device with a queue."""
+
+    __slots__ = ()
+    params: tuple[Node, ...]
+    source: Source
+
+
+class QueuedDevice(Device):
+    """A device with a queue of its own, whose memory the host cannot see."""
+
+    @abstractmethod
+    def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
+        """Put a launch of a grid of so many trips into the queue: a token, for `elapsed` where it is `timed`, None where there is nothing to do.
+
+        `values` are those of its arguments but for scratch memory and what maps the grid, which the device knows.
+        """
+
+    @abstractmethod
+    def elapsed(self, token: Any) -> int:
+        """How many nanoseconds a launch has taken; waits for its end."""
+
+    @abstractmethod
+    def zeros(self, nbytes: int) -> Buffer:
+        """Memory of zeros."""
+
+    def wrap(self, array: Array) -> Buffer:
+        """A copy: the host's memory is not the device's."""
+        return self.from_host(array)
+
+    def view(self, buffer: Buffer, dtype: DType, shape: Shape) -> Array:
+        """A copy, to be read."""
+        return self.to_host(buffer, dtype, shape)
+
+    def compile(self, graph: Sequence[Node]) -> Plan:
+        from .compile import compile_graph
+
+        return compile_graph(self, graph)
+
+
+class QueuedPlan(Plan):
     """Launches of compiled kernels in the queue of one device; the arguments are those of `KernelPlan`."""
 
     def __init__(
         self,
-        device: OpenClDevice,
+        device: QueuedDevice,
         table: Sequence[Launch],
         outputs: Sequence[Output],
         made: Sequence[Size],
@@ -74,11 +117,8 @@ class OpenClPlan(Plan):
         sizes = dict(zip(self.dims, dims, strict=True))
         start = perf_counter_ns()
         made: list[Buffer] = []
-        for launch, _, event in self.steps(buffers, numbers, dims, made):
-            taken = 0
-            if event is not None:
-                event.wait()
-                taken = event.profile.end - event.profile.start
+        for launch, _, event in self.steps(buffers, numbers, dims, made, timed=True):
+            taken = 0 if event is None else self.device.elapsed(event)
             trace.kernel(launch, start, taken, sizes)
             start = perf_counter_ns()
         return made
@@ -89,6 +129,7 @@ class OpenClPlan(Plan):
         numbers: Sequence[Scalar],
         dims: Sequence[int],
         results: list[Buffer],
+        timed: bool = False,
     ) -> Iterator[tuple[Launch, list[Any], Any]]:
         """Launch one kernel after the other: each with the values of its params, and its event (None where it has no trips).
 
@@ -107,10 +148,10 @@ class OpenClPlan(Plan):
         }  # fmt: skip
         words = None
         if self._checked:
-            words = device.from_host(np.zeros(self.launches, np.int32))
+            words = device.zeros(4 * self.launches)
         for number, launch in enumerate(self.table):
             arguments = [values[value.kind][value.index] for value in launch.values]
-            event = self._launch(launch, arguments, number, words)
+            event = self._launch(launch, arguments, number, words, timed)
             device.launches += 1
             yield launch, arguments, event
         if words is not None:
@@ -121,29 +162,21 @@ class OpenClPlan(Plan):
         )
 
     def _launch(
-        self, launch: Launch, values: Sequence[Any], number: int, words: Buffer | None
+        self,
+        launch: Launch,
+        values: Sequence[Any],
+        number: int,
+        words: Buffer | None,
+        timed: bool,
     ) -> Any:
-        device = self.device
-        executable: OpenClKernel = launch.executable  # type: ignore[assignment]
-        source = executable.source
+        executable: QueuedKernel = launch.executable  # type: ignore[assignment]
         sizes = {
             param.arg.name: int(value)
             for param, value in zip(executable.params, values, strict=True)
             if isinstance(param.arg, Param) and param.arg.role == "dim"
         }
-        items, chunk = executable.items(source.trips(sizes))
-        if items == 0:
-            return None
-        arguments = [value.owner if isinstance(value, Buffer) else value for value in values]
-        if executable.checks:
-            assert words is not None
-            arguments += [words.owner, np.int64(number)]
-        if executable.scratch_bytes:
-            arguments.append(device.allocate(items * executable.scratch_bytes).owner)
-        if source.grid and source.mapping == "chunk":
-            arguments.append(np.int64(chunk))
-        with device.lock:
-            return executable.enqueue(items, arguments)
+        given = [*values, words, np.int64(number)] if executable.checks else values
+        return self.device.launch(executable, executable.source.trips(sizes), given, timed)
 
     def _raise_first(self, words: Buffer) -> None:
         from lazygrad.ir.dtype import int32

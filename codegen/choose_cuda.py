@@ -1,0 +1,194 @@
+"""Which transforms for a kernel on an NVIDIA GPU.
+
+In: a scalar loop tree. Out: a schedule of transforms. The parallel loops, from the outermost inwards, are the grid. What a trip of it has to do, one thread does
+alone where neighbouring threads then read neighbouring memory; or a group of threads shares its loops ("share"), where these go along the memory, go through
+an array that then is the group's, or are long where trips are few. No array is a thread's own: what a thread goes through alone is written out ("unroll").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lazygrad.ir.args import Loop
+from lazygrad.ir.dim import product
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+from . import choose as general
+from .choose import Transform
+from .choose_opencl import spread
+from .math import expand
+from .target import Target
+from .transform.access import (
+    ScheduleError,
+    Stride,
+    all_loops,
+    body,
+    extent,
+    lines_inside,
+    loop_name,
+)
+from .transform.nest import merge
+from .transform.parallel import parallel_loop
+from .transform.share import LEAST_THREADS, obstacle, share
+from .transform.unroll import unroll
+
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+TYPICAL_EXTENT = 1024
+"""What a loop of unknown extent is taken for."""
+MANY_TRIPS = 1 << 14
+"""Trips of the grid that keep a GPU busy, a thread each."""
+UNROLLED = 16
+"""The most iterations of a loop that is written out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CudaTarget(Target):
+    """A GPU, as far as choices depend on it."""
+
+
+def target(arch: str = "sm_80") -> CudaTarget:
+    """A GPU of this architecture."""
+    return CudaTarget(
+        name=f"cuda-{arch}", cpu=arch, features=frozenset(), vector_bytes=16, language="cuda"
+    )
+
+
+def optimise(kernel: Node, target: CudaTarget) -> Node:
+    """The chosen schedule applied, then functions expanded: ready to render."""
+    kernel = spread(kernel)
+    return expand(apply(kernel, choose(kernel, target)))
+
+
+def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
+    """Run a schedule, in which steps for GPUs may stand.
+
+    Raises:
+        ScheduleError: a step cannot be applied to what the steps before it left.
+    """
+    for step in steps:
+        if step.name == "share":
+            kernel = share(kernel, step.loop)
+        elif step.name == "unroll":
+            kernel = unroll(kernel, step.loop)
+        else:
+            kernel = general.apply(kernel, [step])
+    return kernel
+
+
+def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
+    """The transforms for a kernel whose grid is marked, in the order to apply them."""
+    steps: list[Transform] = []
+    inside = _grid(kernel)[1]
+    nests = [line for line in inside if line.op is Op.LOOP]
+    merged = kernel
+    for nest in nests:
+        merged, chosen = _share(merged, nest)
+        steps += chosen
+    shared = [step.loop for step in steps if step.name == "share"]
+    if not shared or not _pays(merged, shared, nests):
+        steps, merged, shared = [], kernel, []
+    steps += [
+        Transform("unroll", loop_name(loop))
+        for loop in _short_loops(merged)
+        if loop_name(loop) not in shared
+    ]
+    return [*steps, Transform("accumulate")]
+
+
+def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:
+    """The loops that are the grid, and the lines of one of its trips."""
+    loop = parallel_loop(kernel)
+    found: list[Node] = []
+    lines = body(kernel)
+    while loop is not None:
+        found.append(loop)
+        lines = body(loop)
+        last = lines[0] if len(lines) == 1 and lines[0].op is Op.LOOP else None
+        parallel = last is not None and isinstance(last.arg, Loop) and last.arg.kind == "parallel"
+        loop = last if parallel else None
+    return found, lines
+
+
+def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
+    """The steps that share the loop of a nest which goes along memory, or is the longest; loops that are one range are merged first."""
+    steps: list[Transform] = []
+    while True:
+        lines = body(nest)
+        if len(lines) != 1 or lines[0].op is not Op.LOOP:
+            break
+        try:
+            merged = merge(kernel, loop_name(nest))
+        except ScheduleError:
+            break
+        names = {loop_name(loop) for loop, _ in all_loops(kernel)}
+        nest_name = loop_name(nest)
+        nest = next(loop for loop, _ in all_loops(merged) if loop_name(loop) not in names)
+        steps.append(Transform("merge", nest_name))
+        kernel = merged
+    sharable = [loop for loop, _ in all_loops(nest) if not obstacle(loop)]
+    if not sharable:
+        return kernel, []
+    best = max(sharable, key=lambda loop: (_along(loop) * min(_size(loop), 256), _size(loop)))
+    if _size(best) < LEAST_THREADS:
+        return kernel, []
+    return kernel, [*steps, Transform("share", loop_name(best))]
+
+
+def _pays(kernel: Node, shared: list[str], nests: list[Node]) -> bool:
+    """Whether a group of threads does a trip of the grid better than one thread."""
+    grid, outside = _grid(kernel)
+    loops = {loop_name(loop): loop for loop, _ in all_loops(kernel)}
+    long = [nest for nest in nests if math.prod(_sizes(nest)) >= LEAST_THREADS]
+    if len(shared) < len(long):
+        return False  # what is left would be done by every thread
+    if any(line.op is Op.LOCAL and not _is_small(line) for line in outside):
+        return True
+    trips = math.prod(_size(loop) for loop in grid)
+    along = sum(_along(loops[name]) for name in shared if name in loops)
+    across = sum(_along(grid[-1], loops[name]) for name in shared if name in loops) if grid else 0
+    return along >= across or trips < MANY_TRIPS
+
+
+def _along(loop: Node, within: Node | None = None) -> int:
+    """How many of the loads in a loop (of those `within` another one in it) read the next element in its next iteration."""
+    stride = Stride(loop.src[0])
+    lines = list(lines_inside(within or loop))
+    return sum(
+        line.op is Op.LOAD and line.src[0].op is Op.PARAM and stride(line.src[1]) == 1
+        for line in lines
+    )
+
+
+def _size(loop: Node) -> int:
+    assert isinstance(loop.arg, Loop)
+    return -(-(extent(loop) or TYPICAL_EXTENT) // loop.arg.step)
+
+
+def _sizes(nest: Node) -> list[int]:
+    return [_size(loop) for loop, _ in all_loops(nest)]
+
+
+def _is_small(line: Node) -> bool:
+    size = product(line.shape)
+    return isinstance(size, int) and size <= UNROLLED
+
+
+def _short_loops(kernel: Node) -> list[Node]:
+    """The loops of few iterations that go through arrays."""
+    found: list[Node] = []
+    for loop, _ in all_loops(kernel):
+        assert isinstance(loop.arg, Loop)
+        size, stride = extent(loop), Stride(loop.src[0])
+        if loop.arg.kind != "serial" or size is None or size > UNROLLED:
+            continue
+        if any(
+            line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE)
+            and line.src[0].op is Op.LOCAL
+            and stride(line.src[1]) != 0
+            for line in lines_inside(loop)
+        ):
+            found.append(loop)
+    return found

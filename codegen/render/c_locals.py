@@ -1,0 +1,129 @@
+"""Where the locals of a kernel in C live: in variables, in private arrays, in arrays of a group of work-items, or in scratch memory.
+
+In: a KERNEL, a dialect, and whether the work-items of a group share its loops. Out: `Places`. A local that is always met whole, at constant
+places, is variables. Another is an array: private while those are small, else in scratch memory. What stands outside of the loops that a group
+shares belongs to the group: its arrays are shared, its variables each work-item has, with the same value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lazygrad.ir.args import Loop
+from lazygrad.ir.dim import Dim, product
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
+
+from ..transform.access import all_loops, body, constant_value, lines_inside
+from .c_text import Dialect, lanes_of
+from .llvm_text import RenderError
+
+VARIABLES_LIMIT = 64
+"""A local of more elements (or vectors) than this is an array."""
+ALIGNMENT = 128
+
+
+@dataclass(slots=True)
+class Places:
+    """Where each local lives, by its id. What is in none of these is a private array."""
+
+    variables: dict[int, dict[int, str]] = field(default_factory=dict)
+    """The variables of a local, by offset; their names are given when it is declared."""
+    lanes: dict[int, int | None] = field(default_factory=dict)
+    """How many lanes the accesses of each local have."""
+    shared: set[int] = field(default_factory=set)
+    """Arrays of a group."""
+    scratch: dict[int, int] = field(default_factory=dict)
+    """Offsets into the scratch memory of a work-item."""
+    scratch_bytes: int = 0
+    group_scratch: dict[int, int] = field(default_factory=dict)
+    """Offsets into the scratch memory of a group."""
+    group_scratch_bytes: int = 0
+
+
+def is_shared(loop: Node) -> bool:
+    """Whether the work-items of a group share the iterations of a loop."""
+    return isinstance(loop.arg, Loop) and loop.arg.kind == "threads"
+
+
+def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
+    """Where the locals of `kernel` live.
+
+    Raises:
+        RenderError: the size of a local is not known.
+    """
+    places = Places()
+    own = _inside_of_shared(kernel) if grouped else None
+    accesses: dict[int, set[tuple[int | None, int | None]]] = {}
+    offsets: dict[int, list[Node]] = {}
+    found: list[tuple[int, Node]] = []
+    for line in lines_inside(kernel):
+        if line.op is Op.LOCAL:
+            size = product(line.shape)
+            if isinstance(size, Dim):
+                raise RenderError(f"a local of {size} elements: the number must be constant")
+            found.append((size * line.dtype.itemsize, line))
+        elif line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE) and line.src[0].op is Op.LOCAL:
+            value = line if line.op is Op.LOAD else line.src[2]
+            offset = line.src[1]
+            place = constant_value(offset) if lanes_of(offset) is None else None
+            accesses.setdefault(id(line.src[0]), set()).add((place, lanes_of(value)))
+            places.lanes[id(line.src[0])] = lanes_of(value)
+            offsets.setdefault(id(line.src[0]), []).append(offset)
+    unrolled = {id(loop.src[0]) for loop, _ in all_loops(kernel) if _is_unrolled(loop)}
+    private = shared = 0
+    for size, line in sorted(found, key=lambda item: item[0]):
+        used = accesses.get(id(line), set())
+        each = next((lanes for _, lanes in used), None) or 1
+        whole = all(place is not None and place % each == 0 for place, _ in used)
+        if len({lanes for _, lanes in used}) == 1 and whole and len(used) <= VARIABLES_LIMIT:
+            at = sorted(place for place, _ in used if place is not None)
+            places.variables[id(line)] = dict.fromkeys(at, "")
+        elif not used:
+            places.variables[id(line)] = {}
+        elif own is not None and id(line) not in own:
+            if shared + size <= dialect.shared_bytes:
+                shared += _aligned(size)
+                places.shared.add(id(line))
+            else:
+                places.group_scratch[id(line)] = places.group_scratch_bytes
+                places.group_scratch_bytes += _aligned(size)
+        elif private + size <= dialect.private_bytes or _written_out(line, offsets, unrolled):
+            private += size
+        else:
+            places.scratch[id(line)] = places.scratch_bytes
+            places.scratch_bytes += _aligned(size)
+    return places
+
+
+def _is_unrolled(loop: Node) -> bool:
+    return isinstance(loop.arg, Loop) and loop.arg.kind == "unroll"
+
+
+def _written_out(line: Node, offsets: dict[int, list[Node]], unrolled: set[int]) -> bool:
+    """Whether an array is small and met only at places that are constant once loops are written out: the compiler makes registers of it."""
+    if int(product(line.shape)) > VARIABLES_LIMIT:  # type: ignore[arg-type]
+        return False
+    return all(
+        each.op in (Op.CONST, Op.ADD, Op.SUB, Op.MUL) or id(each) in unrolled
+        for each in postorder(offsets[id(line)])
+    )
+
+
+def _aligned(size: int) -> int:
+    return (size + ALIGNMENT - 1) & -ALIGNMENT
+
+
+def _inside_of_shared(kernel: Node) -> set[int]:
+    """The lines that stand in loops which a group shares."""
+    found: set[int] = set()
+    stack = list(body(kernel))
+    while stack:
+        line = stack.pop()
+        if line.op is not Op.LOOP:
+            continue
+        if is_shared(line):
+            found.update(id(each) for each in lines_inside(line))
+        else:
+            stack.extend(body(line))
+    return found

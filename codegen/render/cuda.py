@@ -1,0 +1,82 @@
+"""CUDA C: the dialect of the shared C renderer for NVIDIA's GPUs.
+
+In: kernels after their transforms (codegen/choose_cuda.py). Out: text that NVRTC and nvcc take as it is, one kernel each, for sm_80 and newer; nothing
+of it needs a header. Math functions are the polynomials of codegen/math, so that a result is the same on every device; what CUDA C has is used where
+NVIDIA says that it is exact (fma, floor, ceil, trunc, rint, fabs, fmod, and by default sqrt and division). The text must be compiled
+with `OPTIONS`: a product and a sum round twice unless they are written as fma.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lazygrad.ir.node import Node
+
+from ..transform.share import group_size
+from .c_grid import Source
+from .c_kernel import names, render_kernel
+from .c_text import Dialect
+from .cuda_functions import DEFINITIONS, FUNCTION, TYPES
+
+GROUP = 256
+"""The work-items of a group, where each has trips of its own."""
+SHARED_BYTES = 46 << 10
+"""Of the 48 KB that every kernel may have; reductions need a little."""
+
+CUDA = Dialect(
+    language="CUDA C",
+    header=TYPES,
+    kernel='extern "C" __global__ void __launch_bounds__({group}) ',
+    function=FUNCTION,
+    memory="",
+    restrict="__restrict__",
+    lanes=1,
+    item="(long)blockIdx.x * blockDim.x + threadIdx.x",
+    items="(long)gridDim.x * blockDim.x",
+    first_error="atomicCAS(error + launch, 0, {number})",
+    name="lg_{}",
+    definitions=DEFINITIONS,
+    private_bytes=0,
+    block="(long)blockIdx.x",
+    blocks="(long)gridDim.x",
+    thread="(int)threadIdx.x",
+    shared="__shared__ ",
+    shared_bytes=SHARED_BYTES,
+    barrier="__syncthreads();",
+)
+OPTIONS = ("-std=c++17", "--fmad=false")
+"""What NVRTC and nvcc are told beside the architecture."""
+
+
+def render(kernel: Node, name: str = "") -> Source:
+    """One kernel, and what its launch must know; `program` of it is the whole text.
+
+    Raises:
+        RenderError: the kernel holds something that has no code here.
+    """
+    threads = group_size(kernel)
+    if threads:
+        return render_kernel(kernel, CUDA, "group", name, threads)
+    return render_kernel(kernel, CUDA, "item", name, GROUP)
+
+
+def render_all(kernels: Sequence[Node]) -> list[Source]:
+    """The kernels of one module, each under a name of its own."""
+    return [
+        render(kernel, name) for kernel, name in zip(kernels, names(kernels, CUDA), strict=True)
+    ]
+
+
+def program(sources: Sequence[Source]) -> str:
+    """The text of a module, complete: types, the functions that its kernels use, the kernels."""
+    functions: dict[str, str] = {}
+    for source in sources:
+        functions.update(source.functions)
+    text = "\n\n".join([*functions.values(), *(source.text for source in sources)])
+    used = [
+        definition
+        for name, definition in CUDA.definitions.items()
+        if re.search(rf"\b{name}\b", text)
+    ]
+    return "\n\n".join([CUDA.header, *used, text])

@@ -1,0 +1,109 @@
+"""Memory of devices that the host cannot see: buffers, and the pool in which those that are given up wait for the next of their size.
+
+In: sizes in bytes, and a driver that gives memory (a subclass of `DevicePool`). Out: `Buffer`s whose owner is what the driver gave. The queue of such a device runs in
+order, so a buffer that a kernel still reads may be given to the next one: that runs after it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from typing import Any
+
+from .errors import OutOfMemoryError
+from .memory import Buffer, size_class
+
+PAGE = 4096
+
+
+class DeviceBuffer(Buffer):
+    """Memory that goes back to its pool when nothing refers to the buffer any more."""
+
+    __slots__ = ("pool", "size")
+
+    def __init__(
+        self, device: str, nbytes: int, address: int, owner: Any, pool: DevicePool, size: int
+    ) -> None:
+        super().__init__(device, nbytes, address, owner)
+        self.pool = pool
+        self.size = size
+
+    @property
+    def external(self) -> bool:
+        return False
+
+    def __del__(self) -> None:
+        self.pool.give(self.size, self.owner)
+
+
+class DevicePool(ABC):
+    """Buffers of one device by size class. Threads may share it; a finaliser may run inside of any of its methods."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.allocated = 0
+        """Bytes that tensors and plans hold now."""
+        self.peak = 0
+        """The most they have held."""
+        self.reserved = 0
+        """Bytes that the driver has given: those, and what waits unused."""
+        self._free: dict[int, list[Any]] = {}
+        self._addresses = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """A buffer of unspecified contents.
+
+        Raises:
+            OutOfMemoryError: not even with everything unused given back; the message has the sizes.
+        """
+        size = size_class(nbytes)
+        with self._lock:
+            waiting = self._free.get(size)
+            owner = waiting.pop() if waiting else self._fresh(size, nbytes)
+            self.allocated += size
+            self.peak = max(self.peak, self.allocated)
+            address = self.address(owner)
+        return DeviceBuffer(self.device, nbytes, address, owner, self, size)
+
+    def give(self, size: int, owner: Any) -> None:
+        """Take back a buffer's memory."""
+        with self._lock:
+            self.allocated -= size
+            self._free.setdefault(size, []).append(owner)
+
+    def empty_cache(self) -> None:
+        """Give everything unused back to the driver."""
+        with self._lock:
+            for size, waiting in self._free.items():
+                for owner in waiting:
+                    self.release(owner)
+                    self.reserved -= size
+            self._free.clear()
+
+    def _fresh(self, size: int, nbytes: int) -> Any:
+        owner = self.take(size)
+        if owner is None:
+            self.empty_cache()
+            owner = self.take(size)
+        if owner is None:
+            raise OutOfMemoryError(self.refusal(nbytes))
+        self.reserved += size
+        return owner
+
+    def address(self, owner: Any) -> int:
+        """The address of memory: a number that no other has, where the driver does not say."""
+        return next(self._addresses) * PAGE
+
+    @abstractmethod
+    def take(self, size: int) -> Any:
+        """Memory from the driver; None where it has not so much."""
+
+    @abstractmethod
+    def release(self, owner: Any) -> None:
+        """Give memory back to the driver."""
+
+    @abstractmethod
+    def refusal(self, nbytes: int) -> str:
+        """What is said where the driver has not so much."""
