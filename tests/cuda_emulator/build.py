@@ -127,7 +127,8 @@ def compile_libraries(work: Path, headers: Path, key: str) -> None:
 def environment(place: Path) -> dict[str, str]:
     """The environment of a program that is to find the emulator before any driver."""
     found = os.environ.get("LD_LIBRARY_PATH")
-    return {**os.environ, "LD_LIBRARY_PATH": f"{place}{os.pathsep + found if found else ''}"}
+    path = f"{place}{os.pathsep}{found}" if found else str(place)
+    return {**os.environ, "LD_LIBRARY_PATH": path, "CUDA_EMULATOR": str(place)}
 
 
 def wheel(python: str, target: Path, options: Sequence[str] = ()) -> Path:

@@ -39,6 +39,7 @@
 #endif
 
 #define EMULATOR_PLAIN __attribute__((no_sanitize("thread", "bounds", "alignment"), unused)) static
+#define EMULATOR_LAMBDA __attribute__((no_sanitize("thread", "bounds", "alignment")))
 
 struct emulator_index {
   unsigned x, y, z;
@@ -50,6 +51,7 @@ __attribute__((const)) emulator_index emulator_block_size();
 __attribute__((const)) emulator_index emulator_grid_size();
 __attribute__((const)) unsigned emulator_lane();
 unsigned emulator_active_mask();
+unsigned emulator_came();
 void emulator_barrier(unsigned line);
 const void *emulator_exchange(unsigned mask, const void *value, unsigned bytes, const char *what, unsigned line, bool orders_memory);
 void emulator_read(const void *place, unsigned long bytes);
@@ -68,7 +70,7 @@ void emulator_fence();
 // --- barriers, votes, shuffles
 
 #define __syncthreads() emulator_barrier(__LINE__)
-#define __syncwarp(...) emulator_meet(__LINE__, ##__VA_ARGS__)
+#define __syncwarp(...) emulator_meet(__LINE__ __VA_OPT__(, ) __VA_ARGS__)
 #define __shfl_sync(mask, ...) emulator_shuffle("__shfl_sync", __LINE__, emulator_to_lane, mask, __VA_ARGS__)
 #define __shfl_up_sync(mask, ...) emulator_shuffle("__shfl_up_sync", __LINE__, emulator_up, mask, __VA_ARGS__)
 #define __shfl_down_sync(mask, ...) emulator_shuffle("__shfl_down_sync", __LINE__, emulator_down, mask, __VA_ARGS__)
@@ -116,7 +118,7 @@ EMULATOR_PLAIN unsigned emulator_ballot(const char *what, unsigned line, unsigne
   const void *values = emulator_exchange(mask, &predicate, sizeof predicate, what, line, false);
   unsigned votes = 0;
   for (unsigned lane = 0; lane < 32; ++lane)
-    if ((mask & emulator_active_mask()) >> lane & 1) votes |= unsigned(emulator_left<bool>(values, lane)) << lane;
+    if (emulator_came() >> lane & 1) votes |= unsigned(emulator_left<bool>(values, lane)) << lane;
   return votes;
 }
 
@@ -126,7 +128,7 @@ EMULATOR_PLAIN T emulator_reduce(const char *what, unsigned line, unsigned mask,
   T all = value;
   bool first = true;
   for (unsigned lane = 0; lane < 32; ++lane) {
-    if (!((mask & emulator_active_mask()) >> lane & 1)) continue;
+    if (!(emulator_came() >> lane & 1)) continue;
     all = first ? emulator_left<T>(values, lane) : combine(all, emulator_left<T>(values, lane));
     first = false;
   }

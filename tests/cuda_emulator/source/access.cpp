@@ -17,9 +17,9 @@ const char *const NAMES[] = {"a read", "a write", "an atomic operation"};
 
 Variable *last_variable;
 
-bool concurrent(const Access &earlier, uint32_t warp_epoch) {
+bool concurrent(const Access &earlier, uint32_t warp_epoch, bool shared) {
   if (earlier.phase < block.launch_phase) return false;
-  if (earlier.phase < block.first_phase) return !block.follows_earlier_blocks;
+  if (earlier.phase < block.first_phase) return !shared && !block.follows_earlier_blocks;
   if (earlier.phase != block.phase) return false;
   const bool other_lane = earlier.thread != current->linear &&
                           (earlier.thread / WARP != current->linear / WARP || earlier.epoch == warp_epoch);
@@ -32,11 +32,18 @@ bool concurrent(const Access &earlier, uint32_t warp_epoch) {
   failed(LAUNCH_FAILED, std::string("race: ") + NAMES[how] + " of what " + whom + (here ? " of the block " : " ") + with + " with no barrier between, " + where, address, site);
 }
 
-void note(Shadow &shadow, uint64_t address, uint32_t mask, How how, std::string (*where)(uint64_t), const void *site) {
+std::string describe_in(const Variable &variable, uint64_t address) {
+  return text("byte %lld of %s %s (%llu bytes)", (long long)(address - variable.begin), variable.shared ? "the shared" : "the variable",
+              variable.name.c_str(), (unsigned long long)(variable.end - variable.begin));
+}
+
+std::string where(uint64_t address, bool shared) { return shared ? describe_in(*variable_of(address), address) : describe(address); }
+
+void note(Shadow &shadow, uint64_t address, uint32_t mask, How how, bool shared, const void *site) {
   const uint32_t epoch = block.warps[current->linear / WARP].epoch & 0x7fff;
   Access &write = shadow.write, &read = shadow.read;
-  if ((write.bytes & mask) && !(how == ATOMIC && write.atomic) && concurrent(write, epoch))
-    race(write, how, write.atomic ? "changes atomically" : "writes", address, where(address), site);
+  if ((write.bytes & mask) && !(how == ATOMIC && write.atomic) && concurrent(write, epoch, shared))
+    race(write, how, write.atomic ? "changes atomically" : "writes", address, where(address, shared), site);
   if (how == READ) {
     const bool same = read.phase == block.phase && (read.bytes & mask);
     const bool other = same && read.thread != current->linear;
@@ -45,26 +52,19 @@ void note(Shadow &shadow, uint64_t address, uint32_t mask, How how, std::string 
     read = {block.phase, current->linear, mask, 0, other_warp, other_lane, epoch};
     return;
   }
-  if ((read.bytes & mask) && concurrent(read, epoch)) race(read, how, "reads", address, where(address), site);
+  if ((read.bytes & mask) && concurrent(read, epoch, shared)) race(read, how, "reads", address, where(address, shared), site);
   write = {block.phase, current->linear, mask, how == ATOMIC, 0, 0, epoch};
 }
 
 template <class Lookup>
-void note_all(uint64_t address, uint64_t bytes, How how, const Lookup &shadow, std::string (*where)(uint64_t), const void *site) {
+void note_all(uint64_t address, uint64_t bytes, How how, const Lookup &shadow, bool shared, const void *site) {
   for (uint64_t at = address & ~3ull; at < address + bytes; at += 4) {
     uint32_t mask = 15;
     if (at < address) mask &= 15u << (address - at);
     if (at + 4 > address + bytes) mask &= 15u >> (at + 4 - address - bytes);
-    note(shadow(at), at < address ? address : at, mask, how, where, site);
+    note(shadow(at), at < address ? address : at, mask, how, shared, site);
   }
 }
-
-std::string describe_in(const Variable &variable, uint64_t address) {
-  return text("byte %lld of %s %s (%llu bytes)", (long long)(address - variable.begin), variable.shared ? "the shared" : "the variable",
-              variable.name.c_str(), (unsigned long long)(variable.end - variable.begin));
-}
-
-std::string in_variable(uint64_t address) { return describe_in(*variable_of(address), address); }
 
 [[noreturn]] void outside(uint64_t address, uint64_t bytes, How how, const void *site) {
   const Allocation *found = allocation_of(address);
@@ -88,7 +88,7 @@ void elsewhere(uint64_t address, uint64_t bytes, How how, const void *site) {
     last_variable = variable;
     if (check_races) {
       const uint64_t first = variable->begin & ~3ull;
-      note_all(address, bytes, how, [&](uint64_t at) -> Shadow & { return variable->shadow[(at - first) / 4]; }, in_variable, site);
+      note_all(address, bytes, how, [&](uint64_t at) -> Shadow & { return variable->shadow[(at - first) / 4]; }, variable->shared, site);
     }
     return;
   }
@@ -103,7 +103,7 @@ inline void check(const void *pointer, uint64_t bytes, How how, const void *site
   const Allocation &owner = allocations[page_owner[offset / PAGE]];
   if (address < owner.begin || address + bytes > owner.end || !owner.live || (owner.kind == Kind::device && !(peers[block.device] >> owner.device & 1)))
     outside(address, bytes, how, site);
-  if (check_races) note_all(address, bytes, how, [](uint64_t at) -> Shadow & { return arena_shadow[(at - arena_begin) / 4]; }, describe, site);
+  if (check_races) note_all(address, bytes, how, [](uint64_t at) -> Shadow & { return arena_shadow[(at - arena_begin) / 4]; }, false, site);
 }
 
 void aligned(const void *pointer, uint64_t bytes, How how, const void *site) {

@@ -350,4 +350,5 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned gx, unsigned gy, unsigned gz
 
 const char *emulator_report() { return report.c_str(); }
 void emulator_set_memory(int device, unsigned long bytes) { set_memory_limit(device, bytes); }
+void emulator_set_deferred(int on) { deferred = on; }
 }

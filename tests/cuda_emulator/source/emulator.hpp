@@ -98,7 +98,6 @@ struct Function {
 
 struct Module {
   void *handle = nullptr;
-  std::string path;
   uint64_t begin = 0, end = 0, bias = 0;
   std::vector<Variable> variables;
   std::map<std::string, Function> functions;
@@ -117,20 +116,28 @@ constexpr int EXCHANGED_BYTES = 64;
 struct Exchange {  // lanes of a warp that meet
   uint32_t mask = 0, arrived = 0, parity = 0, line = 0, first = 0;
   const char *what = "";
+  uint32_t took[2] = {};  // the lanes that met
   alignas(16) unsigned char values[2][WARP][EXCHANGED_BYTES];
 };
 struct Warp {
   uint32_t alive = 0, epoch = 0;
   std::vector<Exchange> exchanges;
 };
+struct PendingCopy {
+  void *target;
+  const void *source;
+  uint32_t bytes, group;
+};
 struct Thread {
   void *stack_pointer = nullptr;
   unsigned char *stack = nullptr;
   Index3 index{};
-  uint32_t linear = 0, line = 0;
+  uint32_t linear = 0, line = 0, came = 0;
   Exchange *exchange = nullptr;
   State state = State::fresh;
   bool fenced = false;
+  uint32_t copy_group = 0;
+  std::vector<PendingCopy> copies;  // asynchronous ones that the thread has not waited for
 };
 struct Block {
   Index3 index{}, size{}, grid{};

@@ -130,6 +130,8 @@ std::string describe(uint64_t address) {
   const Allocation *found = allocation_of(address);
   for (uint64_t back = PAGE; !found && address - arena_begin < ARENA_BYTES && back <= 16 * PAGE && address - arena_begin >= back; back += PAGE)
     found = allocation_of(address - back);  // a page of none: what ends before it
+  const Variable *variable = found ? nullptr : variable_of(address);
+  if (variable) return text("byte %lld of the variable %s", (long long)(address - variable->begin), variable->name.c_str());
   const Allocation *behind = !found || address >= found->end + PAGE ? allocation_of(address + PAGE) : nullptr;
   if (behind && behind->begin > address) found = behind;
   if (!found) return address < PAGE ? "near the null pointer" : "in no allocation";

@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -77,19 +76,27 @@ Module *load_module(const void *image, std::string &why) {
     why = "this is no object of the emulator's NVRTC";
     return nullptr;
   }
-  const int file = memfd_create("kernel", MFD_CLOEXEC);
+  // the loader knows libraries by their names: each has one of its own, in the directory of this library, for as long as it takes
+  Dl_info own;
+  dladdr(reinterpret_cast<void *>(&load_module), &own);
+  std::string path = own.dli_fname;
+  path = path.substr(0, path.rfind('/')) + "/module.XXXXXX";
+  const int file = mkstemp(path.data());
   for (uint64_t done = 0, all = image_bytes(header); done < all;) {
     const ssize_t count = write(file, bytes + done, all - done);
-    if (count <= 0) return nullptr;
+    if (count <= 0) {
+      why = "the module cannot be written to " + path;
+      return nullptr;
+    }
     done += count;
   }
+  close(file);
   auto *module = new Module;
-  module->path = text("/proc/self/fd/%d", file);
-  module->handle = dlopen(module->path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  module->handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!module->handle) why = dlerror();
+  unlink(path.c_str());
   link_map *map = nullptr;
   if (!module->handle || dlinfo(module->handle, RTLD_DI_LINKMAP, &map)) {
-    close(file);
     delete module;
     return nullptr;
   }
@@ -100,7 +107,6 @@ Module *load_module(const void *image, std::string &why) {
   for (auto &[name, function] : module->functions)  // a device function's shared memory is every kernel's
     for (const Variable &variable : module->variables)
       if (variable.shared && (variable.kernel == name || !module->functions.count(variable.kernel))) function.shared_bytes += variable.end - variable.begin;
-  close(file);
   modules.push_back(module);
   return module;
 }

@@ -159,7 +159,7 @@ bool build(Program &program, const std::string &base, const std::string &archite
   words.insert(words.end(), definitions.begin(), definitions.end());
   words.insert(words.end(), {"-pipe", "-include", header, "-c", work + ".cpp", "-o", work + ".o"});
   good = good && run(words, log);
-  good = good && run({LINKER, "-shared", "-z", "defs", "-o", work + ".so", work + ".o", home() + "/libcuda.so.1", "-L" LIBRARIES, LIBM, LIBC, LIBGCC}, log);
+  good = good && run({LINKER, "-shared", "-z", "defs", "-Bsymbolic", "-o", work + ".so", work + ".o", home() + "/libcuda.so.1", "-L" LIBRARIES, LIBM, LIBC, LIBGCC}, log);
   good = good && !rename((work + ".so").c_str(), (base + ".so").c_str());
   program.log = read(log);
   for (const char *end : {".cpp", ".o", ".log"}) unlink((work + end).c_str());

@@ -101,6 +101,7 @@ void finish(Exchange &exchange) {
     Thread &thread = block.threads[at];
     if (thread.exchange == &exchange && thread.state == State::at_exchange) thread.state = State::ready;
   }
+  exchange.took[exchange.parity] = exchange.arrived;
   exchange.arrived = 0;
   exchange.parity ^= 1;
 }
@@ -192,6 +193,8 @@ bool run_block() {
     thread.state = State::fresh;
     thread.exchange = nullptr;
     thread.fenced = false;
+    thread.copy_group = 0;
+    thread.copies.clear();
   }
   for (uint32_t i = 0; i < block.warps.size(); ++i) {
     const uint32_t lanes = block.count - i * WARP;
@@ -223,6 +226,7 @@ __attribute__((const)) Index3 emulator_block_index() { return block.index; }
 __attribute__((const)) Index3 emulator_block_size() { return block.size; }
 __attribute__((const)) Index3 emulator_grid_size() { return block.grid; }
 __attribute__((const)) uint32_t emulator_lane() { return current->linear % WARP; }
+uint32_t emulator_came() { return current->came; }  // which lanes were in the thread's last exchange
 uint32_t emulator_active_mask() { return block.warps[current->linear / WARP].alive; }
 
 void emulator_barrier(uint32_t line) {
@@ -270,7 +274,31 @@ const void *emulator_exchange(uint32_t mask, const void *value, uint32_t bytes, 
     self.line = line;
     to_scheduler();
   }
+  self.came = exchange->took[parity];
   return exchange->values[parity];
+}
+
+void emulator_read(const void *p, uint64_t bytes);
+void emulator_write(const void *p, uint64_t bytes);
+
+// What an asynchronous copy reads and writes is checked both when it begins and when it is waited for: it may happen at any time between.
+void emulator_copy_async(void *target, const void *source, uint32_t bytes) {
+  if ((reinterpret_cast<uint64_t>(target) | reinterpret_cast<uint64_t>(source)) % bytes)
+    failed(716, text("cp.async of %u bytes with an address that is no multiple of it", bytes), 0, __builtin_return_address(0));
+  emulator_read(source, bytes);
+  emulator_write(target, bytes);
+  current->copies.push_back({target, source, bytes, current->copy_group});
+}
+void emulator_copy_commit() { ++current->copy_group; }
+void emulator_copy_wait(uint32_t groups_left) {
+  std::vector<PendingCopy> &copies = current->copies;
+  size_t done = 0;
+  for (; done < copies.size() && copies[done].group + groups_left < current->copy_group; ++done) {
+    emulator_read(copies[done].source, copies[done].bytes);
+    emulator_write(copies[done].target, copies[done].bytes);
+    memcpy(copies[done].target, copies[done].source, copies[done].bytes);
+  }
+  copies.erase(copies.begin(), copies.begin() + done);
 }
 
 void emulator_trap(const char *what) { failed(710, what, 0, __builtin_return_address(0)); }
