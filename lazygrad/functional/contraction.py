@@ -440,6 +440,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     else:
         left = tuple(arguments.axis(d, a.ndim, "tensordot") for d in dims[0])
         right = tuple(arguments.axis(d, b.ndim, "tensordot") for d in dims[1])
+    if len(left) == len(right):  # an axis of size 1 broadcasts: what meets it is summed
+        b = _summed(b, [j for i, j in zip(left, right, strict=True) if a.shape[i] == 1])
+        a = _summed(a, [i for i, j in zip(left, right, strict=True) if b.shape[j] == 1])
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         raise RuntimeError(
             f"tensordot: contracted dimensions need to match, but first has {[a.shape[i] for i in left]} and second "
@@ -454,6 +457,12 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     flat_left = reshape(permute(a, (*free_left, *left)), (rows, size))
     flat_right = reshape(permute(b, (*right, *free_right)), (size, columns))
     return view(mm(flat_left, flat_right), shape)
+
+
+def _summed(input: Tensor, axes: list[int]) -> Tensor:
+    """The sum over those of the axes that have more than one element, which keep size 1."""
+    wide = [axis for axis in axes if input.shape[axis] != 1]
+    return input.sum(wide, keepdim=True, dtype=input.dtype) if wide else input
 
 
 @function("einsum", method=False)

@@ -234,7 +234,7 @@ def tensor(
     return leaf(data_node(data, dtype, creation_place(device)), requires_grad)
 
 
-@function("as_tensor", "asarray", method=False)
+@function("as_tensor", method=False)
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` as a tensor: a tensor or a numpy array shares its memory where dtype and device allow. Same as torch.as_tensor."""
     if isinstance(data, Tensor):
@@ -475,6 +475,8 @@ def arange(
     dtype = _range_dtype(dtype, low, high, by)
     if dtype.kind != "float" and not int(by):
         raise ValueError("arange: step must be nonzero")
+    if dtype is int64:  # PyTorch counts the elements of narrower integers by the bounds as they are
+        low, high, by = int(low), int(high), int(by)
     if all(isinstance(n, int) for n in (low, high, by)):
         count = int(max(0, -((int(low) - int(high)) // int(by))))
     else:
@@ -506,6 +508,8 @@ def linspace(
         raise RuntimeError("linspace: number of steps must be non-negative")
     dtype = dtype_or_default(dtype)
     wide = dtype if dtype.kind == "float" and dtype.itemsize > 2 else float32
+    if dtype.kind != "float":
+        low, high = int(low), int(high)
     place = creation_place(device)
     if count == 1:
         return leaf(constant(low, dtype, (1,), place), requires_grad)

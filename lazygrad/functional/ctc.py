@@ -1,7 +1,8 @@
 """Connectionist temporal classification: the probability that a sequence of class probabilities spells a target.
 
 In: log probabilities (T, N, C) and targets with their lengths. Out: minus the logarithm of the probability of the target, summed over
-all alignments by the forward recursion, in log space, as operations of the graph: the gradient is that of the recursion.
+all alignments by the forward recursion, in log space, as operations of the graph: the gradient is that of the recursion, and as
+PyTorch's with exp(log_probs) added, which a log_softmax before takes away again.
 """
 
 from __future__ import annotations
@@ -162,5 +163,7 @@ def _losses(log_probs: Tensor, labels: Tensor, times: Any, sizes: Any, blank: in
     found = _log_add([last, where(has_label, label, float("-inf"))])
     started = tensor(times > 0, device=device)
     empty = where(has_label, float("inf"), clamp_min(-found.detach() * 0, 0))
-    losses: Tensor = where(started, -found, empty)
-    return losses
+    likely = where(stack(runs, 0), exp(log_probs), 0.0).sum((0, 2))
+    losses = where(started, -found, empty)
+    with_exponentials: Tensor = losses + (likely - likely.detach())
+    return with_exponentials

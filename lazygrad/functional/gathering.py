@@ -214,6 +214,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
     Same as torch.gather.
     """
+    if not index.numel() and index.ndim != input.ndim:  # nothing is chosen, in any shape
+        arguments.axis(dim, input.ndim, "gather")
+        nothing = constant(0, input.dtype, tuple(index.shape), input.place)
+        return Outcome("GatherBackward0", nothing, (input,), (input, index))
     axis = _same_rank("gather", input, index, dim)
     shape = tuple(index.shape) or (1,)
     for a, (size, limit) in enumerate(zip(shape, tuple(input.shape) or (1,), strict=True)):
@@ -233,11 +237,14 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 @function("take_along_dim", out=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """As `gather`, with shapes that broadcast on the other axes. Same as torch.take_along_dim."""
+    """As `gather`, with shapes that broadcast on the other axes, and negative indices that count from the end.
+
+    Same as torch.take_along_dim.
+    """
     from .shaping import expand, flatten
 
     if dim is None:
-        return gather(flatten(input), 0, flatten(indices))
+        input, indices, dim = flatten(input), flatten(indices), 0
     axis = arguments.axis(dim, input.ndim, "take_along_dim")
     if input.ndim != indices.ndim:
         raise RuntimeError(
@@ -252,7 +259,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         expand(each, tuple(each.shape[a] if a == axis else n for a, n in enumerate(shape)))
         for each in (input, indices)
     ]
-    return gather(wide[0], axis, wide[1])
+    size = int(wide[0].shape[axis])
+    places = wide[1]
+    return gather(wide[0], axis, where(places.lt(0), places + size, places))
 
 
 @operator("index_select")
@@ -455,9 +464,12 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Outcome:
                 "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s)."
             )
-        (fill,) = tensor_nodes(value)
-        node = _written(input, places, fill.cast(input.dtype).expand(shape), axis, "set")
-        return Outcome("IndexFillBackward1", node, (input, value), (index,))
+        node, fill = tensor_nodes(input, value)
+        nowhere = constant(False, bool_, tuple(input.shape) or (1,), input.place)
+        everywhere = constant(True, bool_, shape, input.place)
+        filled = scatter_node(nowhere, places, everywhere, axis, "set").reshape(node.shape)
+        made = where_node(filled, fill.cast(input.dtype).expand(node.shape), node)
+        return Outcome("IndexFillBackward1", made, (input, value), (index,))
     values = constant(as_number(value), input.dtype, shape, input.place)
     return Outcome(
         "IndexFillBackward0", _written(input, places, values, axis, "set"), (input,), (index,)

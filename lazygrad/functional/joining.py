@@ -258,6 +258,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """As many nearly equal parts as asked, or parts between the indices listed. Same as torch.tensor_split."""
     axis = arguments.axis(dim, input.ndim, "tensor_split")
     total = int(input.shape[axis])
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         if indices_or_sections <= 0:
             raise RuntimeError(

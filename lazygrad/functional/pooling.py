@@ -229,7 +229,7 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)  # fmt: skip
 
 
-@function("avg_pool2d", module=False, method=False, nn=True)
+@function("avg_pool2d", module=False, method=False, nn=True, out=True)
 def avg_pool2d(
     input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -250,7 +250,7 @@ def avg_pool2d(
     return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)  # fmt: skip
 
 
-@function("avg_pool3d", module=False, method=False, nn=True)
+@function("avg_pool3d", module=False, method=False, nn=True, out=True)
 def avg_pool3d(
     input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,

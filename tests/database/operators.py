@@ -28,7 +28,7 @@ ALIASES = {"half": "float16", "double": "float64", "float": "float32", "long": "
 
 
 class Unserved(Exception):
-    """A sample needs what lazygrad leaves out on purpose: complex numbers, sparse or quantized tensors."""
+    """A sample needs what lazygrad leaves out on purpose: complex numbers, sparse or quantized tensors, channels last."""
 
 
 @cache
@@ -141,6 +141,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
         return slice(*(copy(each, module, leaves) for each in parts))
     if isinstance(value, complex):
         raise Unserved("complex number")
+    if value is torch.channels_last or value is torch.channels_last_3d:
+        raise Unserved("memory format")
     if module is torch:
         return value
     if isinstance(value, torch.dtype):
@@ -148,8 +150,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
         if name not in DTYPES:
             raise Unserved(name)
         return getattr(lg, "bool_" if name == "bool" else name)
-    if isinstance(value, torch.device):
-        return lg.device(value.type)
+    if isinstance(value, torch.device) or value == "cpu":  # where the sweep's tensors are
+        return lg.tensor(0).device
     if isinstance(value, torch.layout):
         return lg.strided
     if isinstance(value, torch.memory_format):

@@ -110,6 +110,8 @@ def applies(entry: Any, check: str, dtype: str) -> bool:
     """Whether a check is made for a dtype: gradients in float64, error inputs once."""
     if check == "error":
         return bool(entry.error_inputs_func)
+    if check == "second" and entry.variant_test_name == "subgradients_at_zero":
+        return False  # PyTorch's is NaN there, which its own tests expect to fail
     if check in GRADIENTS:
         supported = entry.supports_autograd and (check == "gradient" or entry.supports_gradgrad)
         return bool(dtype == "float64" and supported)

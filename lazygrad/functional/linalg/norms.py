@@ -86,7 +86,7 @@ def vector_norm(
         raise RuntimeError(
             f"{name} cannot compute the {shown} norm on an empty tensor because the operation does not have an identity"
         )
-    (node,) = tensor_nodes(x)
+    (node,) = tensor_nodes(x if ord != 0 else x.detach())  # how many are not 0 has no gradient
     node = node.cast(found)
     if not axes:
         node, axes, keepdim = node.reshape((1,)), (0,), False
