@@ -37,6 +37,8 @@ def correlation(
         between: the zeros between the elements of the signal; `before`, `after`: at its ends. Negative ones take elements away.
     """
     rank = len(strides)
+    if _apart(kernel, strides, dilations, between, before, after):
+        return _blocks(signal, kernel)
     padded = _spread(signal, between, before, after)
     axes = range(LEAD, LEAD + rank)
     windows = window(padded, axes, _sizes(kernel), strides, dilations)
@@ -49,6 +51,39 @@ def correlation(
         ["group", "feature", "channel", *inside],
         ["batch", "group", "feature", *results],
     )
+
+
+def _apart(
+    kernel: Node,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    between: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+) -> bool:
+    """Whether each window has one element of the spread signal and zeros else: a transposed convolution that steps by its kernel."""
+    return all(
+        stride == dilation == 1 and n == b == a == size - 1
+        for size, stride, dilation, n, b, a in zip(
+            _sizes(kernel), strides, dilations, between, before, after, strict=True
+        )
+    ) and any(size > 1 for size in _sizes(kernel))
+
+
+def _blocks(signal: Node, kernel: Node) -> Node:
+    """Each element of the signal gives a block of results of the kernel's size: a product of matrices, without the zeros."""
+    rank = len(_sizes(kernel))
+    places = [f"place{axis}" for axis in range(rank)]
+    inside = [f"inside{axis}" for axis in range(rank)]
+    blocks = contract(
+        signal,
+        kernel.flip(range(LEAD, LEAD + rank)),
+        ["batch", "group", "channel", *places],
+        ["group", "feature", "channel", *inside],
+        ["batch", "group", "feature", *(name for pair in zip(places, inside) for name in pair)],
+    )
+    sizes = [n * k for n, k in zip(_sizes(signal), _sizes(kernel), strict=True)]
+    return blocks.reshape((*blocks.shape[:LEAD], *sizes))
 
 
 def _sizes(node: Node) -> tuple[int, ...]:

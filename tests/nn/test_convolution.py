@@ -45,6 +45,8 @@ FORMS = [
     "F.conv_transpose2d(b, p, l)",
     "F.conv_transpose2d(b, p, l, stride=(3, 2), padding=1, output_padding=(2, 0), dilation=(1, 2))",
     "F.conv_transpose2d(b[0], p[:, :, :1], groups=2, stride=2)",
+    "F.conv_transpose2d(b, p, l, stride=(3, 2))",
+    "F.conv_transpose1d(a, q, stride=2, groups=2)",
     "F.conv_transpose3d(c, r, stride=2, dilation=(1, 1, 3))",
 ]
 
