@@ -16,7 +16,7 @@ from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
 
 from .target import Target
-from .tiling import tiles
+from .tiling import alone, apart, tiles
 from .transform.access import (
     Stride,
     all_loops,
@@ -56,6 +56,8 @@ class Transform:
 
 def choose(kernel: Node, target: Target) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
+    if nests := apart(kernel):
+        return _chosen_apart(kernel, nests, target)
     steps = [Transform(*step) for step in tiles(kernel, target)]
     if steps:
         tiled = apply(kernel, steps)
@@ -73,6 +75,22 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
         steps.extend(_rests(apply(kernel, steps), steps))
     steps.append(Transform("accumulate"))
     return steps
+
+
+def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[Transform]:
+    """The transforms of each nest of a kernel that has several, contractions among them, for one iteration of the loops around."""
+    steps: list[Transform] = []
+    for nest in nests:
+        tiled = tiles(alone(nest), target, shared=False)
+        steps.extend(Transform(*step) for step in tiled)
+        if not tiled:
+            steps.extend(_best(nest, target, ())[1])
+    made = apply(kernel, steps)
+    for loop in fills(made):
+        if "_pack" in loop_name(loop):
+            steps.extend(_best(loop, target, ())[1])
+    steps.extend(_rests(made, steps))
+    return [*steps, Transform("accumulate")]
 
 
 def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
@@ -196,7 +214,7 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
             if line.op is Op.STORE:
                 return None
             reductions += 1
-        elif not inside and line.op is Op.ACCUMULATE:
+        elif not inside and line.op is Op.ACCUMULATE and moves != 1:
             return None
         gathers = not inside and moves not in (0, 1)
         apart = lanes * (1.5 if line.op is Op.LOAD else 2.5)

@@ -113,6 +113,7 @@ class _Lowering:
         self.memo: dict[object, Node] = {}
         self.root = _Scope(None, None)
         self.waiting: dict[Path, list[Stage]] = {}
+        self.cleared: dict[Path, list[Stage]] = {}
         self.loops = graph.loops
         self.position = graph.position
         if flat:
@@ -129,6 +130,9 @@ class _Lowering:
         for stage in self.graph.stages:
             path = tuple(variable for variable in stage.path if variable.extent != 1)
             self.waiting.setdefault(path, []).append(stage)
+            if stage.cleared is not None:
+                path = tuple(variable for variable in stage.cleared if variable.extent != 1)
+                self.cleared.setdefault(path, []).append(stage)
         self._stages_here(self.root)
         scope = self._descend(self.root, self.loops)
         results = [
@@ -183,8 +187,22 @@ class _Lowering:
         return scope
 
     def _stages_here(self, scope: _Scope) -> None:
+        for stage in self.cleared.pop(scope.path, ()):
+            self._clear(stage, scope)
         for stage in self.waiting.pop(scope.path, ()):
             self._stage(stage, scope)
+
+    def _clear(self, stage: Stage, outer: _Scope) -> None:
+        """Fill what a stage adds to with zeros."""
+        node = stage.node
+        again = {
+            variable: Variable(f"{variable.name}_zero", variable.extent) for variable in stage.free
+        }
+        values = {old: of(new) for old, new in again.items()}
+        scope = self._descend(outer, tuple(again.values()))
+        offset = flatten([index.substitute(values) for index in stage.position], node.shape)
+        zero = constant(0, node.dtype)
+        scope.lines.append(loops.store(self.params[id(node)], self._offset(offset, scope), zero))
 
     # --- stages
 
@@ -193,12 +211,16 @@ class _Lowering:
         buffer, offset, register = self._storage(stage, outer)
         match node.op:
             case Op.REDUCE | Op.FOLD:
-                scope = self._descend(outer, stage.free)
+                scope = self._descend(outer, stage.nest)
                 value = self._reduce(stage, scope)
                 if register:
                     self.memo[("stage", id(node))] = value
                 if buffer is not None:
-                    scope.lines.append(loops.store(buffer, self._offset(offset, scope), value))
+                    place = self._offset(offset, scope)
+                    line = loops.store(buffer, place, value)
+                    if stage.cleared is not None:
+                        line = loops.accumulate(buffer, place, value, "add")
+                    scope.lines.append(line)
             case Op.SCAN:
                 assert buffer is not None
                 self._scan(stage, outer, buffer, offset)
@@ -210,7 +232,7 @@ class _Lowering:
                 self._scatter(stage, outer, buffer, offset)
             case _:
                 assert buffer is not None
-                scope = self._descend(outer, stage.free)
+                scope = self._descend(outer, stage.nest)
                 value = _run(self.value(node, stage.position, _inside(stage), scope))
                 scope.lines.append(loops.store(buffer, self._offset(offset, scope), value))
         if buffer is not None:
@@ -223,10 +245,10 @@ class _Lowering:
             return self.params[id(node)], flatten(stage.position, node.shape), not stage.free
         if not stage.free and node.op in (Op.REDUCE, Op.FOLD):
             return None, ZERO, True
-        shape = tuple(variable.extent for variable in stage.free)
+        shape = tuple(variable.extent for variable in stage.nest)
         buffer = loops.local(f"t{len(self.locals)}", node.dtype, shape)
         outer.lines.append(buffer)
-        return buffer, flatten([of(v) for v in stage.free], shape), False
+        return buffer, flatten([of(v) for v in stage.nest], shape), False
 
     def _reduce(self, stage: Stage, scope: _Scope) -> Node:
         """One reduction into a register; the value is what it holds after the loops."""
@@ -237,10 +259,10 @@ class _Lowering:
         conditions = _inside(stage)
         if isinstance(node.arg, Reduction):
             kind, accumulate = node.arg.kind, node.arg.accumulate
-            rest = iter(stage.inner)
+            rest = iter(stage.summed)
             axes = node.arg.axes
             at = tuple(
-                of(next(rest)) if axis in axes and source.shape[axis] != 1 else index
+                next(rest) if axis in axes and source.shape[axis] != 1 else index
                 for axis, index in enumerate(stage.position)
             )
         else:
@@ -415,7 +437,11 @@ class _Lowering:
             offset = flatten(at, node.shape)
         else:
             free = [index for index, fixed in zip(at, stage.fixed, strict=True) if fixed is None]
-            offset = flatten(free, [v.extent for v in stage.free])
+            if stage.starts:
+                free = [index - start for index, start in zip(free, stage.starts, strict=False)]
+            place = dict(zip(stage.free, free, strict=True))
+            nest = stage.nest
+            offset = flatten([place[v] for v in nest], [v.extent for v in nest])
         return (yield self._load(buffer, offset, conditions, scope, defined.depth))
 
     def _load(

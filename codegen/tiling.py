@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lazygrad.ir import loops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
@@ -88,8 +89,41 @@ def _only_loop(loop: Node) -> Node | None:
     return None
 
 
-def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
-    """The steps, as (name, loop, factor), that tile the contraction of a kernel, in their order; none where it is too small."""
+def apart(kernel: Node) -> list[Node]:
+    """The nests of loops of a kernel where several stand beside each other and one of them is a contraction; otherwise none."""
+    if not _several(kernel):
+        return []
+    found: list[Node] = []
+    stack = [kernel]
+    while stack:
+        inner = [line for line in body(stack.pop()) if line.op is Op.LOOP]
+        for loop in inner:
+            if _several(loop):
+                stack.append(loop)
+            elif len(inner) > 1:
+                found.append(loop)
+    return found if any(contraction(alone(nest)) is not None for nest in found) else []
+
+
+def _several(kernel: Node) -> bool:
+    """Whether loops stand beside each other, alone in all loops around them."""
+    while True:
+        inner = [line for line in body(kernel) if line.op is Op.LOOP]
+        if len(inner) != 1:
+            return len(inner) > 1
+        (kernel,) = inner
+
+
+def alone(loop: Node) -> Node:
+    """A kernel that has nothing but a loop, to ask about it what is asked of kernels."""
+    return loops.kernel("nest", [], [loop])
+
+
+def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, str, int]]:
+    """The steps, as (name, loop, factor), that tile the contraction of a kernel, in their order; none where it is too small.
+
+    Threads share the tiles, unless `shared` says that they have other loops to share.
+    """
     found = contraction(kernel)
     if found is None:
         return []
@@ -108,7 +142,7 @@ def tiles(kernel: Node, target: Target) -> list[tuple[str, str, int]]:
     ):
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
-    wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK))
+    wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK)) if shared else 1
     along = _moves(found.found, found.columns, found.found.around[-1])
     width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
     steps = [("interchange", row, 0)] * _distance(found)

@@ -22,6 +22,10 @@ from .keys import Normal
 COSTLY = frozenset((Op.SCAN, Op.SORT, Op.FOLD, Op.SCATTER))
 """Operations that are never computed again; beside them, results of EXTERNs, and a REDUCE of more than one element for each result."""
 
+SPREAD = 4
+"""What has so many times more elements than what it is made of is not kept, from this many bytes on."""
+SPREAD_BYTES = 1 << 20
+
 
 def kept_for_gradients(
     made: Sequence[Node],
@@ -56,8 +60,9 @@ def kept_for_gradients(
             continue
         seen.add(id(node))
         number = number_of.get(id(node))
-        if number is not None and (number in found or expensive(node)):
-            if number not in found:
+        known = number in found
+        if number is not None and (known or (expensive(node) and not spread(node))):
+            if not known:
                 found.add(number)
                 kept.append(number)
             continue
@@ -97,6 +102,32 @@ def watch_recorded(normal: Normal, asked: int) -> None:
                 stack.append((source, below))
     if watched and leaves:
         normal.watch(tuple(watched), tuple(leaves))
+
+
+def spread(node: Node) -> bool:
+    """Whether a large result is made of much less: scores of attention, of queries and keys. It is computed again where it is read."""
+    size = product(node.shape)
+    if not isinstance(size, int) or size * node.dtype.itemsize < SPREAD_BYTES:
+        return False
+    read = 0
+    stack, seen = list(node.src), {id(node)}
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        elements = product(part.shape)
+        if not isinstance(elements, int):
+            return False
+        if part.value is not None or not part.src:
+            read += elements if part.op not in (Op.CONST, Op.ARGUMENT, Op.IOTA) else 0
+        elif SPREAD * elements <= size and expensive(part):
+            read += elements
+        else:
+            stack.extend(part.src)
+        if SPREAD * read > size:
+            return False
+    return True
 
 
 def expensive(node: Node) -> bool:

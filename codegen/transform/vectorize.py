@@ -249,6 +249,11 @@ class _Widen:
             active = self._active(mask)
             if active is not None:
                 src = (*src, active)
+        elif moves == 1:
+            src = (buffer, self.scalar(offset), wide)
+            active = self._active(mask)
+            if active is not None:
+                src = (*src, active)
         else:
             raise ScheduleError(
                 f"iterations of loop {self.name} accumulate into different elements"

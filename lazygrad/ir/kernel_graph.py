@@ -25,6 +25,10 @@ class Stage:
     `fixed` gives, for each axis of the node, the index that the loops of `path` fix, or None where the stage computes the whole axis: then
     `free` has the loop variable of that axis. `inner` are the loops of a reduction, scan or fold. A node in `KernelGraph.stored`
     writes an output of the kernel; any other writes a local buffer of its free axes.
+
+    A loop may run over a part of an axis: `starts` has what is added to the variables of `free` and `inner`, in their order (nothing where
+    it is empty). `innermost` is the free loop that stands inside of the others, and along which a local buffer is contiguous. Where
+    `cleared` is given, the stage adds to its output in each iteration of `path`, and inside those loops it is cleared first.
     """
 
     node: Node
@@ -32,19 +36,39 @@ class Stage:
     fixed: tuple[Index | None, ...]
     free: tuple[Variable, ...]
     inner: tuple[Variable, ...]
+    starts: tuple[Index, ...] = ()
+    innermost: Variable | None = None
+    cleared: Path | None = None
 
     @property
     def position(self) -> Position:
         """The element that one iteration of the stage's loops computes."""
+        free = iter(self._places(self.free, self.starts))
+        return tuple(next(free) if index is None else index for index in self.fixed)
+
+    @property
+    def summed(self) -> list[Index]:
+        """The place on each axis that the inner loops run along."""
+        return self._places(self.inner, self.starts[len(self.free) :])
+
+    @staticmethod
+    def _places(variables: Path, starts: tuple[Index, ...]) -> list[Index]:
         from .index import of
 
-        free = iter(self.free)
-        return tuple(of(next(free)) if index is None else index for index in self.fixed)
+        places = [of(variable) for variable in variables]
+        return [a + b for a, b in zip(places, starts, strict=False)] if starts else places
+
+    @property
+    def nest(self) -> Path:
+        """The free loops, outermost first; a local buffer has their order."""
+        if self.innermost is None:
+            return self.free
+        return (*[v for v in self.free if v is not self.innermost], self.innermost)
 
     @property
     def loops(self) -> Path:
         """Every loop around the innermost line, outermost first; a scan or sort runs along its axis inside the others."""
-        free = self.free
+        free = self.nest
         if isinstance(self.node.arg, (Scan, Sort)):
             along = self.scanned
             free = (*(variable for variable in free if variable is not along), along)
@@ -102,7 +126,16 @@ class KernelGraph:
         inside = self.inside()
         number = {id(node): place for place, node in enumerate((*self.inputs, *inside))}
         stages = [
-            (number[id(stage.node)], stage.path, stage.fixed, stage.free, stage.inner)
+            (
+                number[id(stage.node)],
+                stage.path,
+                stage.fixed,
+                stage.free,
+                stage.inner,
+                stage.starts,
+                stage.innermost,
+                stage.cleared,
+            )
             for stage in self.stages
         ]
         return (

@@ -28,6 +28,8 @@ class Growing:
     """The buffers not far below its results; None where it has a contraction."""
     span: int = 0
     """The elements of the largest tensor not far below its results."""
+    closed: bool = False
+    """Whether it is whole: nothing more is placed in it."""
 
     def size(self, size: Size) -> None:
         """Note the dim variables of a size that the kernel may compute with."""

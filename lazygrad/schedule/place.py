@@ -20,6 +20,8 @@ from ..ir.kernel_graph import KernelGraph, Path, Stage
 from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
+from .block_kernel import block_kernel
+from .blocks import find_blocks
 from .growing import Growing, finish, label, ordered
 from .reads import (
     LEAVES,
@@ -73,6 +75,8 @@ class _Placement:
         self.subtree = self._subtree_work()
         self.span = 0
         self.contractions: dict[int, bool] = {}
+        self.blocks: dict[int, tuple[Growing, dict[int, tuple[Node, Reads]]]] = {}
+        self._make_blocks()
 
     def run(self) -> Schedule:
         for node in reversed(self.order):
@@ -80,6 +84,8 @@ class _Placement:
             if node.op is Op.BUFFER:
                 for kernel in reads:
                     self._input(kernel, node)
+            elif id(node) in self.blocks:
+                self._result_of_block(node, reads)
             elif id(node) in self.must_store:
                 self._store(node, reads)
             elif node.op in LEAVES:
@@ -96,6 +102,34 @@ class _Placement:
         for kernel in self.kernels:
             finish(kernel)
         return Schedule(ordered([kernel.graph for kernel in self.kernels]), self.roots)
+
+    # --- blocks of rows
+
+    def _make_blocks(self) -> None:
+        """Kernels that compute large matrices a block of rows at a time. What they read is stored."""
+        blocks = find_blocks(self.order, self.roots)
+        if not blocks:
+            return
+        position = {id(node): number for number, node in enumerate(self.order)}
+        made = [block_kernel(block, position, self.subtree) for block in blocks]
+        if None in made:
+            return
+        for block, whole in zip(blocks, made, strict=True):
+            assert whole is not None
+            for node in block.outputs:
+                self.blocks[id(node)] = whole
+                self.writer[id(node)] = whole[0]
+            stored = [node for node, _ in whole[1].values() if node.op not in LEAVES]
+            self.must_store.update(map(id, stored))
+
+    def _result_of_block(self, node: Node, reads: dict[Growing, Reads]) -> None:
+        block, inputs = self.blocks[id(node)]
+        if block not in self.kernels:
+            self.kernels.append(block)
+            for number, (_, found) in inputs.items():
+                self.reads.setdefault(number, {})[block] = found
+        for kernel in reads:
+            self._input(kernel, node)
 
     # --- decisions
 
@@ -306,7 +340,8 @@ class _Placement:
 
     def _room(self, kernel: Growing, node: Node) -> bool:
         return (
-            kernel.nodes < cost.KERNEL_NODES
+            not kernel.closed
+            and kernel.nodes < cost.KERNEL_NODES
             and kernel.work + cost.work(node) <= cost.KERNEL_WORK
             and len(kernel.inputs) < cost.KERNEL_INPUTS
             and len(kernel.graph.stages) < cost.KERNEL_STAGES

@@ -1,0 +1,186 @@
+"""The kernel of a block (blocks.py): loops over batches and blocks of rows, and in them a stage for each matrix and each result.
+
+In: a `Block`. Out: a kernel that is whole, and what it reads. The buffers of a stage have the rows of a block innermost: reductions
+over the other axis run along vectors, and the contraction that fills a buffer packs the few rows of a block, not all of the other
+operand.
+"""
+
+from __future__ import annotations
+
+from ..ir.args import Reduction
+from ..ir.index import ZERO, Index, Variable, of
+from ..ir.kernel_graph import KernelGraph, Path, Stage
+from ..ir.node import Node
+from ..ir.op import ELEMENTWISE, MOVEMENT, Op
+from . import cost
+from .blocks import Block
+from .growing import Growing, label
+from .reads import LEAVES, Reads, cheap_operand, contraction, evaluations, inlined_reads
+
+BLOCK_BYTES = 1 << 20
+"""What the local buffers of a block hold: half of a common L2."""
+MOST_BYTES = 1 << 23
+"""A block of the fewest rows may hold this much: it is near the last cache then."""
+MOST_ROWS = 128
+FEWEST_ROWS = 16
+LEAST_BATCH = 4
+"""Blocks that add to one result run one after the other: threads share matrices, of which there are at least so many."""
+
+
+def block_kernel(
+    block: Block, position: dict[int, int], work: dict[int, int]
+) -> tuple[Growing, dict[int, tuple[Node, Reads]]] | None:
+    """The kernel of a block, and the nodes that it reads, where they are read; None where a block of rows is too large.
+
+    `position` is the place of each node in the graph, `work` that of an element of it when it is inlined.
+    """
+    rows = block.rows.extent
+    assert isinstance(rows, int)
+    batches = cost.count([v.extent for v in block.batch])
+    grows = any(block.rows not in _used(block, sink) for sink in block.sinks)
+    if grows and batches < LEAST_BATCH:
+        return None
+    height = min(rows, MOST_ROWS)
+    while height >= FEWEST_ROWS or height == rows:
+        if rows % height == 0:
+            made = _Builder(block, height, position, work)
+            made.run()
+            fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
+            if made.bytes <= fits:
+                return made.kernel, made.inputs
+        height -= 1
+    return None
+
+
+def _used(block: Block, node: Node) -> set[Variable]:
+    """The variables in the label of a node."""
+    return {v for index in block.labels[id(node)] if index is not None for v in index.variables}
+
+
+class _Builder:
+    def __init__(
+        self, block: Block, height: int, position: dict[int, int], work: dict[int, int]
+    ) -> None:
+        rows = block.rows.extent
+        assert isinstance(rows, int)
+        self.block, self.height, self.position, self.work = block, height, position, work
+        self.part = Variable("part", rows // height)
+        self.first = of(self.part) * height
+        self.path: Path = (*block.batch, self.part)
+        self.kernel = Growing(KernelGraph("", self.path, (), []), 0, closed=True)
+        self.reads: dict[int, tuple[Node, Reads]] = {}
+        self.inputs: dict[int, tuple[Node, Reads]] = {}
+        self.products: set[int] = set()
+        self.bytes = 0
+
+    def run(self) -> None:
+        """Visit the nodes from the results down, as placement does."""
+        outputs = {id(node): node for node in self.block.outputs}
+        waiting = {**outputs}
+        while waiting or self.reads:
+            number = max((*waiting, *self.reads), key=self.position.__getitem__)
+            waiting.pop(number, None)
+            node, reads = self.reads.pop(number, (outputs.get(number), {}))
+            assert node is not None
+            if number in outputs or (number in self.block.members and self._held(node, reads)):
+                self._stage(node, stored=number in outputs)
+            elif number in self.block.members or self._inlined(node):
+                self.kernel.names += [label(node)] * (node.op in ELEMENTWISE)
+                for at, paths in reads.items():
+                    for source, inner in inlined_reads(node, at):
+                        for path in paths:
+                            self._read(source, inner, path)
+            elif node.op not in (Op.CONST, Op.IOTA):
+                self.inputs[number] = node, reads
+
+    def _held(self, node: Node, reads: Reads) -> bool:
+        """Whether a member has a buffer of its own: it is read more often than it is cheap."""
+        if node.op is Op.REDUCE:
+            return True
+        again = evaluations(node, reads) - 1
+        return (
+            node.op in ELEMENTWISE
+            and id(node) not in self.products
+            and again * self.work[id(node)] > cost.LOCAL_WORK
+        )
+
+    def _inlined(self, node: Node) -> bool:
+        """Whether what is no member is computed where it is read: movement, masks of numbers alone, what is cheap."""
+        if node.op in MOVEMENT or id(node) in self.products:
+            return True
+        return node.op in ELEMENTWISE and (cheap_operand(node) or _of_numbers(node))
+
+    def _stage(self, node: Node, stored: bool) -> None:
+        block = self.block
+        fixed: list[Index | None] = []
+        free: list[Variable] = []
+        starts: list[Index] = []
+        innermost: Variable | None = None
+        for size, index in zip(node.shape, block.labels[id(node)], strict=True):
+            row = index is not None and block.rows in index.variables
+            fixed.append(None if row else index)
+            if index is None or row:
+                assert not row or index == of(block.rows)
+                free.append(self.kernel.variable(self.height if row else size))
+                starts.append(self.first if row else ZERO)
+                innermost = free[-1] if row and not stored else innermost
+        inner: list[Variable] = []
+        grows = False
+        if isinstance(node.arg, Reduction):
+            source = node.src[0]
+            summed = block.sums.get(id(node))
+            for axis in node.arg.axes:
+                if source.shape[axis] != 1:
+                    row = summed is not None and summed[axis] is not None
+                    inner.append(self.kernel.variable(self.height if row else source.shape[axis]))
+                    starts.append(self.first if row else ZERO)
+                    grows |= row
+            if contraction(node):
+                self._products(source)
+        stage = Stage(node, self.path, tuple(fixed), tuple(free), tuple(inner), tuple(starts))
+        stage.innermost = innermost
+        stage.cleared = block.batch if grows else None
+        self.kernel.graph.stages.append(stage)
+        self.kernel.names.append(label(node))
+        if stored:
+            self.kernel.graph.stored.append(node)
+        else:
+            self.bytes += cost.count([v.extent for v in free]) * node.dtype.itemsize
+        if isinstance(node.arg, Reduction):
+            summing = iter(stage.summed)
+            at = [
+                next(summing) if axis in node.arg.axes and source.shape[axis] != 1 else index
+                for axis, index in enumerate(stage.position)
+            ]
+            self._read(source, tuple(at), stage.loops)
+        else:
+            for below, place in inlined_reads(node, stage.position):
+                self._read(below, place, stage.loops)
+
+    def _products(self, node: Node) -> None:
+        """Note what a contraction sums: it is never stored."""
+        while node.op is Op.CAST or node.op in MOVEMENT:
+            self.products.add(id(node))
+            node = node.src[0]
+        self.products.add(id(node))
+
+    def _read(self, node: Node, at: tuple[Index, ...], path: Path) -> None:
+        _, reads = self.reads.setdefault(id(node), (node, {}))
+        reads.setdefault(at, set()).add(path)
+
+
+def _of_numbers(node: Node) -> bool:
+    """Whether it is computed of constants and indices alone."""
+    stack, seen = [node], {id(node)}
+    while stack:
+        current = stack.pop()
+        if current.op is Op.BUFFER or not (
+            current.op in ELEMENTWISE or current.op in MOVEMENT or current.op in LEAVES
+        ):
+            return False
+        stack.extend(source for source in current.src if id(source) not in seen)
+        seen.update(map(id, current.src))
+    return True
+
+
+__all__ = ["block_kernel"]
