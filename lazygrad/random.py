@@ -134,6 +134,9 @@ class Generator:
         self.manual_seed(seed)
         return seed
 
+    def __reduce__(self) -> Any:
+        return _generator, (self.device, self._seed, self._offset)
+
     def take(self, count: int) -> tuple[int, int]:
         """The seed, and the offset of a draw of `count` elements; while a function is mapped, for each of its examples."""
         if STEADY.tracing is not None:
@@ -166,6 +169,13 @@ class Generator:
             self._seed = int.from_bytes(packed[:8], "little")
             self._offset = int.from_bytes(packed[8:], "little")
         return self
+
+
+def _generator(device: Any, seed: int, offset: int) -> Generator:
+    """The generator that pickle or copy took apart."""
+    made = Generator(device)
+    made._seed, made._offset = seed, offset
+    return made
 
 
 default_generator = Generator()

@@ -181,12 +181,14 @@ def to_numpy(tensor: Tensor, force: bool) -> Array:
         raise TypeError(
             f"can't convert {place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
         )
+    return exposed(tensor)
+
+
+def exposed(tensor: Tensor) -> Array:
+    """An array on the memory of a tensor on the host, which the outside sees from now on; bfloat16 as its bits."""
     compute(tensor)
     whole = tensor.storage.expose()
-    view = tensor._view
-    if view is None:
-        return whole
-    return _strided(whole, tensor)
+    return whole if tensor._view is None else _strided(whole, tensor)
 
 
 def _strided(whole: Array, tensor: Tensor) -> Array:
@@ -310,9 +312,18 @@ def deepcopy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
         return found
     from .storage import Storage
     from .tensor import make
+    from .views import View
 
-    storage = Storage(distinct(tensor._raw()))
-    made = make(storage, tensor.dtype, None, storage, type(tensor))
+    copies: dict[int, Storage] = memo.setdefault(id(Storage), {})
+    storage = copies.get(id(tensor.storage))
+    if storage is None:  # tensors that share memory share that of the copy
+        storage = copies[id(tensor.storage)] = Storage(distinct(tensor.storage.current()))
+        if tensor.storage.pinned() is not None:  # the outside may change it later
+            storage.realize()
+    view = tensor._view
+    if view is not None:
+        view = View(None, view.path, view.path, view.shape, view.stride, view.offset, "")
+    made = make(storage, tensor.dtype, view, storage, type(tensor))
     made._requires = tensor._requires
     memo[id(tensor)] = made
     if tensor._grad is not None:

@@ -394,7 +394,10 @@ def store(tensor: Tensor, node: Node, tracked: bool = False) -> None:
         )
     storage = tensor.storage
     before_write(storage)
-    if storage.pinned() is not None:
+    outside = storage.pinned()
+    if outside is not None and not outside.flags.writeable:
+        storage.pin = None  # nobody may write there: from here on the tensor has memory of its own
+    elif outside is not None:
         reading.write_through(tensor, node)
         storage.writes += 1
         return

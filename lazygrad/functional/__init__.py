@@ -17,6 +17,7 @@ from . import ctc as ctc
 from . import diagonals as diagonals
 from . import dropout as dropout
 from . import embedding_bag as embedding_bag
+from . import exchange as exchange
 from . import gathering as gathering
 from . import indexing as indexing
 from . import joining as joining

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("checkpoint", "data")
+_MODULES = ("checkpoint", "data", "dlpack")
 
 
 def __getattr__(name: str) -> Any:
