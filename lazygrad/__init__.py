@@ -37,9 +37,6 @@ from .functional.attributes import (
     strided as strided,
 )
 from .functional.devices import (
-    cuda as cuda,
-)
-from .functional.devices import (
     device as device,
 )
 from .functional.devices import (
@@ -172,15 +169,17 @@ __version__ = "0.1.0"
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Set the default dtype by one of the old classes, such as DoubleTensor, or its name."""
-    from .functional.legacy import dtype_named
+    """Set the default dtype and device by one of the old classes, such as DoubleTensor or cuda.FloatTensor, or its name."""
+    from .functional.legacy import dtype_named, is_cuda_class
 
     set_default_dtype(dtype_named(t))
+    set_default_device("cuda" if is_cuda_class(t) else None)
 
 
 _MODULES = (
     "autograd",
     "config",
+    "cuda",
     "func",
     "linalg",
     "nn",

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-DEVICES = ("cpu", "opencl", "interpret")
+DEVICES = ("cpu", "opencl", "cuda", "interpret")
 
 
 @cache
@@ -75,7 +75,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for name in DEVICES:
         if reason := unavailable(name):
             terminalreporter.write_line(f"device {name} is unavailable: {reason}")
-    terminalreporter.write_line("device cuda is unavailable: lazygrad has no CUDA device yet")
 
 
 @pytest.fixture

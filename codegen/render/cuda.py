@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from lazygrad.ir.node import Node
 
 from ..transform.share import group_size
-from .c_grid import Source
+from .c_grid import Source, grid_loops
 from .c_kernel import names, render_kernel
 from .c_text import Dialect
 from .cuda_functions import DEFINITIONS, FUNCTION, TYPES
@@ -58,7 +58,7 @@ def render(kernel: Node, name: str = "") -> Source:
     threads = group_size(kernel)
     if threads:
         return render_kernel(kernel, CUDA, "group", name, threads)
-    return render_kernel(kernel, CUDA, "item", name, GROUP)
+    return render_kernel(kernel, CUDA, "item", name, GROUP if grid_loops(kernel, "item") else 1)
 
 
 def render_all(kernels: Sequence[Node]) -> list[Source]:
@@ -73,10 +73,19 @@ def program(sources: Sequence[Source]) -> str:
     functions: dict[str, str] = {}
     for source in sources:
         functions.update(source.functions)
-    text = "\n\n".join([*functions.values(), *(source.text for source in sources)])
+    text = _signed("\n\n".join([*functions.values(), *(source.text for source in sources)]))
     used = [
         definition
         for name, definition in CUDA.definitions.items()
         if re.search(rf"\b{name}\b", text)
     ]
     return "\n\n".join([CUDA.header, *used, text])
+
+
+def _signed(text: str) -> str:
+    """The text with chars that have a sign on every host."""
+    lines = []
+    for line in text.split("\n"):
+        code, mark, comment = line.partition("//")
+        lines.append(re.sub(r"\bchar\b", "signed char", code) + mark + comment)
+    return "\n".join(lines)

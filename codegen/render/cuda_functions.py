@@ -14,7 +14,6 @@ typedef unsigned char uchar;
 typedef unsigned short ushort;
 typedef unsigned int uint;
 typedef unsigned long ulong;
-#define char signed char  // plain char is unsigned on some hosts
 """.strip()
 """The integers of OpenCL C."""
 
@@ -23,7 +22,11 @@ CONSTANTS = {
     "NAN": "#ifndef NAN\n#define NAN __int_as_float(0x7fffffff)\n#endif",
 }
 
-INTEGERS = ("char", "uchar", "short", "ushort", "int", "uint", "long", "ulong")
+INTEGERS = ("signed char", "uchar", "short", "ushort", "int", "uint", "long", "ulong")
+
+
+def _named(verb: str, kind: str) -> str:
+    return f"{verb}_{kind.removeprefix('signed ')}"
 
 
 def _conversion(kind: str) -> str:
@@ -40,19 +43,21 @@ def _bits(kind: str) -> str:
         body, exact = "__longlong_as_double((long long)x)", "double"
     else:
         body, exact = f"({kind})x", ""
-    text = f"template <class From> {FUNCTION}{kind} as_{kind}(From x) {{\n  return {body};\n}}"
+    text = f"template <class From> {FUNCTION}{kind} {_named('as', kind)}(From x) {{\n  return {body};\n}}"
     same = {"int": "float", "uint": "float", "long": "double", "ulong": "double"}.get(kind)
     if same is not None:
         bits = "__float_as_int(x)" if same == "float" else "__double_as_longlong(x)"
-        text += f"\n{FUNCTION}{kind} as_{kind}({same} x) {{\n  return ({kind}){bits};\n}}"
+        text += (
+            f"\n{FUNCTION}{kind} {_named('as', kind)}({same} x) {{\n  return ({kind}){bits};\n}}"
+        )
     if exact:
-        text += f"\n{FUNCTION}{kind} as_{kind}({exact} x) {{\n  return x;\n}}"
+        text += f"\n{FUNCTION}{kind} {_named('as', kind)}({exact} x) {{\n  return x;\n}}"
     return text
 
 
 DEFINITIONS: dict[str, str] = {
     **CONSTANTS,
-    **{f"convert_{kind}": _conversion(kind) for kind in (*INTEGERS, "float", "double")},
-    **{f"as_{kind}": _bits(kind) for kind in (*INTEGERS, "float", "double")},
+    **{_named("convert", kind): _conversion(kind) for kind in (*INTEGERS, "float", "double")},
+    **{_named("as", kind): _bits(kind) for kind in (*INTEGERS, "float", "double")},
 }
 """The text of each, by its name."""

@@ -76,11 +76,11 @@ def type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
     Same as torch.Tensor.type.
     """
-    from .legacy import dtype_named, type_of
+    from .legacy import dtype_named, place_named, type_of
 
     if dtype is None:
         return type_of(input)
-    return convert(input, dtype_named(dtype))
+    return convert(input, dtype_named(dtype), place_named(dtype, input))
 
 
 @method("type_as")

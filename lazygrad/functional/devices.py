@@ -1,4 +1,4 @@
-"""Device objects, and which place a device means: `lg.device("cpu")`, set_default_device, `lg.cuda.is_available()`.
+"""Device objects, and which place a device means: `lg.device("cpu")`, set_default_device.
 
 A place is a device's name in the IR ("cpu", "interpret"). In creation "cpu" means the device that DEVICE names, so that an
 unmodified script runs there; `.to("cpu")` means the host.
@@ -6,7 +6,6 @@ unmodified script runs there; `.to("cpu")` means the host.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from ..runtime import device as runtime_device
@@ -72,6 +71,15 @@ _SAVED: list[str | None] = []
 """The default devices that entered `with device(...)` blocks hide."""
 
 
+class _Current:
+    """Which GPU a name without a number means."""
+
+    index = 0
+
+
+CURRENT_CUDA = _Current()
+
+
 def device_of(value: Any) -> device:
     """A device given as itself or by name."""
     return value if isinstance(value, device) else device(value)
@@ -81,12 +89,16 @@ def place_of(found: device) -> str:
     """The place of a device that must exist.
 
     Raises:
-        AssertionError: CUDA, which this machine does not have. RuntimeError: any other that does not exist.
+        AssertionError: CUDA, without pycuda. RuntimeError: any device that does not exist.
     """
-    if found.type == "cuda" and "cuda" not in runtime_device.FACTORIES:
-        raise AssertionError("Torch not compiled with CUDA enabled")
-    name = found.type if found.type in ("cpu", "interpret") else f"{found.type}:{found.index or 0}"
-    return runtime_device.get(name).name
+    if found.type in ("cpu", "interpret"):
+        return runtime_device.get(found.type).name
+    if found.type != "cuda":
+        return runtime_device.get(f"{found.type}:{found.index or 0}").name
+    index = CURRENT_CUDA.index if found.index is None else found.index
+    chosen: Any = runtime_device.get(f"cuda:{index}")
+    _ = chosen.handle  # the error of a GPU that is not there
+    return str(chosen.name)
 
 
 def default_place() -> str:
@@ -116,25 +128,3 @@ def set_default_device(device: Any) -> None:
 def get_default_device() -> device:
     """The device of new tensors. Same as torch.get_default_device."""
     return device(default_place())
-
-
-def _unavailable(*_: object, **__: object) -> None:
-    raise AssertionError("Torch not compiled with CUDA enabled")
-
-
-def _cuda() -> SimpleNamespace:
-    """The namespace `cuda`, whose questions all answer that there is none."""
-    return SimpleNamespace(
-        is_available=lambda: "cuda" in runtime_device.FACTORIES,
-        device_count=lambda: 0,
-        current_device=_unavailable,
-        get_device_name=_unavailable,
-        synchronize=_unavailable,
-        manual_seed=lambda seed: None,
-        manual_seed_all=lambda seed: None,
-        empty_cache=lambda: None,
-        is_initialized=lambda: False,
-    )
-
-
-cuda = _cuda()

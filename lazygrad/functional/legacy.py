@@ -10,7 +10,7 @@ from ..ir import dtype as dtypes
 from ..ir.dtype import BY_NAME, DType
 from ..tensor import Tensor
 from .creation import empty, filled, tensor
-from .devices import default_place
+from .devices import creation_place
 from .settings import default_dtype
 
 
@@ -18,27 +18,34 @@ class tensortype(type):
     """The class of FloatTensor and its like: calling makes a tensor, isinstance asks for the dtype."""
 
     dtype: DType
+    is_cuda: bool
 
     def __call__(cls, *args: Any, **_: Any) -> Tensor:
-        return construct(cls.dtype, args)
+        return construct(cls.dtype, args, device="cuda" if cls.is_cuda else None)
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
+        if not isinstance(instance, Tensor) or instance.dtype is not cls.dtype:
+            return False
+        return instance.place.startswith("cuda") is (
+            cls.is_cuda or creation_place("cpu").startswith("cuda")
+        )
 
     def __repr__(cls) -> str:
-        return f"<class 'torch.{cls.__name__}'>"
+        return f"<class '{cls.__module__}.{cls.__name__}'>"
 
     __str__ = __repr__
 
 
-def construct(dtype: DType, args: tuple[Any, ...], named: dict[str, Any] | None = None) -> Tensor:
+def construct(
+    dtype: DType, args: tuple[Any, ...], named: dict[str, Any] | None = None, device: Any = None
+) -> Tensor:
     """A tensor of `dtype`: of sizes given one by one (contents unspecified), or with a copy of data.
 
     Raises:
         TypeError: a float where a size or a sequence should be.
     """
     if not args:
-        return filled((0,), 0, dtype, default_place())
+        return filled((0,), 0, dtype, creation_place(device))
     first = args[0]
     if len(args) == 1:
         if isinstance(first, Tensor):
@@ -52,19 +59,18 @@ def construct(dtype: DType, args: tuple[Any, ...], named: dict[str, Any] | None 
         from ..size import Size
 
         if isinstance(first, Size):
-            return empty(first, dtype=dtype)
+            return empty(first, dtype=dtype, device=device)
         if isinstance(first, (list, tuple, np.ndarray)):
-            if isinstance(first, np.ndarray):
-                return tensor(first, dtype=dtype)
-            return tensor(first, dtype=dtype)
+            return tensor(first, dtype=dtype, device=device)
     for each in args:
         if isinstance(each, (float, str)) or not hasattr(each, "__index__"):
             raise TypeError(f"new(): data must be a sequence (got {type(each).__name__})")
-    return empty(*args, dtype=dtype)
+    return empty(*args, dtype=dtype, device=device)
 
 
-def _make(name: str, dtype: DType) -> tensortype:
-    return tensortype(name, (), {"dtype": dtype, "__module__": "torch", "is_cuda": False})
+def _make(name: str, dtype: DType, cuda: bool) -> tensortype:
+    module = "torch.cuda" if cuda else "torch"
+    return tensortype(name, (), {"dtype": dtype, "__module__": module, "is_cuda": cuda})
 
 
 NAMES = {
@@ -73,15 +79,39 @@ NAMES = {
     "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8, "BoolTensor": dtypes.bool_,
 }  # fmt: skip
 
-CLASSES: dict[str, tensortype] = {name: _make(name, dtype) for name, dtype in NAMES.items()}
+CLASSES: dict[str, tensortype] = {name: _make(name, dtype, False) for name, dtype in NAMES.items()}
 """FloatTensor and its like, by name."""
+CUDA_CLASSES: dict[str, tensortype] = {
+    name: _make(name, dtype, True) for name, dtype in NAMES.items()
+}
+"""cuda.FloatTensor and its like."""
 
 _NAME_OF = {dtype: name for name, dtype in NAMES.items()}
 
 
 def type_of(input: Tensor) -> str:
     """The name of a tensor's class, "torch.FloatTensor"."""
-    return f"torch.{_NAME_OF.get(input.dtype, input.dtype.name)}"
+    module = "torch.cuda" if input.place.startswith("cuda") else "torch"
+    return f"{module}.{_NAME_OF.get(input.dtype, input.dtype.name)}"
+
+
+def place_named(value: Any, input: Tensor) -> str | None:
+    """Where `input.type(value)` is: a class is of one sort of device, "cpu" the one that DEVICE names; None where the tensor stays."""
+    if not isinstance(value, tensortype) and not (
+        isinstance(value, str) and value.rpartition(".")[2] in NAMES
+    ):
+        return None
+    cuda = is_cuda_class(value)
+    if cuda is input.place.startswith("cuda"):
+        return None
+    return creation_place("cuda" if cuda else "cpu")
+
+
+def is_cuda_class(value: Any) -> bool:
+    """Whether a class, or its name, is one of CUDA's."""
+    if isinstance(value, tensortype):
+        return value.is_cuda
+    return isinstance(value, str) and value.startswith("torch.cuda.")
 
 
 def dtype_named(value: Any) -> DType:
@@ -98,8 +128,6 @@ def dtype_named(value: Any) -> DType:
         return default_dtype()
     if isinstance(value, str):
         name = value.rpartition(".")[2]
-        if ".cuda." in value:
-            raise AssertionError("Torch not compiled with CUDA enabled")
         if name in NAMES:
             return NAMES[name]
         if name in BY_NAME and value == f"torch.{name}":

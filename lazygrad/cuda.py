@@ -1,0 +1,170 @@
+"""`lazygrad.cuda`: what can be asked of NVIDIA's GPUs, and the tensor classes of CUDA. Same as torch.cuda.
+
+In: a device, by number, name or object; None is the current one. Out: whether there are any, their names, what memory they hold. `pip install "lazygrad[cuda]"` brings
+pycuda and the compiler; the driver is the machine's.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from .functional import devices as names
+from .functional.legacy import CUDA_CLASSES
+from .random import manual_seed as _manual_seed
+from .runtime import device as devices
+from .runtime.cuda_driver import device_count as _count
+from .runtime.cuda_driver import driver
+from .runtime.errors import OutOfMemoryError as OutOfMemoryError
+
+
+def is_available() -> bool:
+    """Whether there is a GPU, its driver, and pycuda."""
+    return _count() > 0
+
+
+def device_count() -> int:
+    """How many GPUs there are; 0 without pycuda or a driver."""
+    return _count()
+
+
+def is_initialized() -> bool:
+    """Whether a GPU has been used."""
+    return any("context" in vars(found) for found in _made())
+
+
+def init() -> None:
+    """Open the driver.
+
+    Raises:
+        AssertionError: there is no pycuda. RuntimeError: there is no driver or no GPU.
+    """
+    driver()
+
+
+def current_device() -> int:
+    """The number of the GPU that "cuda" means."""
+    driver()
+    return names.CURRENT_CUDA.index
+
+
+def set_device(device: Any) -> None:
+    """Choose the GPU that "cuda" means.
+
+    Raises:
+        RuntimeError: there is no such GPU.
+    """
+    number = _number(device)
+    if number >= 0:
+        _ = _device(number).handle
+        names.CURRENT_CUDA.index = number
+
+
+class device:
+    """A block in which "cuda" means another GPU: `with lg.cuda.device(1):`. A negative number changes nothing."""
+
+    def __init__(self, device: Any) -> None:
+        self.index = _number(device)
+        self.before = -1
+
+    def __enter__(self) -> device:
+        self.before = names.CURRENT_CUDA.index
+        set_device(self.index)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        names.CURRENT_CUDA.index = self.before
+
+
+def get_device_name(device: Any = None) -> str:
+    """What the driver calls a GPU."""
+    return str(_device(device).handle.name())
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """The compute capability of a GPU."""
+    major, minor = _device(device).handle.compute_capability()
+    return int(major), int(minor)
+
+
+def synchronize(device: Any = None) -> None:
+    """Wait for everything that a GPU runs."""
+    _device(device).synchronize()
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """The free and the whole memory of a GPU, in bytes, as its driver sees it."""
+    with _device(device).context.entered():
+        free, total = driver().mem_get_info()
+    return int(free), int(total)
+
+
+def memory_allocated(device: Any = None) -> int:
+    """The bytes that tensors hold on a GPU."""
+    return _asked(device, "allocated")
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that tensors have held on a GPU, since the start or `reset_peak_memory_stats`."""
+    return _asked(device, "peak")
+
+
+def memory_reserved(device: Any = None) -> int:
+    """The bytes that a GPU's driver has given: those that tensors hold, and those that wait for the next ones."""
+    return _asked(device, "reserved")
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Begin anew to look for the most bytes."""
+    pool = _device(device).pool
+    pool.peak = pool.allocated
+
+
+def empty_cache() -> None:
+    """Give the unused memory of every GPU back to its driver."""
+    for found in _made():
+        if "pool" in vars(found):
+            found.pool.empty_cache()
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the random numbers: those of all devices come from one generator."""
+    _manual_seed(seed)
+
+
+manual_seed_all = manual_seed
+
+
+def _made() -> list[Any]:
+    """The GPUs that have been named."""
+    return [found for name, found in list(devices.DEVICES.items()) if name.startswith("cuda:")]
+
+
+def _number(device: Any) -> int:
+    if isinstance(device, int):
+        return device
+    found = names.device("cuda") if device is None else names.device_of(device)
+    if found.type != "cuda":
+        raise ValueError(f"Expected a cuda device, but got: {found}")
+    return names.CURRENT_CUDA.index if found.index is None else found.index
+
+
+def _device(device: Any) -> Any:
+    return devices.get(f"cuda:{_number(device)}")
+
+
+def _asked(device: Any, what: str) -> int:
+    """A number of a GPU's pool; 0 before anything is allocated there."""
+    found = _device(device)
+    return int(getattr(found.pool, what)) if "pool" in vars(found) else 0
+
+
+def __getattr__(name: str) -> Any:
+    if name in CUDA_CLASSES:
+        return CUDA_CLASSES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
