@@ -2,6 +2,7 @@
 
 usage: python -m tests.cuda_emulator COMMAND ...           run a command; `python` is the one that runs this
        python -m tests.cuda_emulator --wheel DIRECTORY     build pycuda, and put the wheel there
+       python -m tests.cuda_emulator --check               succeed if all is there that building needs
        python -m tests.cuda_emulator                       print the directory of the libraries, for LD_LIBRARY_PATH
 """
 
@@ -11,11 +12,14 @@ import os
 import sys
 from pathlib import Path
 
-from .build import Unavailable, build, environment, wheel
+from .build import Unavailable, build, environment, toolkit, wheel
 
 
 def main(arguments: list[str]) -> int:
     try:
+        if arguments == ["--check"]:
+            print(f"g++ and {toolkit()}")
+            return 0
         place = build()
         if not arguments:
             print(place)

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -31,12 +30,14 @@ def toolkit() -> Path:
     """The CUDA toolkit: CUDA_HOME, CUDA_PATH, beside nvcc, or /usr/local/cuda.
 
     Raises:
-        Unavailable: there is none with headers.
+        Unavailable: there is none with headers, or no g++.
     """
+    if not shutil.which("g++"):
+        raise Unavailable("no g++")
     nvcc = shutil.which("nvcc")
-    given = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
     beside = [str(Path(os.path.realpath(nvcc)).parents[1])] if nvcc else []
-    for place in [*given, *beside, "/usr/local/cuda"]:
+    named = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    for place in [*named, *beside, "/usr/local/cuda"]:
         if place and (Path(place) / "include" / "cuda.h").exists():
             return Path(place)
     raise Unavailable("no CUDA toolkit: cuda.h is neither in CUDA_HOME nor in /usr/local/cuda")
@@ -65,8 +66,6 @@ def build() -> Path:
     Raises:
         Unavailable: no g++ or no CUDA toolkit.
     """
-    if not shutil.which("g++"):
-        raise Unavailable("no g++")
     headers = toolkit() / "include"
     sources = sorted([*HERE.glob("source/*.?pp"), *HERE.glob("shim/*.hpp"), Path(__file__)])
     compiler = subprocess.run(
@@ -131,7 +130,7 @@ def environment(place: Path) -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": path, "CUDA_EMULATOR": str(place)}
 
 
-def wheel(python: str, target: Path, options: Sequence[str] = ()) -> Path:
+def wheel(python: str, target: Path) -> Path:
     """Build a wheel of pycuda for that Python: without curand, linked with the stand-in, compiled quickly rather than well.
 
     Raises:
@@ -140,8 +139,18 @@ def wheel(python: str, target: Path, options: Sequence[str] = ()) -> Path:
     place, root = build(), toolkit()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        run(python, "-m", "pip", "download", *options, "--no-deps", "--no-binary", ":all:",
-            "-d", work, PYCUDA)  # fmt: skip
+        run(
+            python,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--no-binary",
+            "pycuda",
+            "-d",
+            work,
+            PYCUDA,
+        )
         (packed,) = Path(work).glob("*.tar.gz")
         with tarfile.open(packed) as archive:
             archive.extractall(work, filter="data")
