@@ -30,9 +30,7 @@ def _named(verb: str, kind: str) -> str:
 
 
 def _conversion(kind: str) -> str:
-    return (
-        f"template <class From> {FUNCTION}{kind} convert_{kind}(From x) {{\n  return ({kind})x;\n}}"
-    )
+    return f"template <class From> {FUNCTION}{kind} {_named('convert', kind)}(From x) {{\n  return ({kind})x;\n}}"
 
 
 def _bits(kind: str) -> str:

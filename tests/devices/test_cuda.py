@@ -1,0 +1,273 @@
+"""What is CUDA's own: the text of its kernels and what NVIDIA's compilers make of it, which needs no GPU; GPUs by name, memory and its end, copies, forks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lazygrad as lg
+from lazygrad import config
+from lazygrad.ir.text import parse
+from lazygrad.runtime import device as devices
+from lazygrad.runtime import nvrtc
+
+from .. import conftest
+
+Golden = conftest.Golden
+LIBRARY = str(Path(lg.__file__).parents[1])
+ARCHITECTURES = ("sm_80", "sm_90")
+SOURCE = """
+import sys
+sys.modules["pycuda"] = None  # as if it were not installed
+import lazygrad as lg
+x = lg.arange(4000.0).reshape(50, 80).realize()
+lowered = lg.lower(lambda x: (x * 2).softmax(1), x)
+for arch in (None, "sm_90"):
+    print(*lowered.source("cuda", arch).values(), sep="\\n")
+assert not lg.cuda.is_available() and lg.cuda.device_count() == 0
+try:
+    lg.ones(2, device="cuda")
+except AssertionError as error:
+    print("ERROR", error)
+"""
+FORK = """
+import os
+import lazygrad as lg
+x = lg.ones(3, device="cuda").realize()
+child = os.fork()
+if not child:
+    assert (lg.ones(3) + 1).sum().item() == 6  # the CPU works on
+    try:
+        (x + 1).sum().item()
+    except RuntimeError as error:
+        os._exit(7 if "Cannot re-initialize CUDA in forked subprocess" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert (x + 1).sum().item() == 6
+"""
+ON_THE_EMULATOR = pytest.mark.skipif(
+    "CUDA_EMULATOR" not in os.environ,
+    reason="not on the CUDA emulator: python -m tests.cuda_emulator pytest tests/devices",
+)
+
+
+def needs_cuda() -> None:
+    if not lg.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+
+
+def execute(script: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+# --- text
+
+
+def test_source_needs_no_driver() -> None:
+    out = execute(SOURCE)
+    assert out.count('extern "C" __global__ void') == 2 and "fma(" in out
+    assert "__shfl_xor_sync" in out and "__shared__ float" in out and "__syncthreads();" in out
+    assert re.search(r"// <string>:\d+", out), "the user's line is in a comment"
+    assert 'pip install "lazygrad[cuda]"' in out.partition("ERROR ")[2]
+
+
+def text_of(kernel: str) -> str:
+    """The CUDA C of a kernel, after the transforms for a GPU."""
+    from lazygrad.codegen.choose_cuda import optimise, target
+    from lazygrad.codegen.render.cuda import program, render
+
+    (node,) = parse(kernel)
+    return program([render(optimise(node, target()))])
+
+
+def test_text_of_elements(golden: Golden) -> None:
+    """A thread for each element, whatever the grid: overflow, division and shifts are written so that C++ defines them."""
+    golden(
+        text_of("""
+        kernel mix(%x: i8[70, 9] in, %n: i64 dim, %y: i8[70, 9] out)
+          for %i in range(0, %n) parallel:
+            for %j in range(0, 9):
+              %v = load %x[%i*9 + %j] : i8
+              %d = idiv %v, 7 : i8
+              %s = add %d, %v : i8
+              store %y[%i*9 + %j], %s
+    """)
+    )
+
+
+def test_text_of_rows(golden: Golden) -> None:
+    """A row a block: its threads share the loops, reduce by shuffles, and keep the row in shared memory."""
+    golden(
+        text_of("""
+        kernel normalise(%x: f32[50, 900] in, %y: f32[50, 900] out)
+          for %i in range(0, 50) parallel:
+            local %row : f32[900]
+            for %j in range(0, 900):
+              %v = load %x[%i*900 + %j] : f32
+              %w = mul %v, %v : f32
+              store %row[%j], %w
+            local %sum : f32[]
+            store %sum[0], 0.0:f32
+            for %k in range(0, 900):
+              %a = load %row[%k] : f32
+              accumulate %sum[0], %a {kind=add}
+            %t = load %sum[0] : f32
+            for %l in range(0, 900):
+              %b = load %row[%l] : f32
+              %q = div %b, %t : f32
+              store %y[%i*900 + %l], %q
+    """)
+    )
+
+
+def compiler() -> None:
+    try:
+        nvrtc.compiler()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+def program_of_all() -> list[lg.Tensor]:
+    """Every kind of kernel: elements, rows, columns, contractions, gathers with checks, scans, sorts, random numbers, all sorts of dtypes."""
+    x = lg.arange(60 * 90.0).reshape(60, 90) / 700
+    k = lg.tensor([0, 2, 6])
+    half, brain, wide = x.half(), x.bfloat16(), x.double()
+    whole = (x * 9).int()
+    return [
+        x.softmax(1), x.sum(), x.amax(0), x @ x.T, x[k], x[:, k].prod(1), x.cumsum(1), x.sort(1)[0], lg.randn(70), half.softmax(1), half @ half.T, brain.sum(0), brain * 3,
+        wide.log1p().sum(), whole // 7 % 3, whole.long().cumsum(0), whole.to(lg.int8).amin(1), whole.to(lg.uint8).sum(), (x > 1).any(1), (x > 1).all(), whole.float().argmax(1),
+        lg.zeros(7).index_add(0, k, lg.ones(3)), lg.nn.functional.pad(x, (1, 2)), x[:, :10].softmax(1), wide.to(lg.int64), lg.nn.functional.conv1d(x[None], x[None, :, :3]),
+    ]  # fmt: skip
+
+
+def test_every_kind_of_kernel_compiles(tmp_path: Path) -> None:
+    """NVIDIA's compiler takes each, for each architecture, and none needs memory of a thread's own."""
+    compiler()
+    if "CUDA_EMULATOR" in os.environ:
+        pytest.skip("the emulator's compiler is in the place of NVIDIA's")
+    from lazygrad.codegen.render.cuda import OPTIONS, program, render_all
+    from lazygrad.runtime.compile import make_kernels
+    from lazygrad.runtime.plans import Record
+
+    lowered = lg.lower(lambda: lg.realize(program_of_all()))
+    device = devices.get("cuda:0")
+    kernels = [
+        each.kernel
+        for record in lowered._records
+        for each in make_kernels(device, record.graph, Record())[2]
+    ]
+    assert len(kernels) > 25
+    text = program(render_all(kernels))
+    for arch in ARCHITECTURES:
+        ptx = nvrtc.ptx(text, arch, OPTIONS)
+        assert ".local" not in ptx, f"{arch}: an array is not in registers"
+        assert nvrtc.compiler()(text, arch, OPTIONS)[:4] == b"\x7fELF"
+
+
+def test_one_kernel_alone_with_nvcc(tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("no CUDA toolkit (nvcc)")
+    x = lg.ones(30, 40).half().realize()
+    (text,) = lg.lower(lambda x: x.softmax(1), x).source("cuda").values()
+    path = tmp_path / "kernel.cu"
+    path.write_text(text)
+    command = [nvcc, "-arch=sm_80", "-cubin", "-Xptxas=-v", "-o", str(tmp_path / "k"), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in done.stderr
+
+
+# --- devices
+
+
+def test_gpus_by_name() -> None:
+    needs_cuda()
+    assert devices.get("cuda") is devices.get("cuda:0")
+    x = lg.ones(2, device="cuda")
+    assert x.device == lg.device("cuda", 0) and x.is_cuda and x.type() == "torch.cuda.FloatTensor"
+    assert lg.cuda.FloatTensor(2, 3).is_cuda and isinstance(x, lg.cuda.FloatTensor)
+    assert lg.ones(2).type(lg.cuda.DoubleTensor).device.type == "cuda"
+    assert not x.type(lg.FloatTensor).is_cuda and lg.ones(2).cuda().cpu().tolist() == [1, 1]
+    assert lg.cuda.current_device() == 0 and lg.cuda.get_device_name()
+    with pytest.raises(RuntimeError, match="invalid device ordinal"):
+        lg.ones(2, device="cuda:99")
+    with pytest.raises(RuntimeError, match="same device"):
+        x + lg.ones(2, device="cpu")
+
+
+def test_memory_and_its_end() -> None:
+    """What is freed waits for the next; where the driver has no more, the pool is emptied, and then the error has the sizes."""
+    needs_cuda()
+    lg.cuda.empty_cache()
+    before = lg.cuda.memory_allocated()
+    x = lg.ones(1 << 20, device="cuda").realize()
+    assert lg.cuda.memory_allocated() - before >= 4 << 20 <= lg.cuda.max_memory_allocated()
+    assert x.sum().item() == 1 << 20
+    del x
+    lg.cuda.synchronize()
+    assert lg.cuda.memory_reserved() >= 4 << 20
+    with pytest.raises(lg.OutOfMemoryError, match=r"Tried to allocate 4096.00 GiB. GPU 0 has"):
+        lg.zeros(1 << 40, device="cuda").realize()
+    lg.cuda.empty_cache()
+    assert lg.cuda.memory_reserved() == lg.cuda.memory_allocated()
+    assert (lg.ones(5, device="cuda") * 2).tolist() == [2] * 5, "nothing else is lost"
+
+
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 3, (9 << 20) + 5])
+def test_copies(size: int) -> None:
+    """There and back through pinned blocks, of sizes around theirs."""
+    needs_cuda()
+    values = np.random.default_rng(0).integers(0, 255, size, np.uint8)
+    there = lg.tensor(values, device="cuda")
+    assert np.array_equal(there.cpu().numpy(), values)
+
+
+def test_forked_child_is_told() -> None:
+    needs_cuda()
+    execute(FORK)
+
+
+@ON_THE_EMULATOR
+def test_several_gpus() -> None:
+    """Copies from GPU to GPU, and operators that stay where their operands are."""
+    execute(
+        """
+import lazygrad as lg
+assert lg.cuda.device_count() == 2
+x = lg.arange(1000.0, device="cuda:0")
+y = (x * 2).to("cuda:1")
+z = (y + 1).sum()
+assert z.device == lg.device("cuda:1") and z.item() == 1000000.0
+with lg.cuda.device(1):
+    assert lg.ones(2, device="cuda").device.index == 1
+assert lg.cuda.current_device() == 0 and lg.cuda.memory_allocated(1) > 0
+try:
+    x + y
+except RuntimeError as error:
+    assert "cuda:0" in str(error) and "cuda:1" in str(error), error
+else:
+    raise AssertionError
+""",
+        CUDA_EMULATOR_DEVICES="2",
+    )
+
+
+def test_verification_and_profile() -> None:
+    """LAZYGRAD_VERIFY compares each kernel with the interpreter."""
+    needs_cuda()
+    with config.override(device="cuda", verify=True):
+        assert lg.arange(50.0).reshape(5, 10).exp().log().sum().item() == pytest.approx(1225)
