@@ -11,6 +11,7 @@ from .optimizer import (
     Group,
     Member,
     Optimizer,
+    State,
     directed,
     require,
     require_betas,
@@ -48,6 +49,7 @@ class Adam(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -85,6 +87,9 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, *(AVERAGES_AND_LARGEST if group["amsgrad"] else AVERAGES))
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         decay, maximize, amsgrad = group["weight_decay"], group["maximize"], group["amsgrad"]
@@ -93,7 +98,8 @@ class Adam(Optimizer):
         first, second = 1.0 - beta1, 1.0 - beta2
         taken: Any = None
         for parameter, gradient, state in members:
-            state_of(state, parameter, *(AVERAGES_AND_LARGEST if amsgrad else AVERAGES))
+            if not state:
+                self.begin(group, parameter, state)
             step = state["step"] = state["step"] + 1
             if step != taken:
                 # Both corrections are in these two numbers, for all parameters that have made as many steps.

@@ -12,6 +12,7 @@ from .optimizer import (
     Group,
     Member,
     Optimizer,
+    State,
     directed,
     require,
     require_betas,
@@ -38,6 +39,7 @@ class Adamax(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -61,12 +63,17 @@ class Adamax(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, "exp_avg", "exp_inf")
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
         taken: Any = None
         for parameter, gradient, state in members:
-            state_of(state, parameter, "exp_avg", "exp_inf")["step"] += 1
+            if not state:
+                self.begin(group, parameter, state)
+            state["step"] += 1
             if state["step"] != taken:
                 taken = state["step"]
                 rate = steady(lr / (1.0 - beta1**taken))
@@ -97,6 +104,7 @@ class NAdam(Optimizer):
     """
 
     COUNTERS = {**COUNTED, "mu_product": float}
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -124,6 +132,9 @@ class NAdam(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, *AVERAGES)["mu_product"] = 1.0
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         maximize, momentum_decay = group["maximize"], group["momentum_decay"]
@@ -131,7 +142,7 @@ class NAdam(Optimizer):
         taken: Any = None
         for parameter, gradient, state in members:
             if not state:
-                state_of(state, parameter, *AVERAGES)["mu_product"] = 1.0
+                self.begin(group, parameter, state)
             step = state["step"] = state["step"] + 1
             known = (step, state["mu_product"])
             if known != taken:
@@ -171,6 +182,7 @@ class RAdam(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -196,6 +208,9 @@ class RAdam(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, *AVERAGES)
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         maximize = group["maximize"]
@@ -203,7 +218,8 @@ class RAdam(Optimizer):
         longest = 2.0 / (1.0 - beta2) - 1.0
         taken: Any = None
         for parameter, gradient, state in members:
-            state_of(state, parameter, *AVERAGES)
+            if not state:
+                self.begin(group, parameter, state)
             step = state["step"] = state["step"] + 1
             if step != taken:
                 taken = step

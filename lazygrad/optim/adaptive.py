@@ -13,6 +13,7 @@ from .optimizer import (
     Group,
     Member,
     Optimizer,
+    State,
     directed,
     require,
     require_form,
@@ -40,6 +41,7 @@ class Adagrad(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -75,11 +77,11 @@ class Adagrad(Optimizer):
         )  # fmt: skip
         for group in self.param_groups:
             for parameter in group["params"]:
-                self._begin(self.state[parameter], parameter, initial_accumulator_value)
+                self.begin(group, parameter, self.state[parameter])
 
-    def _begin(self, state: dict[str, Any], parameter: Tensor, value: float) -> None:
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
         state["step"] = 0
-        state["sum"] = stored_full(parameter, value)
+        state["sum"] = stored_full(parameter, self.defaults["initial_accumulator_value"])
 
     def update(self, group: Group, members: list[Member]) -> None:
         lr, lr_decay, eps = group["lr"], group["lr_decay"], group["eps"]
@@ -87,7 +89,7 @@ class Adagrad(Optimizer):
         taken: Any = None
         for parameter, gradient, state in members:
             if not state:
-                self._begin(state, parameter, self.defaults["initial_accumulator_value"])
+                self.begin(group, parameter, state)
             state["step"] += 1
             if state["step"] != taken:
                 taken = state["step"]
@@ -115,6 +117,7 @@ class Adadelta(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -141,11 +144,16 @@ class Adadelta(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, "square_avg", "acc_delta")
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, rho, eps = steady(group["lr"]), group["rho"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
         for parameter, gradient, state in members:
-            state_of(state, parameter, "square_avg", "acc_delta")["step"] += 1
+            if not state:
+                self.begin(group, parameter, state)
+            state["step"] += 1
             gradient = directed(gradient, parameter, maximize, decay)
             square = mix_square(state["square_avg"], gradient, rho, 1.0 - rho)
             steps = state["acc_delta"]
@@ -174,6 +182,7 @@ class RMSprop(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -202,17 +211,22 @@ class RMSprop(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        buffers = ["square_avg"]
+        if group["momentum"] > 0:
+            buffers.append("momentum_buffer")
+        if group["centered"]:
+            buffers.append("grad_avg")
+        state_of(state, parameter, *buffers)
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, alpha, eps = steady(group["lr"]), group["alpha"], group["eps"]
         decay, maximize = group["weight_decay"], group["maximize"]
         momentum, centered = group["momentum"], group["centered"]
-        buffers = ["square_avg"]
-        if momentum > 0:
-            buffers.append("momentum_buffer")
-        if centered:
-            buffers.append("grad_avg")
         for parameter, gradient, state in members:
-            state_of(state, parameter, *buffers)["step"] += 1
+            if not state:
+                self.begin(group, parameter, state)
+            state["step"] += 1
             gradient = directed(gradient, parameter, maximize, decay)
             spread = mix_square(state["square_avg"], gradient, alpha, 1.0 - alpha)
             if centered:

@@ -14,6 +14,7 @@ from .optimizer import (
     Group,
     Member,
     Optimizer,
+    State,
     directed,
     require,
     require_rate,
@@ -39,6 +40,7 @@ class ASGD(Optimizer):
     """
 
     COUNTERS = {**COUNTED, "eta": float, "mu": float}
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -63,13 +65,16 @@ class ASGD(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, "ax").update(eta=float(group["lr"]), mu=1.0)
+
     def update(self, group: Group, members: list[Member]) -> None:
         lr, lambd, alpha, start = float(group["lr"]), group["lambd"], group["alpha"], group["t0"]
         decay, maximize = group["weight_decay"], group["maximize"]
         taken: Any = None
         for parameter, gradient, state in members:
             if not state:
-                state_of(state, parameter, "ax").update(eta=lr, mu=1.0)
+                self.begin(group, parameter, state)
             step = state["step"] = state["step"] + 1
             known = (step, state["eta"], state["mu"])
             if known != taken:
@@ -104,6 +109,7 @@ class Rprop(Optimizer):
     """
 
     COUNTERS = COUNTED
+    ELEMENTWISE = True
 
     def __init__(
         self,
@@ -127,12 +133,15 @@ class Rprop(Optimizer):
             },
         )  # fmt: skip
 
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        state_of(state, parameter, "prev")
+        state["step_size"] = stored_full(parameter, float(group["lr"]))
+
     def update(self, group: Group, members: list[Member]) -> None:
         (shrink, grow), (smallest, largest) = group["etas"], group["step_sizes"]
         for parameter, gradient, state in members:
             if not state:
-                state_of(state, parameter, "prev")
-                state["step_size"] = stored_full(parameter, float(group["lr"]))
+                self.begin(group, parameter, state)
             state["step"] += 1
             gradient = directed(gradient, parameter, group["maximize"], 0)
             agreement = gradient * state["prev"]

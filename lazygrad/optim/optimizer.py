@@ -1,8 +1,9 @@
 """Optimizer: parameters in groups with options, and state per parameter, as torch.optim.Optimizer.
 
-In: parameters with gradients. Out: in-place updates of the parameters. A step only builds nodes: it computes nothing by itself, and
-numbers that change from step to step (a learning rate, a bias correction) enter as Python floats, so a step never recompiles.
-The first step is no exception: parameters are computed when an optimizer takes them, and state is in memory from the start.
+In: parameters with gradients. Out: in-place updates of the parameters. Where gradients wait to be computed a step only builds nodes; where
+everything is in memory it is one launch (alike.py). Numbers that change from step to step (a learning rate, a bias correction) enter as
+Python floats, so a step never recompiles. The first step is no exception: parameters are computed when an optimizer takes them, and state is
+in memory from the start.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..history import RemovableHandle
 from ..ir.dtype import float32
 from ..reading import realize
 from ..tensor import Tensor
+from .alike import Roster, update_in_memory
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -56,6 +58,10 @@ class Optimizer:
     COUNTERS: ClassVar[Mapping[str, type]] = {}
     """Entries of the state that are plain numbers here and 0-d tensors in a state_dict, as PyTorch has them."""
 
+    ELEMENTWISE: ClassVar[bool] = False
+    """Whether `update` does to each element the same, which depends on nothing but what its tensors have at that place, the counters of its
+    parameter and the group's options: members that are in memory are then updated all together (alike.py)."""
+
     _opt_called = False
     """Whether a step has been made; learning rate schedulers ask for it."""
 
@@ -73,6 +79,7 @@ class Optimizer:
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._without_hooks()
+        self._rosters: dict[int, list[Roster]] = {}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -98,6 +105,7 @@ class Optimizer:
         self.__dict__.update(state)
         if "_optimizer_step_pre_hooks" not in self.__dict__:
             self._without_hooks()
+        self._rosters = {}
         self.defaults.setdefault("differentiable", False)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -180,7 +188,9 @@ class Optimizer:
                 loss = closure()
         state = self.state
         with set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            for group in self.param_groups:
+            for number, group in enumerate(self.param_groups):
+                if self.ELEMENTWISE and update_in_memory(self, self._rosters, number, group):
+                    continue
                 members = []
                 for parameter in group["params"]:
                     gradient = parameter.grad
@@ -189,6 +199,9 @@ class Optimizer:
                 if members:
                     self.update(group, members)
         return loss
+
+    def begin(self, group: Group, parameter: Tensor, state: State) -> None:
+        """Give a parameter that makes its first step its state, where that does not depend on its gradient."""
 
     def update(self, group: Group, members: list[Member]) -> None:
         """Change the parameters of a group that have gradients, in place."""
@@ -306,6 +319,7 @@ class Optimizer:
                     else _loaded(value, parameter)
                     for name, value in entry.items()
                 }
+        realize([entry for entry in state.values() if isinstance(entry, dict)])
         self.__setstate__({"state": state, "param_groups": groups})
         for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
             hook(self)

@@ -29,6 +29,8 @@ class SGD(Optimizer):
         ValueError: a negative option; Nesterov without momentum, or with dampening.
     """
 
+    ELEMENTWISE = True
+
     def __init__(
         self,
         params: Iterable[Any],
