@@ -304,10 +304,12 @@ class _Lowering:
         node, along = stage.node, stage.scanned
         assert isinstance(node.arg, Sort) and isinstance(along.extent, int)
         scope = self._descend(outer, [variable for variable in stage.free if variable is not along])
-        row = row_sort(node.src[0].dtype, along.extent, node.arg.bits)
+        count = node.shape[node.arg.axis]
+        assert isinstance(count, int)
+        row = row_sort(node.src[0].dtype, along.extent, node.arg.bits, node.arg.first, count)
         scope.lines.extend(row.before)
         inner = self._descend(scope, [along])
-        key = _run(self.value(node.src[0], stage.position, _inside(stage), inner))
+        key = _run(self.value(node.src[0], stage.position, NO_CONDITION, inner))
         if node.arg.bits < key.dtype.bits:
             key = key & ((1 << node.arg.bits) - 1)
         inner.lines.extend(row.keep(self._index(along), key))
@@ -316,8 +318,8 @@ class _Lowering:
         first = self._offset(flatten(position, node.shape), scope)
         step = self._size(product(node.shape[node.arg.axis + 1 :]))
 
-        def result(place: Node, value: Node) -> Node:
-            return loops.store(buffer, first + place * step, value)
+        def result(place: Node, value: Node, mask: Node | None) -> Node:
+            return loops.store(buffer, first + place * step, value, mask)
 
         scope.lines.extend(row.after(result))
 

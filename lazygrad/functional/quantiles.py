@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, overload
 
+from ..gradient.reverse_structure import along
 from ..ir.build import gather
 from ..ir.composite import call
 from ..ir.dtype import float32, float64, int64
@@ -74,17 +75,14 @@ def _median_index(node: Node, axis: int, skip: bool) -> Node:
     """Where the median stands along `axis`, which stays with size 1. With a NaN, and unless they are skipped, the first one."""
     size = node.shape[axis]
     assert isinstance(size, int)
-    order = ordering(node, axis)
-    shape = tuple([1 if a == axis else n for a, n in enumerate(node.shape)])
-    if node.dtype.kind != "float":
-        return gather(order, constant((size - 1) // 2, int64, shape, node.place), axis)
+    if node.dtype.kind != "float" or not skip:
+        middle = ordering(node, axis, first=(size - 1) // 2, count=1)
+        if node.dtype.kind != "float":
+            return middle
+        first = where(node.ne(node), along(axis, node), size).reduce("min", (axis,))
+        return where(first.lt(size), first, middle)
     numbers = node.eq(node).cast(int64).sum((axis,))  # NaNs come after them
-    middle = (numbers - 1) // 2
-    if skip:
-        place = where(numbers.gt(0), middle, 0)
-    else:
-        place = where(numbers.lt(size), numbers, middle)
-    return gather(order, place, axis)
+    return gather(ordering(node, axis), where(numbers.gt(0), (numbers - 1) // 2, 0), axis)
 
 
 def _median_outcome(name: str, input: Tensor, skip: bool) -> Outcome:

@@ -52,16 +52,16 @@ def order_keys(node: Node) -> tuple[Node, int]:
     return where(node.ne(node), every, ordered), dtype.bits
 
 
-def ordering(node: Node, axis: int, descending: bool = False) -> Node:
-    """Where the elements along `axis` stand in order, int64; equal ones stay as they stood. A NaN is larger than any number."""
+def ordering(
+    node: Node, axis: int, descending: bool = False, first: int = 0, count: int | None = None
+) -> Node:
+    """Where the elements along `axis` stand in order, int64; equal ones stay as they stood. A NaN is larger than any number.
+
+    Of the order, the `count` places from `first` on; all of them if not given.
+    """
     keys, bits = order_keys(node)
-    return build.sort(keys ^ ((1 << bits) - 1) if descending else keys, axis, bits)
-
-
-def at_place(order: Node, axis: int, place: int) -> Node:
-    """The slice of `order` at one place of an axis, which stays with size 1."""
-    starts = [place if a == axis else 0 for a in range(len(order.shape))]
-    return shrink(order, starts, [1 if a == axis else n for a, n in enumerate(order.shape)])
+    ordered = keys ^ ((1 << bits) - 1) if descending else keys
+    return build.sort(ordered, axis, bits, first, count)
 
 
 def without(node: Node, axis: int) -> Node:
@@ -220,9 +220,7 @@ def topk(
     (node,) = tensor_nodes(input)
     wide = lifted(node)
     count = k if node.shape else 1
-    order = ordering(wide, axis, largest)
-    shape = [count if a == axis else n for a, n in enumerate(wide.shape)]
-    index = shrink(order, (0,) * len(shape), shape)
+    index = ordering(wide, axis, largest, 0, count)
     values = gather(wide, index, axis)
     if not node.shape:
         values, index = values.reshape(()), index.reshape(())
@@ -250,7 +248,7 @@ def kthvalue(
         )
     require_kernel("kthvalue", input)
     (node,) = tensor_nodes(input.detach())
-    index = at_place(ordering(lifted(node), axis), axis, k - 1)
+    index = ordering(lifted(node), axis, first=k - 1, count=1)
     return chosen(Kthvalue, "KthvalueBackward0", input, index, axis, keepdim, out)
 
 

@@ -178,7 +178,7 @@ def running(node: Node, sources: Sources) -> Node:
 @BATCHING.rule(Op.SORT)
 def sorting(node: Node, sources: Sources) -> Node:
     assert isinstance(node.arg, Sort)
-    return _like(node, sources, Sort(node.arg.axis + 1, node.arg.bits))
+    return _like(node, sources, Sort(node.arg.axis + 1, node.arg.bits, node.arg.first))
 
 
 @BATCHING.rule(Op.FLIP)

@@ -126,10 +126,14 @@ class Scan(Arg):
 
 @dataclass(frozen=True, slots=True)
 class Sort(Arg):
-    """SORT: the axis, and how many of the low bits of a key tell keys apart."""
+    """SORT: the axis, how many of the low bits of a key tell keys apart, and where in the order the result begins.
+
+    It is as long as its shape says.
+    """
 
     axis: int
     bits: int
+    first: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,14 @@ def scan(node: Node, kind: ScanKind, axis: int, accumulate: DType | None = None)
     return Node(Op.SCAN, (node,), node.dtype, node.shape, arg)
 
 
-def sort(keys: Node, axis: int, bits: int) -> Node:
-    """Where the elements of each row along `axis` stand in ascending order of their unsigned keys; equal keys stay in order."""
-    return Node(Op.SORT, (keys,), int64, keys.shape, Sort(axis, bits))
+def sort(keys: Node, axis: int, bits: int, first: int = 0, count: int | None = None) -> Node:
+    """Where the elements of each row along `axis` stand in ascending order of their unsigned keys; equal keys stay in order.
+
+    Of the order, the `count` places from `first` on; all of them if not given.
+    """
+    shape = list(keys.shape)
+    shape[axis] = shape[axis] if count is None else count
+    return Node(Op.SORT, (keys,), int64, tuple(shape), Sort(axis, bits, first))
 
 
 def copy(node: Node, place: str) -> Node:

@@ -138,10 +138,17 @@ def _sort(node: Node) -> str | None:
         return f"{keys.name} has no keys of {arg.bits} bits"
     if node.dtype is not int64:
         return f"the result must be int64, not {node.dtype.name}"
+    source = node.src[0].shape
     wrong = _axis(arg.axis, node.shape)
-    if wrong is None and not isinstance(node.shape[arg.axis], int):
+    if wrong is not None or len(source) != len(node.shape):
+        return wrong or f"{_shape(node.shape)} of {_shape(source)}"
+    size, count = source[arg.axis], node.shape[arg.axis]
+    if not isinstance(size, int) or not isinstance(count, int):
         return f"a sort needs to know the size of axis {arg.axis}"
-    return wrong
+    others = [a for a in range(len(source)) if a != arg.axis and source[a] != node.shape[a]]
+    if others or not 0 <= arg.first <= size - count:
+        return f"{count} places from {arg.first} of {_shape(source)} cannot be {_shape(node.shape)}"
+    return None
 
 
 def _reshape(node: Node) -> str | None:

@@ -223,7 +223,9 @@ def sort(node: Node, sources: Sequence[Array], run: Evaluation) -> Array:
     arg = node.arg
     assert isinstance(arg, Sort)
     keys = sources[0] & sources[0].dtype.type((1 << arg.bits) - 1)
-    return np.asarray(np.argsort(keys, axis=arg.axis, kind="stable"))
+    order = np.asarray(np.argsort(keys, axis=arg.axis, kind="stable"))
+    part = slice(arg.first, arg.first + run.shape(node.shape)[arg.axis])
+    return order[(slice(None),) * arg.axis + (part,)]
 
 
 @EVALUATE.rule(Op.RESHAPE)

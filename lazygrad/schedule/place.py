@@ -419,7 +419,8 @@ class _Placement:
         fixed: tuple[Index | None, ...],
         stored: bool,
     ) -> None:
-        sizes = [n for n, i in zip(node.shape, fixed, strict=True) if i is None]
+        shape = node.src[0].shape if node.op is Op.SORT else node.shape  # it runs over all keys
+        sizes = [n for n, i in zip(shape, fixed, strict=True) if i is None]
         free = tuple(kernel.variable(n) for n in sizes)
         inner = tuple(kernel.variable(n) for n in inner_sizes(node))
         stage = Stage(node, prefix, fixed, free, inner)

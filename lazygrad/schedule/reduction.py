@@ -112,7 +112,7 @@ def scan_single(node: Node) -> Node | None:
 @SIMPLIFY.rule(Op.SORT)
 def sort_single(node: Node) -> Node | None:
     assert isinstance(node.arg, Sort)
-    return filled(node, 0) if node.shape[node.arg.axis] == 1 else None
+    return filled(node, 0) if node.src[0].shape[node.arg.axis] == 1 else None
 
 
 # --- indexed
