@@ -35,7 +35,7 @@ def compiler() -> Callable[[str, str, tuple[str, ...]], bytes]:
     """
     library = _load()
     if library is not None:
-        return lambda text, arch, options: _compile(library, text, arch, options)
+        return lambda text, arch, options: compile_with(library, text, arch, options)
     nvcc = shutil.which("nvcc") or (TOOLKIT if os.access(TOOLKIT, os.X_OK) else None)
     if nvcc is None:
         raise RuntimeError(INSTALL)
@@ -52,7 +52,7 @@ def ptx(text: str, arch: str, options: tuple[str, ...]) -> str:
     if library is None:
         raise RuntimeError(INSTALL)
     virtual = arch.replace("sm_", "compute_")
-    return _compile(library, text, virtual, options, "PTX").rstrip(b"\0").decode()
+    return compile_with(library, text, virtual, options, "PTX").rstrip(b"\0").decode()
 
 
 @cache
@@ -63,6 +63,11 @@ def _load() -> ctypes.CDLL | None:
             return ctypes.CDLL(f"libnvrtc.so.{version}")
         except OSError:
             pass
+    return packaged()
+
+
+def packaged() -> ctypes.CDLL | None:
+    """The library of the package nvidia-cuda-nvrtc, if that is installed."""
     for folder in _folders():
         for version in VERSIONS:
             path = folder / f"libnvrtc.so.{version}"
@@ -81,9 +86,14 @@ def _folders() -> Iterator[Path]:
             yield Path(place) / name / "lib"
 
 
-def _compile(
+def compile_with(
     library: ctypes.CDLL, text: str, arch: str, options: tuple[str, ...], result: str = "CUBIN"
 ) -> bytes:
+    """What a library makes of a text: a "CUBIN", or "PTX" for an architecture such as compute_80.
+
+    Raises:
+        CompilationError: it refuses the text; the message has its log.
+    """
     program = ctypes.c_void_p()
     given = [f"--gpu-architecture={arch}".encode(), *(option.encode() for option in options)]
     arguments = (ctypes.c_char_p * len(given))(*given)

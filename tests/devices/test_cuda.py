@@ -133,13 +133,6 @@ def test_text_of_rows(golden: Golden) -> None:
     )
 
 
-def compiler() -> None:
-    try:
-        nvrtc.compiler()
-    except RuntimeError as error:
-        pytest.skip(str(error))
-
-
 def program_of_all() -> list[lg.Tensor]:
     """Every kind of kernel: elements, rows, columns, contractions, gathers with checks, scans, sorts, random numbers, all sorts of dtypes."""
     x = lg.arange(60 * 90.0).reshape(60, 90) / 700
@@ -155,11 +148,12 @@ def program_of_all() -> list[lg.Tensor]:
 
 def test_every_kind_of_kernel_compiles(tmp_path: Path) -> None:
     """NVIDIA's compiler takes each, for each architecture, and none needs memory of a thread's own."""
-    compiler()
-    if "CUDA_EMULATOR" in os.environ:
-        pytest.skip("the emulator's compiler is in the place of NVIDIA's")
+    library = nvrtc.packaged()
+    if library is None:
+        pytest.skip("no package nvidia-cuda-nvrtc")
     from lazygrad.codegen.render.cuda import OPTIONS, program, render_all
     from lazygrad.runtime.compile import make_kernels
+    from lazygrad.runtime.cubin import resources
     from lazygrad.runtime.plans import Record
 
     lowered = lg.lower(lambda: lg.realize(program_of_all()))
@@ -172,9 +166,11 @@ def test_every_kind_of_kernel_compiles(tmp_path: Path) -> None:
     assert len(kernels) > 25
     text = program(render_all(kernels))
     for arch in ARCHITECTURES:
-        ptx = nvrtc.ptx(text, arch, OPTIONS)
-        assert ".local" not in ptx, f"{arch}: an array is not in registers"
-        assert nvrtc.compiler()(text, arch, OPTIONS)[:4] == b"\x7fELF"
+        cubin = nvrtc.compile_with(library, text, arch, OPTIONS)
+        taken = resources(cubin)
+        assert len(taken) == len(kernels)
+        assert not [name for name, each in taken.items() if each.stack_bytes], arch
+        assert max(each.registers for each in taken.values()) <= 128
 
 
 def test_one_kernel_alone_with_nvcc(tmp_path: Path) -> None:
