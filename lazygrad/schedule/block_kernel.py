@@ -7,18 +7,28 @@ operand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir.args import Reduction
 from ..ir.index import ZERO, Index, Variable, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
 from ..ir.node import Node
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
-from .blocks import Block
+from .blocks import Block, grows, readers_of
 from .growing import Growing, label
-from .reads import LEAVES, Reads, cheap_operand, contraction, evaluations, inlined_reads
+from .reads import (
+    LEAVES,
+    Reads,
+    cheap_operand,
+    contraction,
+    evaluations,
+    inlined_reads,
+    inner_sizes,
+)
 
-BLOCK_BYTES = 1 << 20
-"""What the local buffers of a block hold: half of a common L2."""
+BLOCK_BYTES = 1 << 19
+"""What the local buffers of a block hold: a quarter of a common L2. Half of one was slower in every case."""
 MOST_BYTES = 1 << 23
 """A block of the fewest rows may hold this much: it is near the last cache then."""
 MOST_ROWS = 128
@@ -28,22 +38,24 @@ LEAST_BATCH = 4
 
 
 def block_kernel(
-    block: Block, position: dict[int, int], work: dict[int, int]
+    block: Block, order: Sequence[Node], work: dict[int, int]
 ) -> tuple[Growing, dict[int, tuple[Node, Reads]]] | None:
     """The kernel of a block, and the nodes that it reads, where they are read; None where a block of rows is too large.
 
-    `position` is the place of each node in the graph, `work` that of an element of it when it is inlined.
+    `work` is that of an element of each node when it is inlined.
     """
+    position = {id(node): number for number, node in enumerate(order)}
+    readers = {number: len(found) for number, found in readers_of(order).items()}
     rows = block.rows.extent
     assert isinstance(rows, int)
     batches = cost.count([v.extent for v in block.batch])
-    grows = any(block.rows not in _used(block, sink) for sink in block.sinks)
-    if grows and batches < LEAST_BATCH:
+    adds = any(block.rows not in _used(block, sink) for sink in block.sinks)
+    if adds and batches < LEAST_BATCH:
         return None
     height = min(rows, MOST_ROWS)
     while height >= FEWEST_ROWS or height == rows:
         if rows % height == 0:
-            made = _Builder(block, height, position, work)
+            made = _Builder(block, height, position, readers, work)
             made.run()
             fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
             if made.bytes <= fits:
@@ -59,11 +71,17 @@ def _used(block: Block, node: Node) -> set[Variable]:
 
 class _Builder:
     def __init__(
-        self, block: Block, height: int, position: dict[int, int], work: dict[int, int]
+        self,
+        block: Block,
+        height: int,
+        position: dict[int, int],
+        readers: dict[int, int],
+        work: dict[int, int],
     ) -> None:
         rows = block.rows.extent
         assert isinstance(rows, int)
-        self.block, self.height, self.position, self.work = block, height, position, work
+        self.block, self.height, self.work = block, height, work
+        self.position, self.readers = position, readers
         self.part = Variable("part", rows // height)
         self.first = of(self.part) * height
         self.path: Path = (*block.batch, self.part)
@@ -82,6 +100,8 @@ class _Builder:
             waiting.pop(number, None)
             node, reads = self.reads.pop(number, (outputs.get(number), {}))
             assert node is not None
+            if number in self.block.members and self._register(node, reads):
+                continue
             if number in outputs or (number in self.block.members and self._held(node, reads)):
                 self._stage(node, stored=number in outputs)
             elif number in self.block.members or self._inlined(node):
@@ -98,17 +118,34 @@ class _Builder:
         if node.op is Op.REDUCE:
             return True
         again = evaluations(node, reads) - 1
-        return (
-            node.op in ELEMENTWISE
-            and id(node) not in self.products
-            and again * self.work[id(node)] > cost.LOCAL_WORK
-        )
+        if node.op not in ELEMENTWISE or id(node) in self.products or again < 0.01:
+            return False
+        return again * self.work[id(node)] > cost.LOCAL_WORK or self._follows(node)
+
+    def _follows(self, node: Node) -> bool:
+        """Whether it is computed of a contraction that nothing else reads: on the tile, before it leaves the registers."""
+        for source in node.src:
+            while source.op in MOVEMENT and self.readers.get(id(source), 0) == 1:
+                (source,) = source.src
+            if grows(source) and self.readers.get(id(source), 0) == 1:
+                return True
+        return False
 
     def _inlined(self, node: Node) -> bool:
         """Whether what is no member is computed where it is read: movement, masks of numbers alone, what is cheap."""
         if node.op in MOVEMENT or id(node) in self.products:
             return True
         return node.op in ELEMENTWISE and (cheap_operand(node) or _of_numbers(node))
+
+    def _register(self, node: Node, reads: Reads) -> bool:
+        """Compute a contraction where it is read, if that is once for each of its elements: in the loops of the stage that follows it."""
+        paths = [(at, path) for at, found in reads.items() for path in found]
+        if len(paths) != 1 or not grows(node) or evaluations(node, reads) > 1.01:
+            return False
+        ((at, path),) = paths
+        inner = tuple(self.kernel.variable(size) for size in inner_sizes(node))
+        self._add(Stage(node, path, at, (), inner))
+        return True
 
     def _stage(self, node: Node, stored: bool) -> None:
         block = self.block
@@ -125,37 +162,42 @@ class _Builder:
                 starts.append(self.first if row else ZERO)
                 innermost = free[-1] if row and not stored else innermost
         inner: list[Variable] = []
-        grows = False
-        if isinstance(node.arg, Reduction):
-            source = node.src[0]
-            summed = block.sums.get(id(node))
-            for axis in node.arg.axes:
-                if source.shape[axis] != 1:
-                    row = summed is not None and summed[axis] is not None
-                    inner.append(self.kernel.variable(self.height if row else source.shape[axis]))
-                    starts.append(self.first if row else ZERO)
-                    grows |= row
-            if contraction(node):
-                self._products(source)
+        summed = block.sums.get(id(node))
+        adds = False
+        for axis in node.arg.axes if isinstance(node.arg, Reduction) else ():
+            size = node.src[0].shape[axis]
+            if size != 1:
+                row = summed is not None and summed[axis] is not None
+                inner.append(self.kernel.variable(self.height if row else size))
+                starts.append(self.first if row else ZERO)
+                adds |= row
         stage = Stage(node, self.path, tuple(fixed), tuple(free), tuple(inner), tuple(starts))
         stage.innermost = innermost
-        stage.cleared = block.batch if grows else None
-        self.kernel.graph.stages.append(stage)
-        self.kernel.names.append(label(node))
+        stage.cleared = block.batch if adds else None
         if stored:
             self.kernel.graph.stored.append(node)
         else:
             self.bytes += cost.count([v.extent for v in free]) * node.dtype.itemsize
-        if isinstance(node.arg, Reduction):
-            summing = iter(stage.summed)
-            at = [
-                next(summing) if axis in node.arg.axes and source.shape[axis] != 1 else index
-                for axis, index in enumerate(stage.position)
-            ]
-            self._read(source, tuple(at), stage.loops)
-        else:
+        self._add(stage)
+
+    def _add(self, stage: Stage) -> None:
+        """Make a stage part of the kernel, and note what it reads."""
+        node = stage.node
+        self.kernel.graph.stages.append(stage)
+        self.kernel.names.append(label(node))
+        if not isinstance(node.arg, Reduction):
             for below, place in inlined_reads(node, stage.position):
                 self._read(below, place, stage.loops)
+            return
+        (source,) = node.src
+        if contraction(node):
+            self._products(source)
+        summing = iter(stage.summed)
+        at = [
+            next(summing) if axis in node.arg.axes and source.shape[axis] != 1 else index
+            for axis, index in enumerate(stage.position)
+        ]
+        self._read(source, tuple(at), stage.loops)
 
     def _products(self, node: Node) -> None:
         """Note what a contraction sums: it is never stored."""

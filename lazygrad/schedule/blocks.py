@@ -56,14 +56,11 @@ class Block:
 def find_blocks(order: Sequence[Node], roots: Sequence[Node]) -> list[Block]:
     """The blocks of a graph in an order in which they can run; none where a matrix is wanted itself."""
     kept = {id(root) for root in roots}
-    large = {id(node) for node in order if _grows(node)}
+    large = {id(node) for node in order if grows(node)}
     if not large or large & kept:
         return []
-    readers: dict[int, list[Node]] = {}
-    for node in order:
-        for source in node.src:
-            readers.setdefault(id(source), []).append(node)
-    members, sinks = _between(order, readers, large)
+    readers = readers_of(order)
+    members, sinks = between(order, readers, large)
     position = {id(node): number for number, node in enumerate(order)}
     blocks: list[Block] = []
     for group in _together(order, sinks, members):
@@ -84,7 +81,16 @@ def find_blocks(order: Sequence[Node], roots: Sequence[Node]) -> list[Block]:
     return blocks
 
 
-def _grows(node: Node) -> bool:
+def readers_of(order: Sequence[Node]) -> dict[int, list[Node]]:
+    """The nodes that read each node, once for each time."""
+    readers: dict[int, list[Node]] = {}
+    for node in order:
+        for source in node.src:
+            readers.setdefault(id(source), []).append(node)
+    return readers
+
+
+def grows(node: Node) -> bool:
     """Whether it is a contraction whose results are many more than what it reads."""
     if node.op is not Op.REDUCE or not contraction(node) or not node.dtype.is_floating_point:
         return False
@@ -102,7 +108,7 @@ def _grows(node: Node) -> bool:
     )
 
 
-def _between(
+def between(
     order: Sequence[Node], readers: dict[int, list[Node]], large: set[int]
 ) -> tuple[set[int], set[int]]:
     """The nodes between large contractions and the contractions that make them small again, and those."""
@@ -277,4 +283,4 @@ def _label(node: Node, at: Position, known: set[Variable]) -> Label:
     return tuple(result)
 
 
-__all__ = ["Block", "Label", "find_blocks"]
+__all__ = ["MOVED", "Block", "Label", "between", "find_blocks", "grows", "readers_of"]

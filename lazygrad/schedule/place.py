@@ -21,6 +21,7 @@ from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
 from .block_kernel import block_kernel
+from .block_rewrite import rewritten
 from .blocks import find_blocks
 from .growing import Growing, finish, label, ordered
 from .reads import (
@@ -54,7 +55,7 @@ class Schedule:
 
 def place(roots: Sequence[Node]) -> Schedule:
     """Partition the graph of `roots` into kernels."""
-    return _Placement(roots).run()
+    return _Placement(rewritten(roots)).run()
 
 
 def stored_value(node: Node) -> Node:
@@ -110,8 +111,7 @@ class _Placement:
         blocks = find_blocks(self.order, self.roots)
         if not blocks:
             return
-        position = {id(node): number for number, node in enumerate(self.order)}
-        made = [block_kernel(block, position, self.subtree) for block in blocks]
+        made = [block_kernel(block, self.order, self.subtree) for block in blocks]
         if None in made:
             return
         for block, whole in zip(blocks, made, strict=True):
