@@ -177,6 +177,7 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 _MODULES = (
+    "amp",
     "autograd",
     "config",
     "cuda",
@@ -200,6 +201,13 @@ _ELSEWHERE = {
     "compile": "compiled",
     "profile": "runtime.profile",
     "OutOfMemoryError": "runtime.errors",
+    **dict.fromkeys(
+        (
+            "autocast", "is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype",
+            "is_autocast_cache_enabled", "set_autocast_cache_enabled", "clear_autocast_cache",
+        ),
+        "amp.autocast_mode",
+    ),
     "save": "serialization",
     "load": "serialization",
 }

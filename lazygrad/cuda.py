@@ -165,6 +165,10 @@ def _asked(device: Any, what: str) -> int:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "amp":
+        from .amp.of_device import namespace
+
+        return namespace("cuda")
     if name in CUDA_CLASSES:
         return CUDA_CLASSES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,7 @@ from ..recipes import Recipes
 from ..results import grad_enabled, result, result_inplace
 from ..tensor import Tensor
 from .arguments import describe_operands, require_castable, sizes_text, type_name
+from .autocasting import autocasting
 
 P = ParamSpec("P")
 Return = TypeVar("Return")
@@ -111,6 +112,7 @@ def operator(
         recipes = Recipes(numeric)
         run = general(recipes, build, slow)
         _describe(run, name, build)
+        run = autocasting(name, run)
         names = (name, *aliases)
         _add(name, run, names, module, method, nn, f"{name}_" if inplace else None, build)
         if dunder is not None:
@@ -153,10 +155,10 @@ def function(
     """
 
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
-        public = _with_out(name, run, exact) if out else run
+        public = autocasting(name, _with_out(name, run, exact) if out else run)
         _add(name, public, (name, *aliases), module, method, nn, None, None)
         if dunder is not None:
-            METHODS[f"__{dunder}__"] = _operand_guard(run)
+            METHODS[f"__{dunder}__"] = _operand_guard(autocasting(name, run))
         return cast("Callable[P, Return]", public)
 
     return register

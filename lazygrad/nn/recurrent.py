@@ -10,6 +10,7 @@ import math
 import warnings
 from typing import Any
 
+from ..functional import autocasting
 from ..functional.creation import zeros
 from ..functional.joining import cat, stack
 from ..functional.recurrent import State, Weights, pass_over
@@ -220,7 +221,7 @@ class RNNBase(Module):
 
     def _check_input(self, input: Tensor, rank: int) -> None:
         dtype = self._flat_weights[0].dtype
-        if input.dtype is not dtype:
+        if input.dtype is not dtype and not autocasting.state.active:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert input: input.to({dtype}), or "
                 f"convert model: model.to({input.dtype})"

@@ -45,8 +45,9 @@ ALLOWED: dict[str, set[str]] = {
     "utils": {*OPERATORS, "nn", "func"},
     "compiled": {*OPERATORS, "nn", "optim"},
     "serialization": {*OPERATORS, "nn"},
+    "amp": OPERATORS,
     "onnx": {*OPERATORS, "nn"},
-    "public": {*OPERATORS, "nn", "optim", "func", "compiled", "serialization"},
+    "public": {*OPERATORS, "nn", "optim", "func", "compiled", "serialization", "amp"},
     "__main__": set(),
 }
 # Tensor's own methods that stand in later rooms, imported when they are called.
