@@ -7,7 +7,7 @@ is expensive to compute again is kept, and below it nothing is needed; a cheap o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
@@ -135,17 +135,26 @@ def expensive(node: Node) -> bool:
     while node.op is Op.RESHAPE:
         (node,) = node.src
     if node.op is Op.CALL:
-        ends = {id(source) for source in node.src}
-        stack = [expand_call(node)]
-        while stack:
-            part = stack.pop()
-            if id(part) in ends:
-                continue
-            ends.add(id(part))
-            if expensive(part):
-                return True
-            stack.extend(part.src)
-        return False
+        return any(expensive(part) for part in body_of(node))
     if node.op is Op.REDUCE:
         return product(node.src[0].shape) != product(node.shape)
     return node.op in COSTLY or is_result(node)
+
+
+def contracts(node: Node) -> bool:
+    """Whether a node is a sum of products, or a composite with one."""
+    if node.op is Op.CALL:
+        return any(contracts(part) for part in body_of(node))
+    return node.op is Op.REDUCE and node.src[0].op is Op.MUL
+
+
+def body_of(call: Node) -> Iterator[Node]:
+    """The nodes that a CALL stands for, each once."""
+    seen = {id(source) for source in call.src}
+    stack = [expand_call(call)]
+    while stack:
+        part = stack.pop()
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            stack.extend(part.src)

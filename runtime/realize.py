@@ -45,6 +45,7 @@ from .steady import (
     Written,
     keep_again,
     keep_data,
+    keep_live,
     live_values,
     reads_again,
 )
@@ -306,8 +307,11 @@ def _run_slowly(
             watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
+        lists = 1 + (drawn is not None)
         if not asked:
-            keep_data(normal, 1 + (drawn is not None))
+            keep_data(normal, lists)
+        elif not history:
+            keep_live(normal, len(asked), lists)
     if settings.explain and "realize" in settings.explain:
         from . import dump
 

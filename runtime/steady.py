@@ -12,6 +12,8 @@ submit now, always at the same place of a loop, so that every turn of it is one 
   a place of the loop where it was cut before; a chain that comes by no such place is cut at twice that depth, and the place
   remembered. Other values that a tensor holds are computed with it: those on the chain, and the ends of other deep chains.
 - What is read takes pending writes along: a later step would compute them, and what they share with it, a second time.
+- What is read takes along what contractions were computed for and a tensor holds outside of autograd (`keep_live`): keys and values
+  that the next word attends to. Without it they would be computed a second time, with all below them.
 - What is computed a second time is kept (`keep_again`), so a loop that reads a function of a growing chain has a steady key too; and
   gradients that are read are kept, since the update that follows reads them again.
 
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lazygrad.ir.op import MOVEMENT, Op
 from lazygrad.site import here
 
+from .history import contracts, spread
 from .keys import LEAVES, Normal
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ CUT_LIMIT = 256
 """How many places where chains were cut are remembered."""
 PENDING_LIMIT = 64
 """How many pending writes are noted before it is asked which of their storages are still there."""
+LIVE_LIMIT = 16
+"""How many values of a graph tensors may hold for them to be the variables of a loop."""
 WINDOW = 64
 """How many steps of a chain tell where in its loop it is."""
 
@@ -252,11 +257,13 @@ def _depth(node: Node) -> int:
     return node.depth
 
 
-def live_values(nodes: Sequence[Node], lists: int = 1) -> list[Node]:
+def live_values(
+    nodes: Sequence[Node], lists: int = 1, limit: int | None = LIVE_LIMIT
+) -> list[Node]:
     """Those of the nodes of a graph that someone outside of it holds, if they are few: the variables of a loop.
 
     `lists` is how many lists hold every node, `nodes` included. A reference that is not from the graph is from a tensor, or from another graph; a value that many others read is left out
-    with them, as is a graph that autograd holds.
+    with them, as is a graph that autograd holds. `limit` is how many are few; None for any number.
     """
     inside: dict[Node, int] = {}
     for node in nodes:
@@ -271,12 +278,11 @@ def live_values(nodes: Sequence[Node], lists: int = 1) -> list[Node]:
         and node.op not in (Op.GRAD, Op.EXTERN)
         and getrefcount(node) > inside.get(node, 0) + (node in inside) + REFERENCES + lists
     ]
-    return found if len(found) <= LIVE_LIMIT else []
+    return found if limit is None or len(found) <= limit else []
 
 
 REFERENCES = 2
 """What refers to a node in `live_values` without holding it."""
-LIVE_LIMIT = 16
 
 COMPUTED = -1
 """The `depth` of a node that a plan has computed without keeping it."""
@@ -310,6 +316,32 @@ def keep_data(normal: Normal, lists: int) -> None:
     kept = [number for number in kept if number not in normal.roots]
     if kept:
         normal.keep(tuple(sorted({*normal.extra, *kept})))
+
+
+def keep_live(normal: Normal, asked: int, lists: int) -> None:
+    """Where autograd has no part, ask for the values below the first `asked` roots that tensors hold and that contractions are computed for.
+
+    Nobody has read them, but whoever holds one is likely to, and would run the contractions again.
+    """
+    last = max(normal.roots[:asked]) + 1
+    if normal.gradients < last or any([node.tracked for node in normal.nodes[:last]]):  # noqa: C419
+        return
+    made = [False] * last
+    for number, node in enumerate(normal.nodes[:last]):
+        made[number] = node.value is None and (
+            any([made[n] for n in normal.sources(number)]) or contracts(node)  # noqa: C419
+        )
+    if not any(made):
+        return
+    live = set(live_values(normal.nodes, lists, limit=None))
+    found = {
+        number
+        for number, node in enumerate(normal.nodes[:last])
+        if made[number] and node in live and not spread(node)
+    }
+    found -= {*normal.roots, *normal.extra}
+    if found:
+        normal.keep(tuple(sorted({*normal.extra, *found})))
 
 
 def computed(node: Node) -> bool:

@@ -152,3 +152,30 @@ def test_a_value_read_late_still_has_its_gradient() -> None:
     assert w.grad is not None
     np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-4, atol=1e-5)
     assert third == pytest.approx(2 * first, rel=1e-5) and second > 0
+
+
+def test_keys_and_values_that_grow_are_computed_once() -> None:
+    """Attention to all words so far: a plan for the beginning and two for the growth; what a tensor holds is not computed again."""
+    words, weight, last = floats(9, 6), floats(6, 12, seed=1), floats(6, 6, seed=2)
+    past: lg.Tensor | None = None
+    seen: list[int] = []
+    with Counted() as count, lg.no_grad():
+        word = words[:2]
+        for _ in range(8):
+            pair = word @ weight
+            past = pair if past is None else lg.cat((past, pair))
+            keys, values = past.split(6, dim=1)
+            mixed = lg.softmax(word[-1:] @ keys.t(), dim=1) @ values @ last
+            seen.append(int((mixed @ words.t()).argmax().item()))
+            assert past.storage.node.value is not None, "it will be computed again"
+            word = words[seen[-1] : seen[-1] + 1]
+    assert count.plans <= 3 + 1  # one chooses the word
+
+    arrays = [each.numpy() for each in (words, weight, last)]
+    chosen, kept = arrays[0][:2], np.zeros((0, 12), np.float32)
+    for found in seen:
+        kept = np.concatenate((kept, chosen @ arrays[1]))
+        scores = np.exp(chosen[-1:] @ kept[:, :6].T)
+        result = (scores / scores.sum()) @ kept[:, 6:] @ arrays[2] @ arrays[0].T
+        assert result[0, found] == result.max()
+        chosen = arrays[0][found : found + 1]
