@@ -37,6 +37,10 @@ from .transform.vectorize import vectorize
 
 TYPICAL_EXTENT = 64
 """What a loop of unknown extent is taken for."""
+CHAINS = 4
+"""How many rows of running results run side by side."""
+CROWDED = 4096
+"""Elements that lie a multiple of so many bytes apart share one set of the first level of cache."""
 JAMMED_VECTORS = 16
 """Accumulators that a jammed loop may keep in registers."""
 
@@ -166,6 +170,9 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
             steps.extend(chosen)
     own = sum(_line_work(line) for line in body(loop))
     scalar = (cost + own) * trips
+    chains = _side_by_side(loop)
+    if chains is not None and chains < scalar:
+        scalar, steps = chains, [Transform("jam", loop_name(loop), CHAINS)]
     found = _vectorized(loop, target)
     if found is not None and found[0] < scalar:
         lanes = found[1]
@@ -174,6 +181,25 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
         chosen = [Transform("vectorize", loop_name(loop), lanes)]
         return found[0], [*jammed, *chosen]
     return scalar, steps
+
+
+def _side_by_side(loop: Node) -> float | None:
+    """The cost of a loop over rows of running results when some rows run side by side; None where it is no such loop.
+
+    A running result waits for the one before it, so the steps of several rows take no longer than those of one; each row is read and
+    written in order, which vectors across the rows would not do.
+    """
+    nested = [line for line in body(loop) if line.op is Op.LOOP]
+    size = extent(loop)
+    if len(nested) != 1 or carries(loop) or updates(loop) or (size is not None and size < CHAINS):
+        return None
+    registers = {id(line) for line in body(loop) if line.op is Op.LOCAL and line.shape == ()}
+    lines = body(nested[0])
+    chain = {id(line.src[0]) for line in lines if line.op is Op.STORE} & registers
+    if not chain or any(line.op not in (Op.LOAD, Op.STORE) for line in lines):
+        return None
+    cost = sum(_line_work(line) - (id(line.src[0]) in registers) for line in lines)
+    return cost * (extent(nested[0]) or TYPICAL_EXTENT) * (size or TYPICAL_EXTENT)
 
 
 def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
@@ -218,6 +244,8 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
             return None
         gathers = not inside and moves not in (0, 1)
         apart = lanes * (1.5 if line.op is Op.LOAD else 2.5)
+        if moves is not None and moves * line.src[0].dtype.itemsize % CROWDED == 0:
+            apart *= 4.0
         cost += times * (apart if gathers else 1.0)
         if line.op is not Op.LOAD:
             cost += times * _operations(line)
