@@ -16,7 +16,8 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from .target import Target
-from .transform.access import Stride, body, carries, extent, loop_name
+from .transform.access import Stride, body, carries, extent, lines_inside, loop_name
+from .transform.nest import interchange, merge
 from .transform.pack import Sum, invariant_operands, sums
 
 ROWS = 8
@@ -59,9 +60,7 @@ def contraction(kernel: Node) -> Contraction | None:
     lines = body(kernel)
     if not lines or lines[-1].op is not Op.LOOP or any(line.op is Op.LOOP for line in lines[:-1]):
         return None
-    chain = [lines[-1]]
-    while (inner := _only_loop(chain[-1])) is not None:
-        chain.append(inner)
+    chain = _chain(kernel)
     columns = chain[-1]
     found = list(sums(columns))
     if len(chain) < 2 or len(found) != 1 or found[0].tile is not columns:
@@ -79,6 +78,69 @@ def contraction(kernel: Node) -> Contraction | None:
             terms = math.prod(size for size in sizes if size is not None)
             return Contraction(outer, rows, columns, terms, each, size)
     return None
+
+
+def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str, str, int]]:
+    """The steps that give a contraction with few columns more, or others.
+
+    Two innermost loops that run on in everything that they reach become one (the pixels of a convolution with a kernel of one
+    weight). Where the columns are fewer than the lanes of a vector, the most columns that another operand has come innermost, and the loops that this operand does not depend on become one,
+    its rows (the gradient of a convolution's kernel: a column for each output channel, a row for each weight of one).
+    """
+    lanes = target.vector_bytes // found.itemsize
+    chain = _chain(kernel)
+    if len(chain) > 2 and _run_on(*chain[-2:]):
+        return [("merge", loop_name(chain[-2]), 0)]
+    if (extent(found.columns) or TYPICAL_EXTENT) >= lanes:
+        return []
+    operands = {id(part): part for loop in chain for part in invariant_operands(found.found, loop)}
+    ways = []
+    for part in operands.values():
+        depends = [loop for loop in chain if Stride(loop.src[0])(part) != 0]
+        sizes = [extent(loop) or TYPICAL_EXTENT for loop in depends]
+        if len(depends) < len(chain) and max(sizes, default=0) >= lanes:
+            ways.append((math.prod(sizes), len(ways), depends, depends[sizes.index(max(sizes))]))
+    if not ways:
+        return []
+    _, _, depends, columns = min(ways)
+    order = [loop for loop in chain if loop is not columns]
+    outer = [loop for loop in order if loop in depends]
+    rows = [loop for loop in order if loop not in depends]
+    wanted = [loop_name(loop) for loop in (*outer, *rows, columns)]
+    names = [loop_name(loop) for loop in chain]
+    steps: list[tuple[str, str, int]] = []
+    for _ in names:
+        for place in range(len(names) - 1):
+            if wanted.index(names[place]) > wanted.index(names[place + 1]):
+                steps.append(("interchange", names[place], 0))
+                names[place : place + 2] = names[place + 1], names[place]
+    name = loop_name(rows[0])
+    for each in rows[1:]:
+        steps.append(("merge", name, 0))
+        name += f"_{loop_name(each)}"
+    return steps
+
+
+def _run_on(outer: Node, inner: Node) -> bool:
+    """Whether an iteration of the outer loop goes on in memory, wherever it reads or writes, where the inner loop ends."""
+    size = extent(inner)
+    far, near = Stride(outer.src[0]), Stride(inner.src[0])
+    if size is None or body(outer)[:-1]:
+        return False
+    for line in lines_inside(inner):
+        if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE) and len(line.src) > 1:
+            moves = near(line.src[1])
+            if moves is None or far(line.src[1]) != moves * size:
+                return False
+    return True
+
+
+def _chain(kernel: Node) -> list[Node]:
+    """The loops of a kernel's results, from the outermost."""
+    chain = [body(kernel)[-1]]
+    while (inner := _only_loop(chain[-1])) is not None:
+        chain.append(inner)
+    return chain
 
 
 def _only_loop(loop: Node) -> Node | None:
@@ -127,6 +189,11 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
     found = contraction(kernel)
     if found is None:
         return []
+    if arranging := arranged(kernel, found, target):
+        for name, loop, _ in arranging:
+            kernel = interchange(kernel, loop) if name == "interchange" else merge(kernel, loop)
+        tiled = tiles(kernel, target, shared)
+        return [*arranging, *tiled] if tiled else []
     rows, columns = (extent(loop) or TYPICAL_EXTENT for loop in (found.rows, found.columns))
     lanes = VECTORS * target.vector_bytes // found.itemsize
     batch = math.prod(extent(loop) or 1 for loop in found.outer)
@@ -154,7 +221,8 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
         steps.append(("divide", row, height))
         outer.append(f"{row}_part")
     steps.append(("pack", row, lanes))
-    if width > lanes and along != 1 and (along is None or found.terms > NEAR_TERMS):
+    far = along != 1 and (along is None or found.terms > NEAR_TERMS)
+    if width > lanes and far and invariant_operands(found.found, found.columns):
         room = target.level2_cache // 4 // (found.terms * found.itemsize)
         block = max(1, min(PACKED_ROWS, room) // ROWS) * ROWS
         if block < height:

@@ -1,4 +1,7 @@
-"""Large reductions to few results, in two steps, so that threads can share them: parts first, then the results of the parts.
+"""Large reductions in two steps: parts first, then the results of the parts.
+
+Reductions to few results, so that threads can share them; contractions with so many terms that what is packed of an operand for
+one row of results would leave the cache, so that it stays there while all the other rows meet it.
 
 In: a simplified graph. Out: a graph that computes the same, its sums in another order. The parts depend on shapes alone, so a
 result does not depend on how many threads there are, nor on which of them did what.
@@ -20,6 +23,8 @@ PART_ELEMENTS = 1 << 15
 MOST_PARTS = 256
 MOST_RESULTS = 128
 """More results than this keep threads busy by themselves."""
+TERM_BYTES = 32 * 1024
+"""The terms of one result of a contraction: those of thirty-two beside each other, as a vector reads them, fill half of a second cache."""
 COMBINE = {
     "add": Op.ADD,
     "mul": Op.MUL,
@@ -35,9 +40,31 @@ def divide_reductions(roots: Sequence[Node]) -> list[Node]:
 
     def make(node: Node, src: tuple[Node, ...]) -> Node:
         made = remake(node, src)
-        return _divided(made) if made.op is Op.REDUCE else made
+        if made.op is not Op.REDUCE:
+            return made
+        return _blocked(made) if contraction(made) else _divided(made)
 
     return rebuild(roots, lambda node: node if node.value is not None else None, make)
+
+
+def _blocked(node: Node) -> Node:
+    """A contraction as the sum of those of blocks of its terms, where they are too many for the cache."""
+    source, arg = node.src[0], node.arg
+    assert isinstance(arg, Reduction)
+    results, terms = _count(node), _count(source) // max(_count(node), 1)
+    wanted = -(-terms * source.dtype.itemsize // TERM_BYTES)
+    if wanted < 2 or not results:
+        return node
+    axis = max(arg.axes, key=lambda each: (min(_size(source, each), wanted), -each))
+    size = _size(source, axis)
+    parts = next(
+        (n for n in range(min(wanted, size), min(2 * wanted, size) + 1) if size % n == 0), 0
+    )
+    if not parts:
+        return node
+    total = _in_parts(source, arg, axis, parts)
+    total.site = node.site
+    return total
 
 
 def _divided(node: Node) -> Node:
@@ -45,7 +72,7 @@ def _divided(node: Node) -> Node:
     assert isinstance(arg, Reduction)
     elements, results = _count(source), _count(node)
     parts = min(elements // PART_ELEMENTS, MOST_PARTS)
-    if parts < 4 or results > MOST_RESULTS or contraction(node):
+    if parts < 4 or results > MOST_RESULTS:
         return node
     axis = max(arg.axes, key=lambda each: (min(_size(source, each), parts), -each))
     size = _size(source, axis)

@@ -284,10 +284,15 @@ class _Placement:
         Heads of attention that become columns again: they are put in order once, and then read like any matrix. Reshaping
         alone moves nothing; what grows (windows that overlap) stays as it is.
         """
-        if node.op is not Op.PERMUTE or not self._feeds_contraction(kernel, positions):
+        if node.op not in (Op.PERMUTE, Op.PAD) or not self._feeds_contraction(kernel, positions):
             return False
         if evaluations(node, positions) < cost.ORDERED_READS:
             return False
+        if node.op is Op.PAD:
+            kernel.graph.reasons.append(
+                f"{label(node)} stored: a contraction reads beyond its edge"
+            )
+            return True
         along = set(kernel.graph.loops[-1:])
         for stage in kernel.graph.stages:
             along.update(stage.inner)

@@ -1,0 +1,80 @@
+"""How contractions are tiled: the steps that are chosen, and that what they make computes what it did before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import lazygrad as lg
+from lazygrad.codegen.choose import Transform
+from lazygrad.codegen.lower import lower
+from lazygrad.codegen.target import host
+from lazygrad.codegen.tiling import tiles
+from lazygrad.ir.node import Node
+from lazygrad.nn import functional as F
+
+
+def weight_gradient() -> lg.Tensor:
+    image, weight = lg.rand(2, 4, 12, 12), lg.rand(32, 4, 3, 3).requires_grad_()
+    return lg.autograd.grad(F.conv2d(image, weight, padding=1).square().sum(), weight)[0]
+
+
+CASES: dict[str, tuple[Callable[[], lg.Tensor], list[str]]] = {
+    "the columns of a product of matrices": (
+        lambda: lg.rand(256, 256) @ lg.rand(256, 256),
+        ["pack(i, 32)", "jam(i, 8)", "vectorize(j, 32)"],
+    ),
+    "pixels that run on": (
+        lambda: F.conv2d(lg.rand(2, 16, 24, 24), lg.rand(64, 16, 1, 1)),
+        ["merge(k)", "pack(j, 32)", "jam(j, 8)", "vectorize(k_l, 32)"],
+    ),
+    "the kernel of a convolution": (
+        weight_gradient,
+        ["merge(i)", "merge(i_k)", "pack(i_k_l, 32)", "jam(i_k_l, 8)"],
+    ),
+}
+
+
+def kernels(make: Callable[[], lg.Tensor]) -> list[Node]:
+    return [lower(graph) for graph in lg.lower(make)._graphs()]
+
+
+@pytest.mark.skipif(host().vector_bytes != 64, reason="the steps are those for vectors of 64 bytes")
+@pytest.mark.parametrize("name", CASES)
+def test_the_steps_of_a_contraction(name: str) -> None:
+    make, expected = CASES[name]
+    chosen = [[str(Transform(*step)) for step in tiles(k, host())] for k in kernels(make)]
+    (steps,) = [each for each in chosen if each]
+    assert [each for each in steps if each in expected] == expected, steps
+
+
+def few_rows(rows: int, terms: int, columns: int) -> lg.Tensor:
+    left = (lg.arange(rows * terms) % 7 - 3).float().reshape(rows, terms)
+    return left @ (lg.arange(terms * columns) % 5 - 2).float().reshape(terms, columns)
+
+
+BLOCKED: dict[str, Callable[[], lg.Tensor]] = {
+    "a product of matrices": lambda: few_rows(50, 20000, 40),
+    "terms that no number of blocks divides": lambda: few_rows(50, 16411, 40),
+    "the kernel of a convolution": weight_gradient,
+    "pixels that run on": CASES["pixels that run on"][0],
+}
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_tiled_contractions_compute_what_the_interpreter_does(name: str) -> None:
+    found: list[np.ndarray] = []
+    for device in ("cpu", "interpret"):
+        with lg.config.override(device=device):
+            lg.manual_seed(0)
+            found.append(np.array(BLOCKED[name]().tolist()))
+    np.testing.assert_allclose(*found, 1e-4, 1e-3)
+
+
+def test_a_long_sum_of_products_is_blocked() -> None:
+    """So that what is packed of it stays in the cache: the sums of the blocks are a kernel of their own."""
+    long, short = (lg.lower(few_rows, 50, terms, 40).kernels for terms in (20000, 2000))
+    assert len([name for name in long if "sum" in name]) == 1
+    assert not any("sum" in name for name in short)
