@@ -72,7 +72,7 @@ def contraction(kernel: Node) -> Contraction | None:
     stride = Stride(columns.src[0])
     for rows in reversed(chain[:-1]):
         shared = [part for part in invariant_operands(each, rows) if stride(part) != 0]
-        if shared:
+        if shared and Stride(rows.src[0])(each.line.src[2]) != 0:  # else all rows are the same
             outer = tuple(loop for loop in chain[:-1] if loop is not rows)
             size = max(node.dtype.itemsize for node in (*shared, each.line.src[0]))
             terms = math.prod(size for size in sizes if size is not None)

@@ -6,6 +6,7 @@ computed, not stored), weighted. Positions are computed in float32 (float64 for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ..ir.build import gather, shrink
@@ -146,11 +147,13 @@ def grid_sample(x: Node, grid: Node, mode: str, padding: str, aligned: bool) -> 
 
 
 def _product(sizes: Sequence[Size]) -> int:
-    total = 1
-    for size in sizes:
-        assert isinstance(size, int)
-        total *= size
-    return total
+    """The number of elements, which must be known.
+
+    Raises:
+        TypeError: a size is a Dim; the program is then compiled for its sizes alone.
+    """
+    numbers = [int(size) for size in sizes]  # type: ignore[arg-type]
+    return math.prod(numbers)
 
 
 def _component(grid: Node, which: int) -> Node:

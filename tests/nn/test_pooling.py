@@ -145,3 +145,15 @@ def test_modules(text: str) -> None:
     assert list(state) == list(reference.state_dict())
     for key, value in reference.state_dict().items():
         np.testing.assert_allclose(state[key].numpy(), value.numpy(), 1e-4, 1e-5)
+
+
+def test_grids_of_other_sizes() -> None:
+    """The second size of a grid is a program of its own: how many positions there are is a plain number."""
+    image = DRAWS.standard_normal((1, 2, 3, 4))
+    for size in (4, 2, 5):
+        grid = DRAWS.uniform(-1.2, 1.2, (1, size, size, 2))
+        expected = torch.nn.functional.grid_sample(
+            torch.tensor(image), torch.tensor(grid), align_corners=False
+        )
+        found = lg.nn.functional.grid_sample(lg.tensor(image), lg.tensor(grid), align_corners=False)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), 1e-6, 1e-6)
