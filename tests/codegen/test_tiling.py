@@ -60,6 +60,7 @@ BLOCKED: dict[str, Callable[[], lg.Tensor]] = {
     "terms that no number of blocks divides": lambda: few_rows(50, 16411, 40),
     "the kernel of a convolution": weight_gradient,
     "pixels that run on": CASES["pixels that run on"][0],
+    "rows that are all the same": lambda: lg.zeros(64, 32) @ lg.ones(128, 32).realize().t() + 1.0,
 }
 
 
