@@ -96,7 +96,7 @@ void elsewhere(uint64_t address, uint64_t bytes, How how, const void *site) {
   outside(address, bytes, how, site);
 }
 
-inline void check(const void *pointer, uint64_t bytes, How how, const void *site) {
+__attribute__((always_inline)) inline void check(const void *pointer, uint64_t bytes, How how, const void *site) {
   if (!current) return;  // the module's own initialisation
   const uint64_t address = reinterpret_cast<uint64_t>(pointer), offset = address - arena_begin;
   if (offset >= ARENA_BYTES) return elsewhere(address, bytes, how, site);
@@ -106,11 +106,14 @@ inline void check(const void *pointer, uint64_t bytes, How how, const void *site
   if (check_races) note_all(address, bytes, how, [](uint64_t at) -> Shadow & { return arena_shadow[(at - arena_begin) / 4]; }, false, site);
 }
 
-void aligned(const void *pointer, uint64_t bytes, How how, const void *site) {
-  if (reinterpret_cast<uint64_t>(pointer) % bytes)
-    failed(MISALIGNED, text("%s of %llu bytes at an address that is no multiple of it, ", NAMES[how], (unsigned long long)bytes) +
-                           describe(reinterpret_cast<uint64_t>(pointer)),
-           reinterpret_cast<uint64_t>(pointer), site);
+[[noreturn]] void misaligned(const void *pointer, uint64_t bytes, How how, const void *site) {
+  failed(MISALIGNED, text("%s of %llu bytes at an address that is no multiple of it, ", NAMES[how], (unsigned long long)bytes) +
+                         describe(reinterpret_cast<uint64_t>(pointer)),
+         reinterpret_cast<uint64_t>(pointer), site);
+}
+
+inline void aligned(const void *pointer, uint64_t bytes, How how, const void *site) {
+  if (reinterpret_cast<uint64_t>(pointer) & (bytes - 1)) misaligned(pointer, bytes, how, site);
 }
 
 struct Located {  // how g++ -fsanitize=bounds and =alignment say where

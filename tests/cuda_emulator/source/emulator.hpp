@@ -6,11 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#define OWN extern __attribute__((visibility("hidden")))  // what is asked at each access: one load away
 
 namespace emulator {
 
@@ -36,11 +37,11 @@ struct Allocation {
   unsigned flags = 0;
 };
 
-extern uint64_t arena_begin;
+OWN uint64_t arena_begin;
 constexpr uint64_t ARENA_BYTES = 1ull << 37, PAGE = 4096;
-extern uint32_t *page_owner;                  // the place in `allocations` of each page of the arena
-extern std::deque<Allocation> allocations;    // the first one is no allocation
-extern uint32_t peers[MOST_DEVICES];          // bit d of peers[e]: kernels of device e may use the memory of device d
+OWN uint32_t *page_owner;                  // the place in `allocations` of each page of the arena
+OWN Allocation *allocations;               // the first one is no allocation
+OWN uint32_t peers[MOST_DEVICES];          // bit d of peers[e]: kernels of device e may use the memory of device d
 
 void open_memory(int devices);
 uint64_t allocate(Kind kind, int device, uint64_t bytes, unsigned flags);  // 0: the limit of the device is reached
@@ -67,8 +68,8 @@ struct Access {  // the last one of its sort to four bytes
 struct Shadow {
   Access write, read;
 };
-extern Shadow *arena_shadow;
-extern bool check_races;
+OWN Shadow *arena_shadow;
+OWN bool check_races;
 
 // --- module.cpp: one object that the stand-in of NVRTC has built
 
@@ -151,9 +152,9 @@ struct Block {
   std::vector<Thread> threads;
   std::vector<Warp> warps;
 };
-extern Block block;
-extern Thread *current;
-extern uint64_t stacks_begin, stacks_end;
+OWN Block block;
+OWN Thread *current;
+OWN uint64_t stacks_begin, stacks_end;
 bool run_block();                              // false: failed() has been called
 [[noreturn]] void failed(int code, const std::string &what, uint64_t address, const void *site);
 

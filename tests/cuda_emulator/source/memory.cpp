@@ -13,7 +13,7 @@ namespace emulator {
 
 uint64_t arena_begin;
 uint32_t *page_owner;
-std::deque<Allocation> allocations;
+Allocation *allocations;
 uint32_t peers[MOST_DEVICES];
 Shadow *arena_shadow;
 
@@ -23,7 +23,14 @@ constexpr uint64_t FILLED = 16 << 20;  // new memory of this size at most is fil
 uint64_t limits[MOST_DEVICES], used[MOST_DEVICES];
 uint64_t next_place;
 std::map<uint64_t, uint32_t> by_address;  // live allocations of the arena, and registered memory of the host
-uint32_t made;
+uint32_t made = 1;
+constexpr uint32_t MOST = 1 << 26;
+
+uint32_t add(const Allocation &allocation) {
+  if (made == MOST) abort();
+  allocations[made] = allocation;
+  return allocations[made].number = made, made++;
+}
 
 void *reserve(uint64_t bytes) {
   void *place = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -53,7 +60,7 @@ void open_memory(int devices) {
   page_owner = static_cast<uint32_t *>(reserve(ARENA_BYTES / PAGE * sizeof(uint32_t)));
   arena_shadow = static_cast<Shadow *>(reserve(ARENA_BYTES / 4 * sizeof(Shadow)));
   next_place = arena_begin + PAGE;
-  allocations.emplace_back();
+  allocations = static_cast<Allocation *>(reserve(MOST * sizeof(Allocation)));
   const char *given = getenv("CUDA_EMULATOR_MEMORY");
   for (int device = 0; device < devices; ++device) {
     limits[device] = given ? strtoull(given, nullptr, 0) : 8ull << 30;
@@ -71,8 +78,7 @@ uint64_t allocate(Kind kind, int device, uint64_t bytes, unsigned flags) {
   const uint64_t place = find_place(bytes);
   if (!place) return 0;
   next_place = (place + bytes + 2 * PAGE - 1) / PAGE * PAGE;
-  const uint32_t slot = allocations.size();
-  allocations.push_back({place, place + bytes, kind, uint8_t(device), true, ++made, flags});
+  const uint32_t slot = add({place, place + bytes, kind, uint8_t(device), true, 0, flags});
   for (uint64_t page = (place - arena_begin) / PAGE; page * PAGE < place + bytes - arena_begin; ++page) page_owner[page] = slot;
   by_address[place] = slot;
   if (counted) used[device] += bytes;
@@ -96,8 +102,7 @@ bool release(uint64_t address) {
 bool register_host(uint64_t address, uint64_t bytes, unsigned flags) {
   const Allocation *there = allocation_of(address);
   if ((there && there->live) || !bytes) return false;
-  by_address[address] = allocations.size();
-  allocations.push_back({address, address + bytes, Kind::registered, 0, true, ++made, flags});
+  by_address[address] = add({address, address + bytes, Kind::registered, 0, true, 0, flags});
   return true;
 }
 
