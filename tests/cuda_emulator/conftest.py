@@ -22,6 +22,7 @@ class Gpu:
         self.cuda = cuda
         self.library = ctypes.CDLL("libcuda.so.1")
         self.library.emulator_report.restype = ctypes.c_char_p
+        self.library.emulator_set_memory.argtypes = [ctypes.c_int, ctypes.c_ulong]
         cuda.init()
         self.context = cuda.Device(0).retain_primary_context()
 
