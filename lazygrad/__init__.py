@@ -197,14 +197,21 @@ _MODULES = (
 )
 _ELSEWHERE = {
     "vmap": "func",
+    "summary": "nn.summary",
     "lower": "inspection",
     "compile": "compiled",
     "profile": "runtime.profile",
     "OutOfMemoryError": "runtime.errors",
     **dict.fromkeys(
         (
-            "autocast", "is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype",
-            "is_autocast_cache_enabled", "set_autocast_cache_enabled", "clear_autocast_cache",
+            "autocast",
+            "is_autocast_enabled",
+            "set_autocast_enabled",
+            "get_autocast_dtype",
+            "set_autocast_dtype",
+            "is_autocast_cache_enabled",
+            "set_autocast_cache_enabled",
+            "clear_autocast_cache",
         ),
         "amp.autocast_mode",
     ),

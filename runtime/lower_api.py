@@ -12,13 +12,16 @@ from typing import Any
 
 from lazygrad.ir.dim import example
 from lazygrad.ir.kernel_graph import KernelGraph
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.op import Op
+from lazygrad.ir.template import unfold_all
 from lazygrad.ir.text import show
 from lazygrad.schedule.traffic import traffic
 
 from . import device as devices
 from . import dump
-from .compile import is_kernel_device, make_kernels
+from .compile import expanded, is_kernel_device, make_kernels
+from .keys import normalise
 from .plan import Plan
 from .plans import Record
 
@@ -39,6 +42,40 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{self.bytes} bytes, {self.flops} flops, {self.seconds * 1e6:.1f} us predicted"
+
+
+def total(graphs: Sequence[KernelGraph]) -> Cost:
+    """The cost of kernels one after the other."""
+    counted = [traffic(graph) for graph in graphs]
+    moved = [example(each.bytes) for each in counted]
+    work = [example(each.flops) for each in counted]
+    lanes = 16
+    seconds = sum(
+        max(b / BANDWIDTH, f / (2 * lanes * CLOCK)) for b, f in zip(moved, work, strict=True)
+    )
+    return Cost(sum(moved), sum(work), seconds)
+
+
+def kernels_of(roots: Sequence[Node]) -> list[KernelGraph]:
+    """The kernels that a device with kernels would have for a graph without GRAD, STOP and CALL."""
+    from lazygrad.schedule.place import place
+    from lazygrad.schedule.simplify import simplify
+
+    return list(place(simplify(roots)).kernels)
+
+
+def predict(nodes: Sequence[Node]) -> Cost:
+    """What computing these nodes takes, by the cost model of the scheduler; nothing is compiled. Host calls count nothing."""
+    wanted = [node for node in nodes if node.value is None]
+    if not wanted:
+        return Cost(0, 0, 0.0)
+    unfold_all(wanted)
+    normal = normalise(wanted)
+    roots = expanded(normal, normal.roots)
+    inside = [each for each in postorder(roots) if each.op is Op.EXTERN]
+    if inside:  # what is computed before them is read by them alone
+        roots = [source for each in inside for source in each.src]
+    return total(kernels_of(roots)) if roots else Cost(0, 0, 0.0)
 
 
 class Lowered:
@@ -85,27 +122,14 @@ class Lowered:
     @property
     def cost(self) -> Cost:
         """Bytes, flops and the predicted time, by the cost model of the scheduler."""
-        graphs = self._graphs() or self._as_kernels()
-        counted = [traffic(graph) for graph in graphs]
-        moved = [example(each.bytes) for each in counted]
-        work = [example(each.flops) for each in counted]
-        lanes = 16
-        seconds = sum(
-            max(b / BANDWIDTH, f / (2 * lanes * CLOCK)) for b, f in zip(moved, work, strict=True)
-        )
-        return Cost(sum(moved), sum(work), seconds)
+        return total(self._graphs() or self._as_kernels())
 
     def _graphs(self) -> list[KernelGraph]:
         return [graph for record in self._records for graph in record.schedule]
 
     def _as_kernels(self) -> list[KernelGraph]:
         """The kernels that a device with kernels would have."""
-        from lazygrad.schedule.place import place
-        from lazygrad.schedule.simplify import simplify
-
-        return [
-            kernel for record in self._records for kernel in place(simplify(record.graph)).kernels
-        ]
+        return [kernel for record in self._records for kernel in kernels_of(record.graph)]
 
     def _for(self, device: str | None, arch: str | None) -> tuple[Any, list[Node]]:
         """The device, and the kernels as it has them."""

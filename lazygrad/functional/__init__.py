@@ -28,6 +28,7 @@ from . import margin_losses as margin_losses
 from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
+from . import notebooks as notebooks
 from . import padding as padding
 from . import pickling as pickling
 from . import pooling as pooling
