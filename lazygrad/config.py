@@ -59,6 +59,9 @@ class Settings:
     cache_dir: str | None = None
     # LAZYGRAD_CACHE_LIMIT: how many megabytes are kept there; 0 means none.
     cache_limit: int = 1024
+    # LAZYGRAD_POOL: 0 asks a GPU's driver for each buffer, in its exact size, and gives it back at once: what checks accesses sees
+    # where a tensor ends.
+    pool: bool = True
     unseen: bool = field(init=False, compare=False, repr=False, default=True)
     """Whether nobody looks at the compiler: what it made before may be taken from where it is kept."""
     plain: bool = field(init=False, compare=False, repr=False, default=True)
@@ -140,6 +143,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "num_threads": ("LAZYGRAD_NUM_THREADS", _count),
     "cache_dir": ("LAZYGRAD_CACHE_DIR", _folder),
     "cache_limit": ("LAZYGRAD_CACHE_LIMIT", _count),
+    "pool": ("LAZYGRAD_POOL", _flag),
 }
 """Each field's environment variable and how its value is read."""
 

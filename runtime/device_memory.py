@@ -11,6 +11,8 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
+from lazygrad import config
+
 from .errors import OutOfMemoryError
 from .memory import Buffer, size_class
 
@@ -37,6 +39,15 @@ class DeviceBuffer(Buffer):
         self.pool.give(self.size, self.owner)
 
 
+class ExactBuffer(DeviceBuffer):
+    """Memory of exactly its size, which goes back to the driver."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.pool.end(self.size, self.owner)
+
+
 class DevicePool(ABC):
     """Buffers of one device by size class. Threads may share it; a finaliser may run inside of any of its methods."""
 
@@ -58,20 +69,29 @@ class DevicePool(ABC):
         Raises:
             OutOfMemoryError: not even with everything unused given back; the message has the sizes.
         """
-        size = size_class(nbytes)
+        kept = config.current.pool
+        size = size_class(nbytes) if kept else max(nbytes, 1)
         with self._lock:
-            waiting = self._free.get(size)
+            waiting = self._free.get(size) if kept else None
             owner = waiting.pop() if waiting else self._fresh(size, nbytes)
             self.allocated += size
             self.peak = max(self.peak, self.allocated)
             address = self.address(owner)
-        return DeviceBuffer(self.device, nbytes, address, owner, self, size)
+        kind = DeviceBuffer if kept else ExactBuffer
+        return kind(self.device, nbytes, address, owner, self, size)
 
     def give(self, size: int, owner: Any) -> None:
         """Take back a buffer's memory."""
         with self._lock:
             self.allocated -= size
             self._free.setdefault(size, []).append(owner)
+
+    def end(self, size: int, owner: Any) -> None:
+        """Give a buffer's memory back to the driver."""
+        with self._lock:
+            self.allocated -= size
+            self.reserved -= size
+            self.release(owner)
 
     def empty_cache(self) -> None:
         """Give everything unused back to the driver."""
