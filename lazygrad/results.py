@@ -244,9 +244,8 @@ def result_inplace(
         store(tensor, node, tracked=seen is None)
         changed = tensor
     else:
-        seen.require_base_layout()
         below = base.node if base.requires_grad else base._constant()
-        whole = write(seen.steps, below, node)
+        whole = write(seen.from_base(), below, node)
         if whole is node:
             whole = distinct(whole)  # the view shows all of its base: they are two variables
         others = [each for each in inputs if each is not tensor]

@@ -157,9 +157,8 @@ class Tensor:
         if not base.requires_grad or view.origin == "no_grad":
             self._stamp = self.storage.writes
             return
-        view.require_base_layout()
         below = base.node
-        made = apply(view.steps, below)
+        made = apply(view.from_base(), below)
         if made is below:
             made = distinct(made)
         self._record = record_class("AsStrided")((made,), (base._edge(),), (below,))

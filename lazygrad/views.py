@@ -70,19 +70,21 @@ class View:
         """The storage's node that `node` was replayed over."""
         self.node: Node | None = None
 
-    def require_base_layout(self) -> None:
-        """Check that the base lies as it did when the view was made, so that `steps` lead from it.
-
-        Raises:
-            RuntimeError: the base was transposed (or the like) in place since.
-        """
+    def from_base(self) -> tuple[Step, ...]:
+        """From the base's node as it lies now: `steps`, and before them back what moved the base in place after the view was made."""
         base = self.base
-        below = () if base is None or base._view is None else base._view.path
-        if base is not None and len(below) != len(self.path) - len(self.steps):
-            raise RuntimeError(
-                "a view was made before its base was transposed, squeezed or unsqueezed in place, and a recorded in-place operation "
-                "has changed one of them since; make the view again after the change"
-            )
+        if base is None or base._view is None:
+            return self.steps
+        before = len(self.path) - len(self.steps)
+        moved = base._view.path[before:]
+        if not moved:
+            return self.steps
+        node = apply(base._view.path[:before], base.storage.node)
+        back: list[Step] = []
+        for step in moved:
+            back.append(Undo(step, node.shape))  # type: ignore[arg-type]
+            node = step.apply(node)
+        return (*reversed(back), *self.steps)
 
     def replay(self, node: Node) -> Node:
         """The view's node over the storage's node, made once for each."""
@@ -177,6 +179,24 @@ def by_strides(base: Sizes, shape: Sizes, stride: Sizes, offset: int) -> tuple[S
 
 
 # --- the steps
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Back from a step that loses no element (transpose_, squeeze_, unsqueeze_) to the shape it came from."""
+
+    step: Step
+    shape: Sizes
+
+    def apply(self, node: Node) -> Node:
+        return self.step.write(constant(0, node.dtype, self.shape, node.place), node)
+
+    def write(self, base: Node, value: Node) -> Node:
+        return self.step.apply(value)
+
+    def layout(self, shape: Sizes, stride: Sizes, offset: int) -> tuple[Sizes, int]:
+        """Never asked: a view keeps the strides that it was made with."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--checks",
         nargs="*",
-        help="only these checks: value method inplace out error gradient second",
+        help="only these checks: value method inplace out error gradient second forward vmap",
     )
     parser.add_argument("--errors", action="store_true", help="only error inputs")
     parser.add_argument("--gradients", action="store_true", help="only gradients, second ones too")

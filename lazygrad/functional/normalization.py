@@ -111,13 +111,15 @@ def group_norm(
     affine = [each for each in (weight, bias) if each is not None]
     node, *rest = tensor_nodes(input, *affine)
     shape = node.shape
+    wide = accumulation(node.dtype)  # half types are rounded once, at the end
     grouped = node.reshape((shape[0], num_groups, math.prod(input.shape[1:]) // num_groups))
-    made = _standardized(grouped, (2,), eps).reshape(shape)
+    made = _standardized(grouped.cast(wide), (2,), eps).reshape(shape)
     found = iter(rest)
     if weight is not None:
-        made = made * _per_channel(next(found), shape)
+        made = made * _per_channel(next(found).cast(wide), shape)
     if bias is not None:
-        made = made + _per_channel(next(found), shape)
+        made = made + _per_channel(next(found).cast(wide), shape)
+    made = made.cast(node.dtype)
     return result("NativeGroupNormBackward0", made, (input, weight, bias), (input,))
 
 

@@ -248,6 +248,101 @@ def second_gradient(entry: Any, sample: Any) -> None:
         gradient(entry, sample, second=True)
 
 
+def _taken(entry: Any, sample: Any, module: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """The function of the sample's floating inputs that require grad alone, and those."""
+    call = Call(function_of(entry, module), sample, module)
+    leaves = [each for each in call.tensors if each.requires_grad]
+    positions = {id(each): number for number, each in enumerate(leaves)}
+
+    def run(*given: Any) -> Any:
+        def replaced(value: Any) -> Any:
+            if isinstance(value, (torch.Tensor, lg.Tensor)):
+                return given[positions[id(value)]] if id(value) in positions else value
+            if type(value) in (list, tuple):
+                return type(value)(replaced(each) for each in value)
+            if isinstance(value, dict):
+                return {key: replaced(each) for key, each in value.items()}
+            return value
+
+        wrapped = entry.gradcheck_wrapper  # such as: of a symmetric input
+        wrapped = wrapped if module is torch else rebound(wrapped)
+        made = wrapped(call.function, *replaced(call.arguments), **replaced(call.named))
+        output = sample.output_process_fn_grad
+        made = (output if module is torch else rebound(output))(made)
+        tensors = [each for each in tensors_of(made) if each.dtype.is_floating_point]
+        return tuple(tensors)
+
+    return run, [each.detach() for each in leaves]
+
+
+def forward(entry: Any, sample: Any) -> None:
+    """Tangents of the results for one tangent of each floating input, against PyTorch's, by its forward mode or by two reverse ones."""
+    if not entry.supports_forward_ad:
+        raise NotApplicable("PyTorch has no forward mode")
+    generator = torch.Generator().manual_seed(2)
+    results = []
+    tangents: list[Any] = []
+    for module in (torch, lg):
+        function, leaves = _taken(entry, sample, module)
+        if not leaves:
+            raise NotApplicable("nothing requires grad")
+        if module is torch:
+            tangents = [
+                torch.randn(each.shape, dtype=each.dtype, generator=generator) for each in leaves
+            ]
+            given = tangents
+        else:
+            given = []
+            copy(tangents, lg, given)
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                results.append(module.func.jvp(function, tuple(leaves), tuple(given)))
+        except Exception as error:
+            if module is torch:
+                raise NotApplicable(f"PyTorch: {error}") from None
+            raise
+    found = list(results[1][1])
+    try:
+        compare(found, list(results[0][1]), True, "tangent ")
+    except Difference:
+        function, leaves = _taken(entry, sample, torch)
+        again = torch.autograd.functional.jvp(function, tuple(leaves), tuple(tangents))[1]
+        compare(found, list(again), True, "tangent ")
+
+
+def vmap(entry: Any, sample: Any) -> None:
+    """The function over a batch of two, against the function of each: what it does without vmap is checked elsewhere."""
+    function, leaves = _taken(entry, sample, lg)
+    if not leaves:
+        raise NotApplicable("nothing requires grad")
+    others = [each * 0.75 for each in leaves]
+    expected = [function(*leaves), function(*others)]
+    shapes = [[tuple(each.shape) for each in one] for one in expected]
+    if not expected[0] or shapes[0] != shapes[1]:
+        raise NotApplicable("results of unlike shapes")
+    batches = [lg.stack(pair) for pair in zip(leaves, others, strict=True)]
+    try:
+        found = lg.func.vmap(function)(*batches)
+    except Exception as error:
+        theirs, given = _taken(entry, sample, torch)
+        must_raise_vmap(theirs, given, error)
+        raise
+    for our, *their in zip(found, *expected, strict=True):
+        compare(our, plain(lg.stack(their)), True, "batch ")
+
+
+def must_raise_vmap(theirs: Callable[..., Any], leaves: list[Any], error: Exception) -> None:
+    """What cannot be done in a batch, such as to update running statistics in place, PyTorch refuses too.
+
+    Raises:
+        NotApplicable: it does.
+    """
+    try:
+        torch.func.vmap(theirs)(*[torch.stack([each, each * 0.75]) for each in leaves])
+    except type(error):
+        raise NotApplicable("both raise") from None
+
+
 CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "value": value,
     "method": method,
@@ -256,6 +351,8 @@ CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "error": error,
     "gradient": gradient,
     "second": second_gradient,
+    "forward": forward,
+    "vmap": vmap,
 }
 """The checks by name, in the order of the report."""
 

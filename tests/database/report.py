@@ -24,7 +24,8 @@ import torch
 from .checks import CHECKS, NotApplicable
 from .operators import DTYPES, Unserved, describe, dtypes, entries, families, title
 
-GRADIENTS = ("gradient", "second")
+GRADIENTS = ("gradient", "second", "forward", "vmap")
+"""The checks of inputs that require grad, made in float64."""
 REFERENCE = ("value",)
 """The checks that also take the database's reference inputs, of which there are many."""
 
@@ -113,7 +114,7 @@ def applies(entry: Any, check: str, dtype: str) -> bool:
     if check == "second" and entry.variant_test_name == "subgradients_at_zero":
         return False  # PyTorch's is NaN there, which its own tests expect to fail
     if check in GRADIENTS:
-        supported = entry.supports_autograd and (check == "gradient" or entry.supports_gradgrad)
+        supported = entry.supports_autograd and (check != "second" or entry.supports_gradgrad)
         return bool(dtype == "float64" and supported)
     if check == "inplace":
         return entry.inplace_variant is not None
@@ -202,7 +203,7 @@ def run(options: Any) -> int:
             run_entry(entry, options, figures)
         print_line(name, figures, time.monotonic() - begun, options)
         if options.json:
-            merge(options.json, name, figures)
+            merge(options.json, name, figures, options.device)
     causes = Counter(each.cause for one in done.values() for each in one.failures)
     print(f"\n{sum(f.whole() for f in done.values())} of {len(done)} operators whole")
     for cause, count in causes.most_common(40):
@@ -233,10 +234,14 @@ def print_line(name: str, figures: Figures, seconds: float, options: Any) -> Non
 # --- figures on disk
 
 
-def merge(path: Path, name: str, figures: Figures) -> None:
-    """Put an operator's counts into the file, for the checks that were run."""
+def merge(path: Path, name: str, figures: Figures, device: str) -> None:
+    """Put an operator's counts into the file, for the checks that were run; those of other devices than the interpreter in one number."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     before = kept.get(name, {"dtypes": [], "checks": {}})
+    if device != "interpret":
+        counts = [sum(figures.passed.values()), sum(figures.total.values())]
+        before.setdefault("devices", {})[device] = counts
+        figures = Figures()
     before["dtypes"] = [each for each in DTYPES if each in {*before["dtypes"], *figures.dtypes}]
     for check in figures.total:
         before["checks"][check] = [figures.passed[check], figures.total[check]]
@@ -255,32 +260,36 @@ def document(source: Path, target: Path) -> None:
         for name in names:
             figures = kept.get(name)
             if figures is None:
-                rows.append(f"| `{name}` | not in these figures | | | | | | | | |")
+                rows.append(f"| `{name}` | not in these figures |" + " |" * (len(CHECKS) + 2))
                 continue
-            checks = figures["checks"]
+            checks, places = figures["checks"], figures.get("devices", {})
             complete = bool(checks) and all(a == b for a, b in checks.values())
             whole += complete
             cells = ["{}/{}".format(*checks[check]) if check in checks else "" for check in CHECKS]
             mark = "whole" if complete else "in part"
-            rows.append(
-                f"| `{name}` | {mark} | {len(figures['dtypes'])} | " + " | ".join(cells) + " |"
-            )
+            whole_on = [f"{each}" for each, (a, b) in sorted(places.items()) if a == b]
+            partly = [f"{each} {a}/{b}" for each, (a, b) in sorted(places.items()) if a != b]
+            cells = [mark, str(len(figures["dtypes"])), *cells, ", ".join(whole_on + partly)]
+            rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
         measured = sum(name in kept for name in names)
         summary.append(f"| {family} | {len(names)} | {measured} | {whole} |")
         lines += [f"\n## {family[0].upper()}{family[1:]}\n"]
-        lines += ["| operator | | dtypes | " + " | ".join(CHECKS) + " |"]
-        lines += ["|---|---|---|" + "---|" * len(CHECKS), *rows]
+        lines += ["| operator | | dtypes | " + " | ".join(CHECKS) + " | devices |"]
+        lines += ["|---|---|---|" + "---|" * (len(CHECKS) + 1), *rows]
     target.write_text("\n".join([HEAD, *summary, *lines, ""]))
 
 
 HEAD = """# Operators
 
 Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
-method of Tensor, the in-place form, `out=`, the types of errors, gradients and second gradients in float64. Samples that need complex
-numbers or sparse tensors are left out. An operator is whole when every sample passes; the more samples stand in a row, the more that
-says. Written by
+method of Tensor, the in-place form, `out=`, the types of errors; in float64 gradients, second gradients, tangents (forward mode) and a
+batch of two under `vmap`. All of that on the interpreter; `devices` lists on which others values are right, too, for a sample of two
+dtypes. Samples that need complex numbers, sparse tensors or channels last are left out. An operator is whole when every sample passes;
+the more samples stand in a row, the more that says. Written by
 
-    python -m tests.sweep --json figures.json && python -m tests.sweep --document figures.json docs/operators.md
+    python -m tests.sweep --samples 4 --json figures.json
+    python -m tests.sweep --device cpu --checks value --samples 1 --dtype int64 float32 --json figures.json     # and opencl
+    python -m tests.sweep --document figures.json docs/operators.md
 
 | family | operators | measured | whole |
 |---|---|---|---|"""

@@ -255,13 +255,32 @@ def test_in_place_views(recorded: bool) -> None:
             np.testing.assert_array_equal(ours[1], theirs[1])
 
 
-def test_an_earlier_view_of_a_base_that_lies_otherwise_now_is_refused() -> None:
-    base = lg.ones(2, 3, requires_grad=True) * 1
-    row = base[0]
-    base.t_()
-    assert row.tolist() == [1.0, 1.0, 1.0]
-    with pytest.raises(RuntimeError, match="make the view again"):
-        row.add_(1)
+MOVES = {
+    "transposed": lambda a: a.transpose_(0, 2),
+    "squeezed": lambda a: a.squeeze_(1),
+    "unsqueezed": lambda a: a.unsqueeze_(0),
+    "both": lambda a: a.transpose_(0, 2).squeeze_(1),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_an_earlier_view_of_a_base_that_lies_otherwise_now_is_still_one(move: str) -> None:
+    for leaf in (False, True):
+        results = []
+        for module in (lg, torch):
+            base = module.arange(6.0).reshape(2, 1, 3).clone()
+            factor = module.ones(3, requires_grad=True)
+            if leaf:
+                base = base.requires_grad_() * 1
+            row, flat = base[0], base.view(6)
+            MOVES[move](base)
+            row.mul_(factor)
+            flat[1:4].add_(factor)
+            weight = module.arange(6.0).view(base.shape)
+            ((base * weight).sum() + (row * 2).sum() + (flat**2).sum()).backward()
+            found = [each.tolist() for each in (base, row, flat, factor.grad)]
+            results.append((found, tuple(base.stride())))
+        assert results[0] == results[1]
 
 
 def test_out_takes_results_of_every_form() -> None:

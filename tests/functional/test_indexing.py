@@ -40,11 +40,22 @@ def parts(draw: Any, size: int) -> Any:
 def indices(draw: Any) -> tuple[tuple[int, ...], Any]:
     """A shape, and an index for a tensor of that shape."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
-    chosen: list[Any] = [draw(parts(size)) for size in shape[: draw(st.integers(1, len(shape)))]]
+    first = draw(st.integers(0, len(shape)))
+    last = draw(st.integers(max(first, 1), len(shape)))
+    chosen: list[Any] = [draw(parts(size)) for size in shape[:first]]
+    if first < len(shape) and draw(st.booleans()):  # two axes by one mask
+        sizes = shape[first : first + 2]
+        flags = draw(
+            st.lists(st.booleans(), min_size=sizes[0] * sizes[-1], max_size=sizes[0] * sizes[-1])
+        )
+        if len(sizes) == 2:
+            chosen.append(lambda module: module.tensor(flags).reshape(sizes))
+            last = max(last, first + 2)
+    if last < len(shape) or draw(st.booleans()):
+        chosen.append(lambda module: Ellipsis)
+        chosen.extend([draw(parts(size)) for size in shape[last:]])
     if draw(st.booleans()):
         chosen.insert(draw(st.integers(0, len(chosen))), lambda module: None)
-    if draw(st.booleans()):
-        chosen.append(lambda module: Ellipsis)
     return shape, lambda module: tuple(part(module) for part in chosen)
 
 
@@ -102,6 +113,28 @@ def test_writing_reaches_every_alias(case: Any, kind: str) -> None:
         distinct = kind != "whole" or not _repeats(shape, index)
         if distinct:
             assert results[0] == results[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(indices(), st.booleans())
+def test_the_gradients_of_writing(case: Any, whole: bool) -> None:
+    """A recorded assignment: what was there has no gradient any more, and the value has that of what it became."""
+    shape, index = case
+    values = np.arange(1.0, np.prod(shape) + 1).reshape(shape)
+    with config.override(device="interpret"):
+        results = []
+        for module in (lg, torch):
+            start = module.tensor(values, requires_grad=True)
+            base = start * 2
+            picked = outcome(lambda: base[index(module)])  # noqa: B023 - called at once
+            if isinstance(picked, type) or (whole and _repeats(shape, index)):
+                return
+            sizes = tuple(picked.shape) if whole else ()
+            value = (module.ones(sizes, dtype=module.float64) * -3).detach().requires_grad_()
+            base[index(module)] = value
+            (base * base * module.tensor(values)).sum().backward()
+            results.append((base.tolist(), start.grad.tolist(), value.grad.tolist()))
+        assert results[0] == results[1]
 
 
 def _repeats(shape: tuple[int, ...], index: Any) -> bool:
