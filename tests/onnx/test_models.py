@@ -13,6 +13,7 @@ onnx = pytest.importorskip("onnx")
 
 import lazygrad as lg  # noqa: E402
 import lazygrad.onnx  # noqa: E402
+from lazygrad.onnx.__main__ import written  # noqa: E402
 from lazygrad.onnx.replay import decisions  # noqa: E402
 
 
@@ -230,6 +231,11 @@ def test_long_chains() -> None:
     finally:
         sys.setrecursionlimit(limit)
     np.testing.assert_array_equal(found[f"v{count}"], array(3))
+
+
+def test_the_page_lists_the_operators() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
+    assert written(page.read_text()) == page.read_text(), "run python -m lazygrad.onnx"
 
 
 def test_sequences_and_optional_values() -> None:
