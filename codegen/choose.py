@@ -41,6 +41,10 @@ CHAINS = 4
 """How many rows of running results run side by side."""
 CROWDED = 4096
 """Elements that lie a multiple of so many bytes apart share one set of the first level of cache."""
+COLUMN_BYTES = 2048
+"""How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used."""
+COLUMN_PARTS = 4
+"""Columns are read in so many parts at least: threads share them."""
 JAMMED_VECTORS = 16
 """Accumulators that a jammed loop may keep in registers."""
 
@@ -282,10 +286,26 @@ def _lanes(loop: Node, target: Target) -> int:
     if reduces and work <= 8:
         nested = any(line.op is Op.LOOP for line in body(loop))
         wanted = 2 if nested else 4
+        if nested and _tall(loop):
+            wanted = max(wanted, COLUMN_BYTES // (lanes * widest))
+            while wanted > 2 and trips < COLUMN_PARTS * lanes * wanted:
+                wanted //= 2
         while wanted > 1 and (trips < lanes * wanted or _waste(trips, lanes * wanted) > 1.3):
             wanted //= 2
         lanes *= wanted
     return lanes
+
+
+def _tall(loop: Node) -> bool:
+    """Whether its iterations are columns of something so wide that the loops inside go from page to page."""
+    across = Stride(loop.src[0])
+    nests = [(inner, Stride(inner.src[0])) for inner in body(loop) if inner.op is Op.LOOP]
+    loads = [(line, down) for inner, down in nests for line in body(inner) if line.op is Op.LOAD]
+    return bool(loads) and all(
+        across(line.src[1]) == 1
+        and abs(down(line.src[1]) or 0) * line.src[0].dtype.itemsize >= COLUMN_BYTES
+        for line, down in loads
+    )
 
 
 def _panel(loop: Node) -> int:

@@ -234,6 +234,8 @@ class _Lowering:
                 assert buffer is not None
                 scope = self._descend(outer, stage.nest)
                 value = _run(self.value(node, stage.position, _inside(stage), scope))
+                if register:
+                    self.memo[("stage", id(node))] = value
                 scope.lines.append(loops.store(buffer, self._offset(offset, scope), value))
         if buffer is not None:
             self.locals[id(node)] = (stage, buffer, outer)

@@ -54,6 +54,11 @@ class Target:
             ("f16c", "avx512f")
         )
 
+    @property
+    def streams(self) -> bool:
+        """Whether stores can pass the caches by."""
+        return self.language == "llvm" and self.name.startswith(("x86_64", "AMD64", "amd64"))
+
     def feature_text(self) -> str:
         """LLVM's feature list: every known feature of the architecture, with + or -."""
         known = _host_features()

@@ -33,6 +33,7 @@ from .llvm_text import (
     with_lanes,
 )
 from .llvm_values import compute
+from .streaming import LINE, streamed
 
 STACK_LIMIT = 16 << 10
 """Locals of more bytes than this in all live in scratch, the largest first."""
@@ -99,6 +100,7 @@ class _Writer:
         self.scratch_bytes = 0
         self.steps: list[Node] = []
         self.entry: list[str] = []
+        self.streamed = streamed(kernel, target)
         self.has_inout = any(
             isinstance(p.arg, Param) and p.arg.role == "inout" for p in parameters(kernel)
         )
@@ -108,6 +110,8 @@ class _Writer:
         self._locals()
         self._body()
         emit = self.emit
+        if self.streamed:  # what has passed the caches by is there before anything that follows
+            emit.add(emit.call("llvm.x86.sse.sfence", "void", ()))
         emit.add(f"ret i64 {self.trips}")
         width = str(self.target.vector_bytes * 8)
         text = [
@@ -374,6 +378,8 @@ class _Writer:
             emit.add(emit.call(name, "void", operands) + notes)
         elif mask is None:
             pointer = self._pointer(node, True)
+            if id(node) in self.streamed:
+                align, notes = LINE, f"{notes}, !nontemporal !{self._last_note}"
             emit.add(f"store {kind} {text}, ptr {pointer}, align {align}{notes}")
         elif lanes is None:
             then, after = emit.name("store"), emit.name("stored")
@@ -426,6 +432,11 @@ class _Writer:
             notes += ", !invariant.load !1"
         return notes
 
+    @property
+    def _last_note(self) -> int:
+        """The number of the note that nobody reads a store soon."""
+        return 2 + 3 * (max(self.scopes.values(), default=0) + 1)
+
     def _metadata(self) -> list[str]:
         """The scopes that `_notes` refers to: !(2 + 2k) is scope k alone, !(3 + 2k) all the others."""
         count = max(self.scopes.values(), default=0) + 1
@@ -435,7 +446,7 @@ class _Writer:
             others = ", ".join(f"!{name}" for name in names if name != names[k])
             lines += [f"!{2 + 2 * k} = !{{!{names[k]}}}", f"!{3 + 2 * k} = !{{{others}}}"]
         lines += [f'!{name} = distinct !{{!{name}, !0, !"{k}"}}' for k, name in enumerate(names)]
-        return lines
+        return [*lines, f"!{self._last_note} = !{{i32 1}}"] if self.streamed else lines
 
     # --- checks
 

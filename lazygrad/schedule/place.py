@@ -225,6 +225,8 @@ class _Placement:
         graph = kernel.graph
         if node.op is Op.REDUCE:
             return not self._contraction(node) and self._stage(node, kernel, positions, stored=True)
+        if node.op in ELEMENTWISE and self._one_a_row(node, graph, positions):
+            return self._stage(node, kernel, positions, stored=True)
         if node.op not in ELEMENTWISE | MOVEMENT or node.shape != _shape(graph):
             return False
         if set(positions) != {graph.position}:
@@ -233,6 +235,14 @@ class _Placement:
         self.writer[id(node)] = kernel
         self._inline(node, kernel, positions)
         return True
+
+    def _one_a_row(self, node: Node, graph: KernelGraph, positions: Reads) -> bool:
+        """Whether a kernel reads one element of `node` in each iteration of its outer loops, and no contraction stands in them."""
+        if len(positions) != 1 or any(self._contraction(stage.node) for stage in graph.stages):
+            return False
+        (at,) = positions
+        rows = used_variables(at)
+        return 0 < len(rows) < len(graph.loops) and rows <= set(graph.loops) and covers(node, at)
 
     def _depends(self, kernel: Growing, others: Sequence[Growing]) -> bool:
         """Whether `kernel` reads, directly or not, a result of one of `others`."""

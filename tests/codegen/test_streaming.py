@@ -1,0 +1,42 @@
+"""Stores that pass the caches by: those of large results alone, and only where each is whole lines of the cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lazygrad.codegen.render.llvm import render_kernel
+from lazygrad.codegen.target import host
+from lazygrad.ir.parse import parse
+
+LARGE = 1 << 22
+
+
+def kernel(size: int, offset: str, lanes: int = 16) -> str:
+    return f"""
+    kernel copy(%x: f32[{size}] in, %y: f32[{size}] out)
+      for %i in range(0, {size // 64}) parallel:
+        for %j in range(0, 32, 16):
+          %v = load %x[{offset}] : f32x{lanes}
+          store %y[{offset}], %v
+    """
+
+
+@pytest.mark.skipif(not host().streams, reason="stores of this machine do not pass the caches by")
+@pytest.mark.parametrize(
+    ("size", "offset", "lanes", "streams"),
+    [
+        (LARGE, "%i*64 + %j", 16, True),
+        (LARGE, "%i*64 + %j", 8, False),  # half of a line
+        (LARGE, "%i*60 + %j", 16, False),  # not at the beginning of a line
+        (1024, "%i*16 + %j", 16, False),  # the cache keeps it
+    ],
+)
+def test_large_results_pass_the_caches_by(
+    size: int, offset: str, lanes: int, streams: bool
+) -> None:
+    (node,) = parse(kernel(size, offset, lanes))
+    text = render_kernel(node, replace(host(), level3_cache=8 << 20)).text
+    assert ("!nontemporal" in text) == streams
+    assert ("sfence" in text) == streams  # whoever reads the result finds it
