@@ -178,6 +178,7 @@ def set_default_tensor_type(t: Any) -> None:
 
 _MODULES = (
     "amp",
+    "array_api",
     "autograd",
     "config",
     "cuda",

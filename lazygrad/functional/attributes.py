@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from .. import printing
@@ -104,3 +105,28 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 def pin_memory(self: Tensor) -> Tensor:
     """The tensor itself: host memory needs no pinning here."""
     return self
+
+
+@method("__array_namespace__")
+def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The functions of the Array API standard, as a module.
+
+    Raises:
+        ValueError: a version that is not there.
+    """
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"the Array API is there as of 2024.12, not {api_version!r}")
+    return import_module("lazygrad.array_api")
+
+
+@method("to_device")
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device, as the Array API spells it.
+
+    Raises:
+        ValueError: a stream is given.
+    """
+    if stream is not None:
+        raise ValueError("to_device: streams are not supported")
+    moved: Tensor = self.to(device)
+    return moved
