@@ -33,6 +33,7 @@ from .transform.access import (
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.share import LEAST_THREADS, obstacle, share
+from .transform.tile import contraction, tile
 from .transform.unroll import unroll
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -40,6 +41,11 @@ TYPICAL_EXTENT = 1024
 """What a loop of unknown extent is taken for."""
 MANY_TRIPS = 1 << 14
 """Trips of the grid that keep a GPU busy, a thread each."""
+LEAST_SIDE = 32
+"""Rows and columns that a contraction has before tiles pay, and terms."""
+LEAST_TERMS = 16
+BUSY_BLOCKS = 128
+"""Blocks that keep a GPU busy, where each has much to do."""
 UNROLLED = 16
 """The most iterations of a loop that is written out."""
 
@@ -71,6 +77,8 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
     for step in steps:
         if step.name == "share":
             kernel = share(kernel, step.loop)
+        elif step.name == "tile":
+            kernel = tile(kernel, step.loop, step.factor)
         elif step.name == "unroll":
             kernel = unroll(kernel, step.loop)
         else:
@@ -80,6 +88,8 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
 
 def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     """The transforms for a kernel whose grid is marked, in the order to apply them."""
+    if tiled := _tile(kernel):
+        return [*tiled, Transform("accumulate")]
     steps: list[Transform] = []
     inside = _grid(kernel)[1]
     nests = [line for line in inside if line.op is Op.LOOP]
@@ -96,6 +106,20 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
         if loop_name(loop) not in shared
     ]
     return [*steps, Transform("accumulate")]
+
+
+def _tile(kernel: Node) -> list[Transform]:
+    """The step that tiles a contraction, where it is large enough: with larger tiles where these still keep a GPU busy."""
+    found = contraction(kernel)
+    if found is None:
+        return []
+    rows, columns, terms = found.size
+    batches = math.prod(_size(loop) for loop in found.outer)
+    if min(rows, columns) < LEAST_SIDE or terms < LEAST_TERMS:
+        return []
+    large = batches * (rows // 128) * (columns // 128) >= BUSY_BLOCKS
+    fits = found.line.src[2].dtype.itemsize <= 4
+    return [Transform("tile", loop_name(found.columns), 128 if large and fits else 64)]
 
 
 def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:

@@ -68,7 +68,7 @@ def _load() -> ctypes.CDLL | None:
 
 def packaged() -> ctypes.CDLL | None:
     """The library of the package nvidia-cuda-nvrtc, if that is installed."""
-    for folder in _folders():
+    for folder in folders():
         for version in VERSIONS:
             path = folder / f"libnvrtc.so.{version}"
             if path.exists():
@@ -78,7 +78,7 @@ def packaged() -> ctypes.CDLL | None:
     return None
 
 
-def _folders() -> Iterator[Path]:
+def folders() -> Iterator[Path]:
     """Where packages of NVIDIA's keep their libraries."""
     found = importlib.util.find_spec("nvidia")
     for place in (found.submodule_search_locations or []) if found is not None else []:

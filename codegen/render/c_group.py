@@ -1,12 +1,13 @@
 """What the work-items of a group do together, in C: where they wait for each other, and how they reduce what each of them has.
 
-In: a KERNEL with loops of the kind `threads`, and which of its buffers belong to a group. Out: the lines behind which a barrier stands, and the text
+In: a KERNEL with loops of the kind `threads`, and which of its buffers belong to a group. Out: the lines before which a barrier stands, and the text
 of reductions. A group runs what is outside of its shared loops as one: each work-item computes it, and the first one writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import dataclass
 
 from lazygrad.ir.dtype import DType
 from lazygrad.ir.node import Node
@@ -21,35 +22,46 @@ WARP = 32
 """The work-items that exchange registers."""
 
 
-def barriers(kernel: Node, private: Set[int]) -> set[int]:
-    """The shared loops, and the lines outside of them, behind which a group waits.
+@dataclass(slots=True)
+class _Unit:
+    """A shared loop, or a line outside of one, and the buffers that its threads meet."""
 
-    It does where what was read or written there meets another place that writes it: memory that is no work-item's own (`private` names those).
+    line: Node
+    reads: set[int]
+    writes: set[int]
+
+    def meets(self, other: _Unit) -> bool:
+        """Whether one of two that follow each other writes what the other one reads or writes; a unit itself, run again, is in order with what it writes alone."""
+        if self is other:
+            return bool(self.line.op is Op.LOOP and self.reads & self.writes)
+        return bool(self.writes & (other.reads | other.writes) or self.reads & other.writes)
+
+
+def barriers(kernel: Node, private: Set[int]) -> set[int]:
+    """The shared loops, and the lines outside of them, before which a group waits.
+
+    It does where memory that is no work-item's own (`private` names those) was met since the group last waited, and one of the two writes it. What is
+    repeated, by a loop or because a group takes another trip of the grid, is gone through twice.
     """
-    units: list[tuple[Node, bool]] = []
-    stack: list[tuple[Node, bool]] = [(line, False) for line in body(kernel)]
-    while stack:
-        line, repeated = stack.pop()
-        if line.op is Op.LOOP and not is_shared(line):
-            again = repeated or line is not body(kernel)[-1]
-            stack.extend((each, again) for each in body(line))
-        else:
-            units.append((line, repeated))
-    reads: list[set[int]] = []
-    writes: list[set[int]] = []
-    for line, _ in units:
-        inside = list(lines_inside(line)) if line.op is Op.LOOP else [line]
-        reads.append(_buffers(inside, (Op.LOAD, Op.ACCUMULATE)) - private)
-        writes.append(_buffers(inside, (Op.STORE, Op.ACCUMULATE)) - private)
+    units: dict[int, _Unit] = {}
     found: set[int] = set()
-    for at, (line, repeated) in enumerate(units):
-        met = any(
-            writes[at] & (reads[k] | writes[k]) or reads[at] & writes[k]
-            for k in range(len(units))
-            if k != at
-        )
-        if met or (repeated and line.op is Op.LOOP and reads[at] & writes[at]):
+    since: list[_Unit] = []
+    stack = list(reversed(body(kernel)))
+    while stack:
+        line = stack.pop()
+        if line.op is Op.LOOP and not is_shared(line):
+            stack.extend([*reversed(body(line))] * 2)
+            continue
+        unit = units.get(id(line))
+        if unit is None:
+            inside = list(lines_inside(line)) if line.op is Op.LOOP else [line]
+            reads = _buffers(inside, (Op.LOAD, Op.ACCUMULATE)) - private
+            writes = _buffers(inside, (Op.STORE, Op.ACCUMULATE)) - private
+            unit = units[id(line)] = _Unit(line, reads, writes)
+        if id(line) in found or any(unit.meets(earlier) for earlier in since):
             found.add(id(line))
+            since = []
+        since.append(unit)
     return found
 
 

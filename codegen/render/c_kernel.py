@@ -22,7 +22,7 @@ from ..transform.access import constant_value, lines_inside
 from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
 from .c_grid import Mapped, Source, grid_loops, user_lines
 from .c_group import barriers, group_reduction
-from .c_locals import Places, is_shared, place_locals
+from .c_locals import Places, is_shared, owned_place, place_locals
 from .c_text import (
     Dialect,
     Writer,
@@ -35,6 +35,8 @@ from .c_text import (
 )
 from .c_values import compute, lane_mask
 
+FEW = 8
+"""Iterations of a shared loop for each work-item, at most, that are written out."""
 INLINED = 40
 """An index of more characters than this has a name of its own."""
 
@@ -202,7 +204,10 @@ class _KernelWriter:
         else:
             self.spaces[id(node)] = ""
             shared = self.dialect.shared if id(node) in places.shared else ""
-            writer.add(f"{shared}{kind} {name}[{max(int(product(node.shape)), 1)}];")  # type: ignore[arg-type]
+            size = int(product(node.shape))  # type: ignore[arg-type]
+            if id(node) in places.owned:
+                size //= self.group
+            writer.add(f"{shared}{kind} {name}[{max(size, 1)}];")
 
     def _scratch(self, node: Node) -> str:
         """Where the scratch memory of a local begins, if it has any."""
@@ -231,14 +236,13 @@ class _KernelWriter:
                     self.writer.add("}")
                 if frame.loop is not None and is_shared(frame.loop) and self.mapping == "group":
                     self.alone = False
-                    self._wait(frame.loop)
                 continue
             line = frame.block.lines[frame.position]
             frame.position += 1
+            self._wait(line.loop if isinstance(line, Nested) else line)
             if isinstance(line, Nested):
                 stack.append(self._enter(line))
-                continue
-            if line.op is Op.LOAD:
+            elif line.op is Op.LOAD:
                 self._load(line)
             elif line.op is Op.STORE:
                 self._store(line)
@@ -250,10 +254,9 @@ class _KernelWriter:
                 self._declare(line)
             else:
                 self._value(line)
-            self._wait(line)
 
     def _wait(self, line: Node) -> None:
-        """The barrier behind a line, where there is one."""
+        """The barrier before a line, where there is one."""
         if id(line) in self.barriers and not self.alone:
             self.writer.add(self.dialect.barrier)
 
@@ -270,11 +273,7 @@ class _KernelWriter:
             braces = 1
         elif is_shared(loop) and not self.alone:
             self.alone = True
-            first = "thread" if step == 1 else f"thread * {step}"
-            writer.add(
-                f"for (long {name} = {first}; {name} < {limit}; {name} += {self.group * step}) {{"
-            )
-            braces = 1
+            braces = self._enter_shared(loop, name)
         else:
             if loop.arg.kind == "unroll":
                 writer.add("#pragma unroll")
@@ -284,6 +283,24 @@ class _KernelWriter:
         writer.depth += braces
         writer.ranges.enter(loop)
         return _Frame(nested.block, 0, braces, loop)
+
+    def _enter_shared(self, loop: Node, name: str) -> int:
+        """A loop of the group: the iterations of this work-item, written out where they are few. Returns how many braces it opened."""
+        assert isinstance(loop.arg, Loop)
+        writer, step, known = self.writer, loop.arg.step, constant_value(loop.src[1])
+        first = "thread" if step == 1 else f"thread * {step}"
+        by = self.group * step
+        if known == by:
+            writer.add(f"{{ const long {name} = {first};")
+        elif known is not None and known % by == 0 and known // by <= FEW:
+            turn = writer.name("turn")
+            writer.add("#pragma unroll")
+            writer.add(f"for (int {turn} = 0; {turn} < {known // by}; {turn}++) {{")
+            writer.add(f"  const long {name} = {first} + {turn} * {by};")
+        else:
+            limit = self._index(loop.src[1])
+            writer.add(f"for (long {name} = {first}; {name} < {limit}; {name} += {by}) {{")
+        return 1
 
     def _enter_grid(self, loop: Node, name: str) -> int:
         """A loop of the grid: its trips of this work-item. Returns how many braces it opened."""
@@ -430,10 +447,17 @@ class _KernelWriter:
             text = self._read(node, mask)
         self.operands[id(node)] = writer.value(kind, text, f"{hint}_value", self._comment(node))
 
+    def _place(self, node: Node) -> str:
+        """Where a line reads or writes: in a part of its own, where each work-item has one."""
+        offset = node.src[1]
+        if id(node.src[0]) in self.places.owned:
+            offset = owned_place(offset) or offset
+        return self._index(offset)
+
     def _read(self, node: Node, mask: str | None) -> str:
         writer, buffer, lanes = self.writer, node.src[0], lanes_of(node)
         name, space = self.buffers[id(buffer)], self.spaces[id(buffer)]
-        offset = self._index(node.src[1])
+        offset = self._place(node)
         dtype = node.dtype
         if lanes_of(node.src[1]) is not None:
             assert lanes is not None
@@ -469,7 +493,7 @@ class _KernelWriter:
         name, space = self.buffers[id(buffer)], self.spaces[id(buffer)]
         if not self.alone:
             mask = "thread == 0" if mask is None else f"thread == 0 && {mask}"
-        at = self._index(offset)
+        at = self._place(node)
         stored = to_memory(writer, value.dtype, lanes, text)
         if lanes_of(offset) is not None:
             assert lanes is not None

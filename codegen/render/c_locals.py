@@ -14,7 +14,8 @@ from lazygrad.ir.dim import Dim, product
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
-from ..transform.access import all_loops, body, constant_value, lines_inside
+from ..transform.access import all_loops, body, constant_value, extent, lines_inside
+from ..transform.share import group_size
 from .c_text import Dialect, lanes_of
 from .llvm_text import RenderError
 
@@ -31,6 +32,8 @@ class Places:
     """The variables of a local, by offset; their names are given when it is declared."""
     lanes: dict[int, int | None] = field(default_factory=dict)
     """How many lanes the accesses of each local have."""
+    owned: set[int] = field(default_factory=set)
+    """Arrays of a group of which each work-item has a part of its own, at `iteration * size + place`: registers."""
     shared: set[int] = field(default_factory=set)
     """Arrays of a group."""
     scratch: dict[int, int] = field(default_factory=dict)
@@ -82,7 +85,9 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
         elif not used:
             places.variables[id(line)] = {}
         elif own is not None and id(line) not in own:
-            if shared + size <= dialect.shared_bytes:
+            if _is_owned(line, offsets[id(line)], kernel, unrolled):
+                places.owned.add(id(line))
+            elif shared + size <= dialect.shared_bytes:
                 shared += _aligned(size)
                 places.shared.add(id(line))
             else:
@@ -104,10 +109,38 @@ def _written_out(line: Node, offsets: dict[int, list[Node]], unrolled: set[int])
     """Whether an array is small and met only at places that are constant once loops are written out: the compiler makes registers of it."""
     if int(product(line.shape)) > VARIABLES_LIMIT:  # type: ignore[arg-type]
         return False
-    return all(
-        each.op in (Op.CONST, Op.ADD, Op.SUB, Op.MUL) or id(each) in unrolled
-        for each in postorder(offsets[id(line)])
-    )
+    return all(_is_constant(each, unrolled) for each in offsets[id(line)])
+
+
+def owned_place(offset: Node) -> Node | None:
+    """The place in a work-item's own part that an offset `iteration * size + place` means."""
+    if offset.op is Op.ADD and offset.src[0].op is Op.MUL and offset.src[0].src[0].op is Op.INDEX:
+        return offset.src[1]
+    return None
+
+
+def _is_owned(line: Node, offsets: list[Node], kernel: Node, unrolled: set[int]) -> bool:
+    """Whether each work-item meets only its own part of an array: that of its one iteration of a shared loop, at constant places."""
+    shared = {id(loop.src[0]): extent(loop) for loop, _ in all_loops(kernel) if is_shared(loop)}
+    size = int(product(line.shape))  # type: ignore[arg-type]
+    for offset in offsets:
+        place = owned_place(offset)
+        if place is None:
+            return False
+        index, part = offset.src[0].src
+        count = shared.get(id(index))
+        each = constant_value(part)
+        if count is None or each is None or count != group_size(kernel) or count * each != size:
+            return False
+        if not _is_constant(place, unrolled) or each > VARIABLES_LIMIT:
+            return False
+    return True
+
+
+def _is_constant(place: Node, unrolled: set[int]) -> bool:
+    """Whether a place is constant once loops are written out."""
+    arithmetic = (Op.CONST, Op.ADD, Op.SUB, Op.MUL, Op.IDIV, Op.MOD)
+    return all(each.op in arithmetic or id(each) in unrolled for each in postorder([place]))
 
 
 def _aligned(size: int) -> int:

@@ -41,7 +41,7 @@ CUDA = Dialect(
     block="(long)blockIdx.x",
     blocks="(long)gridDim.x",
     thread="(int)threadIdx.x",
-    shared="__shared__ ",
+    shared="__shared__ __align__(16) ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
 )

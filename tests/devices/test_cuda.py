@@ -14,7 +14,8 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import config
-from lazygrad.ir.text import parse
+from lazygrad.ir.node import same
+from lazygrad.ir.text import parse, show
 from lazygrad.runtime import device as devices
 from lazygrad.runtime import nvrtc
 
@@ -133,6 +134,51 @@ def test_text_of_rows(golden: Golden) -> None:
     )
 
 
+CONTRACTION = """
+        kernel product(%x: f32[100, 70] in, %w: f32[70, 90] in, %b: f32[90] in, %y: f32[100, 90] out)
+          for %i in range(0, 100) parallel:
+            for %j in range(0, 90):
+              local %sum : f32[]
+              store %sum[0], 0.0:f32
+              for %k in range(0, 70):
+                %a = load %x[%i*70 + %k] : f32
+                %c = load %w[%k*90 + %j] : f32
+                %p = mul %a, %c : f32
+                accumulate %sum[0], %p {kind=add}
+              %t = load %sum[0] : f32
+              %v = load %b[%j] : f32
+              %r = add %t, %v : f32
+              store %y[%i*90 + %j], %r
+    """
+
+
+def test_text_of_a_contraction(golden: Golden) -> None:
+    """Squares of results: terms through shared arrays, sums in registers, what follows them on the registers."""
+    golden(text_of(CONTRACTION))
+
+
+def test_transforms_for_gpus_are_kernels() -> None:
+    """Large contractions are tiled; what the threads of a group share computes the same, one iteration after the other."""
+    from lazygrad.codegen.choose_cuda import choose, optimise, target
+    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.codegen.transform.share import share
+    from lazygrad.ir.interpret_loops import run_kernel
+    from lazygrad.ir.verify import verify_kernel
+
+    (kernel,) = parse(CONTRACTION)
+    steps = choose(spread(kernel), target())
+    assert [str(step) for step in steps] == ["tile(j, 64)", "accumulate()"]
+    tiled = optimise(kernel, target())
+    verify_kernel(tiled)
+    assert same(parse(show(tiled, sites=False)), [tiled])
+    (small,) = parse(CONTRACTION.replace("70", "5").replace("100", "6").replace("90", "7"))
+    draws = np.random.default_rng(0)
+    given = [draws.random(s, np.float32) for s in ((6, 5), (5, 7), (7,))]
+    result = np.zeros((6, 7), np.float32)
+    run_kernel(share(small, "k"), [*given, result])
+    np.testing.assert_allclose(result, given[0] @ given[1] + given[2], rtol=1e-5)
+
+
 def program_of_all() -> list[lg.Tensor]:
     """Every kind of kernel: elements, rows, columns, contractions, gathers with checks, scans, sorts, random numbers, all sorts of dtypes."""
     x = lg.arange(60 * 90.0).reshape(60, 90) / 700
@@ -230,6 +276,28 @@ def test_copies(size: int) -> None:
     values = np.random.default_rng(0).integers(0, 255, size, np.uint8)
     there = lg.tensor(values, device="cuda")
     assert np.array_equal(there.cpu().numpy(), values)
+
+
+def test_contractions() -> None:
+    """Tiles with and without rests, batches, transposed operands, what is computed before and after the sum, all sorts of floats."""
+    needs_cuda()
+    draws = np.random.default_rng(0)
+    x, y, z = (lg.tensor(draws.random(s), dtype=lg.float32) for s in ((2, 70, 37), (37, 65), (65,)))
+
+    def products(x: lg.Tensor, y: lg.Tensor, z: lg.Tensor) -> list[lg.Tensor]:
+        wide = x[0, :64].contiguous() @ y[:, :64].contiguous()
+        images = lg.nn.functional.conv2d(x[None, :, :36], y[None, :6, :6].expand(2, 2, 6, 6))
+        return [
+            x @ y, (x[0] @ y + z).relu(), y.T @ x[1].T, (x[0].exp() * 2) @ (y + 1), wide.double(), wide @ wide, images,
+            x[0].double() @ y.double(), x[1].half() @ y.half(), x[1].bfloat16() @ y.bfloat16(),
+        ]  # fmt: skip
+
+    wanted = [value.double().numpy() for value in products(x, y, z)]
+    made = products(x.cuda(), y.cuda(), z.cuda())
+    lg.realize(made)
+    for value, reference in zip(made, wanted, strict=True):
+        rough = {lg.float16: 5e-3, lg.bfloat16: 4e-2}.get(value.dtype, 1e-5)
+        np.testing.assert_allclose(value.double().cpu().numpy(), reference, rtol=rough)
 
 
 def test_forked_child_is_told() -> None:
