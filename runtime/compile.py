@@ -11,7 +11,7 @@ import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -400,6 +400,7 @@ def make_kernels(
     """The simplified graph, its schedule, and a KERNEL node for each of its kernels, ready to render."""
     from lazygrad.codegen.lower import lower
     from lazygrad.schedule.place import place
+    from lazygrad.schedule.slices import slice_inputs
 
     roots = list(roots)
     for name, function in GRAPH_PASSES:
@@ -408,6 +409,8 @@ def make_kernels(
     dump.graph(roots)
     start = perf_counter()
     schedule = place(roots)
+    if getattr(device, "parts", False):
+        slice_inputs(schedule.kernels)
     _count("place", perf_counter() - start, True, record)
     record.schedule.extend(schedule.kernels)
     dump.schedule(schedule.kernels)
@@ -448,6 +451,7 @@ def _table(
     compiled: Sequence[Compiled],
 ) -> Plan:
     """The launches of a schedule: where each param's value comes from, and where results go."""
+    from lazygrad.schedule.slices import origin
     from lazygrad.schedule.traffic import traffic
 
     outputs: list[Output] = []
@@ -469,7 +473,9 @@ def _table(
     for kernel_graph, executable in zip(schedule.kernels, executables, strict=True):
         values: list[Value] = []
         for node in kernel_graph.inputs:
-            values.append(_slot("input", node) if node.op is Op.BUFFER else where[id(node)])
+            base, begin = origin(node, where)
+            value = _slot("input", base) if base.op is Op.BUFFER else where[id(base)]
+            values.append(replace(value, start=begin) if begin else value)
         for node in kernel_graph.numbers:
             values.append(_slot("number", node))
             number_types[values[-1].index] = node.dtype
@@ -500,10 +506,14 @@ def _temporaries(kernels: Sequence[KernelGraph], where: dict[int, Value]) -> lis
 
     Returns the size of each block in bytes. A block serves a later result that is not larger, and at least half as large.
     """
+    from lazygrad.schedule.slices import origin
+
     last: dict[int, int] = {}
     for position, kernel in enumerate(kernels):
-        for node in (*kernel.inputs, *kernel.results):
+        for node in kernel.results:
             last[id(node)] = position
+        for node in kernel.inputs:
+            last[id(origin(node, last)[0])] = position
     blocks: list[Size] = []
     free: list[int] = []
     ending: dict[int, list[int]] = {}

@@ -82,6 +82,9 @@ def _address(slots: Any) -> int:
 class CpuDevice(HostDevice):
     """The processor that Python runs on."""
 
+    parts = True
+    """A kernel may be given a part of a buffer: its plans say where in it each param begins."""
+
     def __init__(self, target: Target | None = None, name: str = "cpu") -> None:
         super().__init__(name)
         self._given = target

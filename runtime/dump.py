@@ -107,6 +107,7 @@ def schedule_text(kernel_graph: KernelGraph) -> str:
 
     for node in kernel_graph.inputs:
         made = "" if node.op is Op.BUFFER else f"{node.op.name.lower()} of a kernel before : "
+        made = "part of a buffer : " if node.op is Op.SHRINK else made
         lines.append(f"  {names[id(node)]} = {made}{_describe(node)}{_line(node)}")
     count = 0
     for node in kernel_graph.inside():

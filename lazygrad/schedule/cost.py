@@ -32,6 +32,8 @@ KERNEL_NODES = 128
 """A kernel evaluates at most this many nodes: ten rounds of Philox, a draw of random numbers, are 108."""
 SHARED_ELEMENTS = 64 * 1024
 """Reductions of tensors up to this size share a launch where they read the same buffers."""
+SHARED_PART = 4
+"""What results that share a launch have in common is at least so large a part of one of them: a row that all add is no reason."""
 NEAR_NODES = 64
 """How far below a result shared buffers are looked for."""
 ORDERED_READS = 16

@@ -197,10 +197,13 @@ class _Placement:
         return known
 
     def _near(self, node: Node) -> set[int] | None:
-        """The buffers not far below `node`; None where there is a contraction, which has a kernel of its own."""
+        """What is read not far below `node`, and is worth reading once for several results.
+
+        None where there is a contraction, which has a kernel of its own.
+        """
         found: set[int] = set()
         pending, seen = [node], {id(node)}
-        self.span = cost.count(node.shape)
+        self.span = size = cost.count(node.shape)
         while pending:
             current = pending.pop()
             self.span = max(self.span, cost.count(current.shape))
@@ -211,7 +214,10 @@ class _Placement:
                 Op.GATHER,
             ):
                 return None
-            if current.op is Op.BUFFER:
+            if current.op is Op.SHRINK and _halves(current):
+                found.add(id(current))  # who reads another part of it shares nothing
+                continue
+            if current.op is Op.BUFFER and cost.count(current.shape) * cost.SHARED_PART >= size:
                 found.add(id(current))
             if len(seen) < cost.NEAR_NODES:
                 for source in current.src:
@@ -621,6 +627,11 @@ class _Placement:
             below = sum(result[id(source)] for source in node.src)
             result[id(node)] = min(below + cost.work(node), cost.KERNEL_WORK)
         return result
+
+
+def _halves(node: Node) -> bool:
+    """Whether a SHRINK takes at most half."""
+    return 2 * cost.count(node.shape) <= cost.count(node.src[0].shape)
 
 
 def _shape(graph: KernelGraph) -> tuple[Size, ...]:
