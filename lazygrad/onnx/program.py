@@ -352,7 +352,9 @@ def settled(value: Value) -> Value:
     if isinstance(value, list):
         return [settled(item) for item in value]
     if isinstance(value, Tensor):
-        return array_from(value).copy() if value.numel() <= KNOWN_SIZE else realize(value)
+        if value.numel() <= KNOWN_SIZE:
+            return array_from(value).copy()
+        return realize(value if value._view is None else value.clone())
     if isinstance(value, np.ndarray) and value.size > KNOWN_SIZE:
         return tensor_of(value)
     return value
