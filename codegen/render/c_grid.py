@@ -5,17 +5,18 @@ In: a KERNEL and how its loops are mapped. Out: `grid_loops`, and `Source`, the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lazygrad.ir.args import Constant, Loop, Message, Param
+from lazygrad.ir.args import Constant, Kernel, Loop, Message, Param
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 from lazygrad.site import describe
 
 from ..transform.access import body
 from ..transform.parallel import parallel_loop
+from .c_text import Dialect
 from .llvm_text import RenderError
 
 Mapped = Literal["chunk", "item", "group"]
@@ -107,3 +108,16 @@ def user_lines(kernel: Node) -> list[str]:
     found = dict.fromkeys(describe(node.site) for node in postorder([kernel]) if node.site)
     lines = sorted(line for line in found if line)
     return lines[:6] + ([f"and {len(lines) - 6} lines more"] if len(lines) > 6 else [])
+
+
+def names(kernels: Sequence[Node], dialect: Dialect) -> list[str]:
+    """What the kernels of one program are called, each by another name."""
+    counts: dict[str, int] = {}
+    found: list[str] = []
+    for kernel in kernels:
+        assert isinstance(kernel.arg, Kernel)
+        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in kernel.arg.name)
+        counts[base] = count = counts.get(base, 0) + 1
+        name = dialect.name.format(base)
+        found.append(name if count == 1 else f"{name}_{count}")
+    return found

@@ -7,7 +7,6 @@ shared by the work-items of a group, which then runs a trip of the grid together
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
@@ -20,9 +19,10 @@ from lazygrad.ir.text import user_line
 
 from ..transform.access import constant_value, lines_inside
 from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
-from .c_grid import Mapped, Source, grid_loops, user_lines
+from .c_grid import Mapped, Source, grid_loops, names, user_lines
 from .c_group import barriers, group_reduction
 from .c_locals import Places, is_shared, owned_place, place_locals
+from .c_loops import DividedLoops
 from .c_text import (
     Dialect,
     Writer,
@@ -35,8 +35,6 @@ from .c_text import (
 )
 from .c_values import compute, lane_mask
 
-FEW = 8
-"""Iterations of a shared loop for each work-item, at most, that are written out."""
 INLINED = 40
 """An index of more characters than this has a name of its own."""
 
@@ -62,19 +60,6 @@ def render_kernel(
     return _KernelWriter(kernel, dialect, mapping, name, group).write()
 
 
-def names(kernels: Sequence[Node], dialect: Dialect) -> list[str]:
-    """What the kernels of one program are called, each by another name."""
-    counts: dict[str, int] = {}
-    found: list[str] = []
-    for kernel in kernels:
-        assert isinstance(kernel.arg, Kernel)
-        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in kernel.arg.name)
-        counts[base] = count = counts.get(base, 0) + 1
-        name = dialect.name.format(base)
-        found.append(name if count == 1 else f"{name}_{count}")
-    return found
-
-
 class _KernelWriter:
     """Writes one kernel. A stack of frames stands for the nesting of its loops, so nothing recurses."""
 
@@ -89,6 +74,7 @@ class _KernelWriter:
         self.group = group
         self.name = name or names([kernel], dialect)[0]
         self.grid = grid_loops(kernel, mapping)
+        self.loops = DividedLoops(self.writer, mapping, self.grid, group, self._index)
         self.operands: dict[int, str] = {}
         self.bare: dict[int, str] = {}
         """Indices that are written where they are used, without parentheses."""
@@ -267,13 +253,13 @@ class _KernelWriter:
         step, limit = loop.arg.step, self._index(extent)
         name = self.operands[id(index)] = writer.name(index.arg.name)
         if loop in self.grid:
-            braces = self._enter_grid(loop, name)
+            braces = self.loops.grid_trip(loop, name)
         elif (constant_value(extent) or step + 1) <= step and not is_shared(loop):
             writer.add(f"{{ const long {name} = 0;")
             braces = 1
         elif is_shared(loop) and not self.alone:
             self.alone = True
-            braces = self._enter_shared(loop, name)
+            braces = self.loops.shared(loop, name)
         else:
             if loop.arg.kind == "unroll":
                 writer.add("#pragma unroll")
@@ -283,78 +269,6 @@ class _KernelWriter:
         writer.depth += braces
         writer.ranges.enter(loop)
         return _Frame(nested.block, 0, braces, loop)
-
-    def _enter_shared(self, loop: Node, name: str) -> int:
-        """A loop of the group: the iterations of this work-item, written out where they are few. Returns how many braces it opened."""
-        assert isinstance(loop.arg, Loop)
-        writer, step, known = self.writer, loop.arg.step, constant_value(loop.src[1])
-        first = "thread" if step == 1 else f"thread * {step}"
-        by = self.group * step
-        if known == by:
-            writer.add(f"{{ const long {name} = {first};")
-        elif known is not None and known % by == 0 and known // by <= FEW:
-            turn = writer.name("turn")
-            writer.add("#pragma unroll")
-            writer.add(f"for (int {turn} = 0; {turn} < {known // by}; {turn}++) {{")
-            writer.add(f"  const long {name} = {first} + {turn} * {by};")
-        else:
-            limit = self._index(loop.src[1])
-            writer.add(f"for (long {name} = {first}; {name} < {limit}; {name} += {by}) {{")
-        return 1
-
-    def _enter_grid(self, loop: Node, name: str) -> int:
-        """A loop of the grid: its trips of this work-item. Returns how many braces it opened."""
-        writer = self.writer
-        assert isinstance(loop.arg, Loop)
-        step = loop.arg.step
-        limit = self._index(loop.src[1])
-        if self.mapping == "chunk":
-            start = "item * chunk" if step == 1 else f"item * chunk * {step}"
-            last = f"(item + 1) * chunk * {step}" if step != 1 else "(item + 1) * chunk"
-            advance = f"{name}++" if step == 1 else f"{name} += {step}"
-            last = writer.value("long", f"min((long)({limit}), {last})", "last_trip")
-            writer.add(f"for (long {name} = {start}; {name} < {last}; {advance}) {{")
-            return 1
-        inner = self.grid[self.grid.index(loop) + 1 :]
-        first = loop is self.grid[0]
-        number = name if len(self.grid) == 1 and step == 1 else "item"
-        if first:
-            trips = " * ".join(
-                f"{self._trips(each, least=0)}L"
-                if constant_value(each.src[1]) is not None
-                else self._trips(each, least=0)
-                for each in self.grid
-            )
-            start, by = self._items
-            writer.add(f"for (long {number} = {start}; {number} < {trips}; {number} += {by}) {{")
-        rest = "item"
-        for each in inner:
-            rest = f"{rest} / {self._trips(each)}"
-        if not first:
-            rest = f"{rest} % {self._trips(loop)}"
-        if step != 1:
-            rest = f"({rest}) * {step}"
-        if number == "item":
-            writer.add(f"{'  ' if first else ''}const long {name} = {rest};")
-        return int(first)
-
-    @property
-    def _items(self) -> tuple[str, str]:
-        """Which trip of the grid comes first, and the distance to the next one."""
-        dialect = self.dialect
-        if self.mapping == "group":
-            return dialect.block, dialect.blocks
-        return dialect.item, dialect.items
-
-    def _trips(self, loop: Node, least: int = 1) -> str:
-        """How many trips a loop of the grid has, as text; never fewer than `least`."""
-        assert isinstance(loop.arg, Loop)
-        known, step = constant_value(loop.src[1]), loop.arg.step
-        if known is not None:
-            return f"{max(-(-known // step), least)}"
-        extent = self._index(loop.src[1])
-        trips = f"({extent})" if step == 1 else f"((({extent}) + {step - 1}) / {step})"
-        return f"max({trips}, {least}L)" if least else trips
 
     # --- values
 

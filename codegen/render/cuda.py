@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from lazygrad.ir.node import Node
 
 from ..transform.share import group_size
-from .c_grid import Source, grid_loops
-from .c_kernel import names, render_kernel
+from .c_grid import Source, grid_loops, names
+from .c_kernel import render_kernel
 from .c_text import Dialect
 from .cuda_functions import DEFINITIONS, FUNCTION, TYPES
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from lazygrad.ir.node import Node
 
-from .c_grid import Mapped, Source
-from .c_kernel import names, render_kernel
+from .c_grid import Mapped, Source, names
+from .c_kernel import render_kernel
 from .c_text import Dialect
 
 OPENCL = Dialect(

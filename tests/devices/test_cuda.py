@@ -80,7 +80,11 @@ def execute(script: str, **environment: str) -> str:
 def test_source_needs_no_driver() -> None:
     out = execute(SOURCE)
     assert out.count('extern "C" __global__ void') == 2 and "fma(" in out
-    assert "__shfl_xor_sync" in out and "__shared__ float" in out and "__syncthreads();" in out
+    assert (
+        "__shfl_xor_sync" in out
+        and "__shared__ __align__(16) float" in out
+        and "__syncthreads();" in out
+    )
     assert re.search(r"// <string>:\d+", out), "the user's line is in a comment"
     assert 'pip install "lazygrad[cuda]"' in out.partition("ERROR ")[2]
 

@@ -1,0 +1,108 @@
+"""Loops that are divided, in C: among the work-items of the grid, or those of a group.
+
+In: a loop and the name of its index. Out: lines that open it, for the trips that one work-item has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lazygrad.ir.args import Loop
+from lazygrad.ir.node import Node
+
+from ..transform.access import constant_value
+from .c_grid import Mapped
+from .c_text import Writer
+
+FEW = 8
+"""Iterations of a shared loop for each work-item, at most, that are written out."""
+
+
+class DividedLoops:
+    """The text of a kernel's divided loops; `index` gives that of an extent."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        mapping: Mapped,
+        grid: tuple[Node, ...],
+        group: int,
+        index: Callable[[Node], str],
+    ) -> None:
+        self.writer = writer
+        self.mapping = mapping
+        self.grid = grid
+        self.group = group
+        self.index = index
+
+    def shared(self, loop: Node, name: str) -> int:
+        """A loop of the group: the iterations of this work-item, written out where they are few. Returns how many braces it opened."""
+        assert isinstance(loop.arg, Loop)
+        writer, step, known = self.writer, loop.arg.step, constant_value(loop.src[1])
+        first = "thread" if step == 1 else f"thread * {step}"
+        by = self.group * step
+        if known == by:
+            writer.add(f"{{ const long {name} = {first};")
+        elif known is not None and known % by == 0 and known // by <= FEW:
+            turn = writer.name("turn")
+            writer.add("#pragma unroll")
+            writer.add(f"for (int {turn} = 0; {turn} < {known // by}; {turn}++) {{")
+            writer.add(f"  const long {name} = {first} + {turn} * {by};")
+        else:
+            limit = self.index(loop.src[1])
+            writer.add(f"for (long {name} = {first}; {name} < {limit}; {name} += {by}) {{")
+        return 1
+
+    def grid_trip(self, loop: Node, name: str) -> int:
+        """A loop of the grid: its trips of this work-item. Returns how many braces it opened."""
+        writer = self.writer
+        assert isinstance(loop.arg, Loop)
+        step = loop.arg.step
+        limit = self.index(loop.src[1])
+        if self.mapping == "chunk":
+            start = "item * chunk" if step == 1 else f"item * chunk * {step}"
+            last = f"(item + 1) * chunk * {step}" if step != 1 else "(item + 1) * chunk"
+            advance = f"{name}++" if step == 1 else f"{name} += {step}"
+            last = writer.value("long", f"min((long)({limit}), {last})", "last_trip")
+            writer.add(f"for (long {name} = {start}; {name} < {last}; {advance}) {{")
+            return 1
+        inner = self.grid[self.grid.index(loop) + 1 :]
+        first = loop is self.grid[0]
+        number = name if len(self.grid) == 1 and step == 1 else "item"
+        if first:
+            trips = " * ".join(
+                f"{self._trips(each, least=0)}L"
+                if constant_value(each.src[1]) is not None
+                else self._trips(each, least=0)
+                for each in self.grid
+            )
+            start, by = self._items
+            writer.add(f"for (long {number} = {start}; {number} < {trips}; {number} += {by}) {{")
+        rest = "item"
+        for each in inner:
+            rest = f"{rest} / {self._trips(each)}"
+        if not first:
+            rest = f"{rest} % {self._trips(loop)}"
+        if step != 1:
+            rest = f"({rest}) * {step}"
+        if number == "item":
+            writer.add(f"{'  ' if first else ''}const long {name} = {rest};")
+        return int(first)
+
+    @property
+    def _items(self) -> tuple[str, str]:
+        """Which trip of the grid comes first, and the distance to the next one."""
+        dialect = self.writer.dialect
+        if self.mapping == "group":
+            return dialect.block, dialect.blocks
+        return dialect.item, dialect.items
+
+    def _trips(self, loop: Node, least: int = 1) -> str:
+        """How many trips a loop of the grid has, as text; never fewer than `least`."""
+        assert isinstance(loop.arg, Loop)
+        known, step = constant_value(loop.src[1]), loop.arg.step
+        if known is not None:
+            return f"{max(-(-known // step), least)}"
+        extent = self.index(loop.src[1])
+        trips = f"({extent})" if step == 1 else f"((({extent}) + {step - 1}) / {step})"
+        return f"max({trips}, {least}L)" if least else trips
