@@ -255,6 +255,7 @@ def test_gpus_by_name() -> None:
         x + lg.ones(2, device="cpu")
 
 
+@config.override(pool=True)
 def test_memory_and_its_end() -> None:
     """What is freed waits for the next; where the driver has no more, the pool is emptied, and then the error has the sizes."""
     needs_cuda()
