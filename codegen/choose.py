@@ -45,6 +45,8 @@ COLUMN_BYTES = 2048
 """How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used."""
 COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
+SQUARE = 32
+"""The side of the squares that a matrix of crowded rows is turned by."""
 JAMMED_VECTORS = 16
 """Accumulators that a jammed loop may keep in registers."""
 
@@ -115,7 +117,7 @@ def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
 
 def _division(loop: Node, cost: float, chosen: Sequence[Transform]) -> list[Transform]:
     """Cut a parallel loop that has much to do into parts, where another transform leaves some of its iterations over."""
-    factors = [step.factor for step in chosen if step.loop == loop_name(loop)]
+    factors = [step.factor for step in chosen if step.loop == loop_name(loop) and step.factor]
     size = extent(loop)
     trips = size or TYPICAL_EXTENT
     multiple = math.lcm(*factors)
@@ -165,6 +167,9 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
 def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, list[Transform]]:
     """The cheapest way to run `loop`: its cost, and the steps. Recursion is over the depth of the loop nest only."""
     trips = extent(loop) or TYPICAL_EXTENT
+    turned = _turned(loop, target)
+    if turned is not None:
+        return turned
     cost = 0.0
     steps: list[Transform] = []
     for line in body(loop):
@@ -185,6 +190,40 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
         chosen = [Transform("vectorize", loop_name(loop), lanes)]
         return found[0], [*jammed, *chosen]
     return scalar, steps
+
+
+def _turned(loop: Node, target: Target) -> tuple[float, list[Transform]] | None:
+    """The cost and the steps of two loops that turn a matrix of crowded rows, in squares; None where they are no such loops.
+
+    A square is read a line of the cache at a time, and all of it is used before the lines of the next one take its place.
+    """
+    lines = body(loop)
+    if len(lines) != 1 or lines[0].op is not Op.LOOP or carries(loop) or carries(lines[0]):
+        return None
+    inner = lines[0]
+    own, across = extent(loop), extent(inner)
+    if not own or not across or own % SQUARE or across % SQUARE or own * across < SQUARE**3:
+        return None
+    down, along = Stride(loop.src[0]), Stride(inner.src[0])
+    crowded = False
+    for line in body(inner):
+        if line.op not in (Op.LOAD, Op.STORE):
+            return None
+        moves, size = along(line.src[1]), line.src[0].dtype.itemsize
+        if line.op is Op.LOAD:
+            along.mark(line, None)
+            down.mark(line, None)
+            turns = moves is not None and moves * size % CROWDED == 0 and down(line.src[1]) == 1
+            crowded |= turns and moves != 0
+        elif moves != 1:
+            return None
+    found = _vectorized(inner, target)
+    if not crowded or found is None:
+        return None
+    names = loop_name(loop), loop_name(inner)
+    steps = [Transform("divide", name, SQUARE) for name in names]
+    steps += [Transform("interchange", names[0]), Transform("vectorize", names[1], found[1])]
+    return own * across * sum(_line_work(line) for line in body(inner)), steps
 
 
 def _side_by_side(loop: Node) -> float | None:

@@ -16,6 +16,7 @@ from ..results import from_node, result, tensor_nodes
 from ..tensor import Tensor
 from . import arguments
 from .arguments import describe_operands, integer, no_kernel
+from .indexing import true_positions
 from .registry import Outcome, function, operator
 from .sorting import begins, order_keys, ordering
 
@@ -156,17 +157,17 @@ def _distinct(
         axis = _slice_axis(input, dim)
         shape, name = (int(input.shape[axis]),), name_along
     size = input.numel() if dim is None else int(input.shape[axis])
-    order = _slice_order(node, axis) if ordered else iota(size, int64, input.place)
-    first = _new(_along_line(node, order, axis), axis)
-    group = scan(first.cast(int64), "add", 0) - 1
-    total = int(from_node(shrink(group, (size - 1,), (1,)).reshape(())).item()) + 1 if size else 0
-    # Each first element writes its place to its group; the others write to one element more, which is cut off.
-    base = constant(0, int64, (total + 1,), input.place)
-    starts = scatter(base, where(first, group, total), iota(size, int64, input.place), 0, "set")
-    starts = shrink(starts, (0,), (total,))
+    order = iota(size, int64, input.place)
+    if ordered:  # computed now, once: how many there are is read before the values are
+        order = from_node(_slice_order(node, axis)).realize().node
+    first = from_node(_new(_along_line(node, order, axis), axis)).realize()
+    (starts,) = tensor_nodes(*true_positions(first))
+    total = starts.shape[0]
+    assert isinstance(total, int)
     values = _along_line(node, gather(order, starts, 0), axis)
     found = [result(name, values, (input,), (input,))]
     if inverse:
+        group = scan(first.node.cast(int64), "add", 0) - 1
         places = scatter(constant(0, int64, (size,), input.place), order, group, 0, "set")
         found.append(from_node(places.reshape(shape)))
     if counts:

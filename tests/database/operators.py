@@ -28,7 +28,7 @@ ALIASES = {"half": "float16", "double": "float64", "float": "float32", "long": "
 
 
 class Unserved(Exception):
-    """A sample needs what lazygrad leaves out on purpose: complex numbers, sparse or quantized tensors, channels last."""
+    """A sample needs what lazygrad leaves out on purpose: complex numbers, sparse or quantized tensors."""
 
 
 @cache
@@ -141,8 +141,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
         return slice(*(copy(each, module, leaves) for each in parts))
     if isinstance(value, complex):
         raise Unserved("complex number")
-    if value is torch.channels_last or value is torch.channels_last_3d:
-        raise Unserved("memory format")
+    if isinstance(value, torch.memory_format):  # where elements lie is not compared for it
+        return torch.preserve_format if module is torch else None
     if module is torch:
         return value
     if isinstance(value, torch.dtype):
@@ -154,8 +154,6 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
         return lg.tensor(0).device
     if isinstance(value, torch.layout):
         return lg.strided
-    if isinstance(value, torch.memory_format):
-        return None
     return value
 
 

@@ -284,7 +284,7 @@ HEAD = """# Operators
 Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
 method of Tensor, the in-place form, `out=`, the types of errors; in float64 gradients, second gradients, tangents (forward mode) and a
 batch of two under `vmap`. All of that on the interpreter; `devices` lists on which others values are right, too, for a sample of two
-dtypes. Samples that need complex numbers, sparse tensors or channels last are left out. An operator is whole when every sample passes;
+dtypes. Samples that need complex numbers or sparse tensors are left out. An operator is whole when every sample passes;
 the more samples stand in a row, the more that says. Written by
 
     python -m tests.sweep --samples 4 --json figures.json

@@ -179,3 +179,31 @@ def test_results_go_into_out() -> None:
     assert indices.tolist() == [[1, 0], [0, 1]]
     lg.cummax(x, 0, out=(values, indices))
     assert values.tolist() == [[3.0, 1.0], [3.0, 2.0]] and indices.tolist() == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+def test_a_part_of_the_order_is_that_of_the_whole(dtype: str) -> None:
+    """Few elements are kept in a list, any others are found by digits; ranks of ties go to the first."""
+    draws = np.random.default_rng(4)
+    many = (draws.standard_normal((2, 700)) * 9).astype(dtype)
+    narrow = (draws.integers(0, 5, (2, 700)) + 100).astype(dtype)
+    for values in (many, narrow):
+        order = np.argsort(values, axis=1, kind="stable")
+        ours, reference = lg.from_numpy(values), torch.from_numpy(values)
+        for count in (5, 300):
+            found, expected = ours.topk(count), reference.topk(count)
+            same(found.values, expected.values)
+            np.testing.assert_array_equal(
+                np.take_along_axis(values, found.indices.numpy(), 1), expected.values.numpy()
+            )
+            found = ours.topk(count, largest=False)
+            np.testing.assert_array_equal(found.indices.numpy(), order[:, :count])
+            np.testing.assert_array_equal(ours.kthvalue(count).indices.numpy(), order[:, count - 1])
+        same(ours.median(1).values, reference.median(1).values)
+
+
+def test_a_median_of_long_rows_with_nan() -> None:
+    values = np.random.default_rng(5).standard_normal((3, 400)).astype(np.float32)
+    values[1, 17] = values[1, 300] = NAN
+    found, expected = (m.median(m.from_numpy(values), 1) for m in (lg, torch))
+    same(tuple(found), tuple(expected))
