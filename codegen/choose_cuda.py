@@ -139,6 +139,7 @@ def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:
 def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
     """The steps that share the loop of a nest which goes along memory, or is the longest; loops that are one range are merged first."""
     steps: list[Transform] = []
+    before = kernel
     while True:
         lines = body(nest)
         if len(lines) != 1 or lines[0].op is not Op.LOOP:
@@ -154,10 +155,10 @@ def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
         kernel = merged
     sharable = [loop for loop, _ in all_loops(nest) if not obstacle(loop)]
     if not sharable:
-        return kernel, []
+        return before, []
     best = max(sharable, key=lambda loop: (_along(loop) * min(_size(loop), 256), _size(loop)))
     if _size(best) < LEAST_THREADS:
-        return kernel, []
+        return before, []
     return kernel, [*steps, Transform("share", loop_name(best))]
 
 

@@ -156,6 +156,20 @@ CONTRACTION = """
     """
 
 
+SHORT = """
+        kernel short(%x: f32[9, 6] in, %y: f32[9, 6] out)
+          for %i in range(0, 9) parallel:
+            local %row : f32[6]
+            for %u in range(0, 2):
+              for %v in range(0, 3):
+                %a = load %x[%i*6 + %u*3 + %v] : f32
+                store %row[%u*3 + %v], %a
+            for %j in range(0, 6):
+              %b = load %row[5 - %j] : f32
+              store %y[%i*6 + %j], %b
+    """
+
+
 def test_text_of_a_contraction(golden: Golden) -> None:
     """Squares of results: terms through shared arrays, sums in registers, what follows them on the registers."""
     golden(text_of(CONTRACTION))
@@ -175,6 +189,7 @@ def test_transforms_for_gpus_are_kernels() -> None:
     tiled = optimise(kernel, target())
     verify_kernel(tiled)
     assert same(parse(show(tiled, sites=False)), [tiled])
+    verify_kernel(optimise(parse(SHORT)[0], target()))
     (small,) = parse(CONTRACTION.replace("70", "5").replace("100", "6").replace("90", "7"))
     draws = np.random.default_rng(0)
     given = [draws.random(s, np.float32) for s in ((6, 5), (5, 7), (7,))]
