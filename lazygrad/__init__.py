@@ -234,8 +234,34 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from . import amp as amp
+    from . import array_api as array_api
     from . import autograd as autograd
+    from . import config as config
+    from . import cuda as cuda
+    from . import func as func
+    from . import linalg as linalg
     from . import nn as nn
+    from . import onnx as onnx
+    from . import opencl as opencl
     from . import optim as optim
+    from . import serialization as serialization
+    from . import testing as testing
+    from . import utils as utils
+    from .amp.autocast_mode import autocast as autocast
+    from .amp.autocast_mode import clear_autocast_cache as clear_autocast_cache
+    from .amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+    from .amp.autocast_mode import is_autocast_cache_enabled as is_autocast_cache_enabled
+    from .amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
+    from .amp.autocast_mode import set_autocast_cache_enabled as set_autocast_cache_enabled
+    from .amp.autocast_mode import set_autocast_dtype as set_autocast_dtype
+    from .amp.autocast_mode import set_autocast_enabled as set_autocast_enabled
     from .compiled import compile as compile
-    from .functional.creation import tensor as tensor
+    from .func import vmap as vmap
+    from .inspection import lower as lower
+    from .nn.summary import summary as summary
+    from .runtime.errors import OutOfMemoryError as OutOfMemoryError
+    from .runtime.profile import profile as profile
+    from .serialization import load as load
+    from .serialization import save as save
+    from .signatures.functions import *  # noqa: F403

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .functional.registry import LINALG_FUNCTIONS
 from .ir.extern import LinAlgError as LinAlgError
+
+if TYPE_CHECKING:
+    from .signatures.linalg import *  # noqa: F403
 
 globals().update(LINALG_FUNCTIONS)

@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from .history import Versioned
     from .ir.dtype import DType
     from .runtime.device import Array
+    from .signatures.methods import Methods
+else:
+    Methods = object
 
 _PLAIN = frozenset((Op.BUFFER, Op.CONST, Op.IOTA, Op.ARGUMENT))
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 
 
-class Tensor:
+class Tensor(Methods):
     """A multi-dimensional array of one dtype, computed when it is read."""
 
     __slots__ = (

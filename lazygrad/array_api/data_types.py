@@ -1,7 +1,5 @@
 """Dtypes: casts, promotion, limits and kinds, and what the namespace can do."""
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from dataclasses import dataclass

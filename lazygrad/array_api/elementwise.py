@@ -3,8 +3,6 @@
 In: tensors; one of two may be a Python number, which takes the other's dtype. Out: a tensor of their broadcast shape.
 """
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -42,7 +40,7 @@ __all__ = [*NAMES]  # noqa: PLE0604 - a table of text
 
 
 def _one(name: str, called: str) -> Function:
-    run = getattr(lg, called)
+    run: Callable[..., Tensor] = getattr(lg, called)
 
     def function(x: Tensor, /) -> Tensor:
         return run(x)
@@ -51,7 +49,7 @@ def _one(name: str, called: str) -> Function:
 
 
 def _two(name: str, called: str) -> Function:
-    run = getattr(lg, called)
+    run: Callable[..., Tensor] = getattr(lg, called)
 
     def function(x1: Any, x2: Any, /) -> Tensor:
         x1, x2 = both(x1, x2)
@@ -116,7 +114,8 @@ def copysign(x1: Any, x2: Any, /) -> Tensor:
     """Numbers with the size of the first and the sign of the second; the sign of a NaN is not changed."""
     x1, x2 = both(x1, x2)
     size = x1.abs()
-    return lg.where(x2.signbit(), -size, size)
+    made: Tensor = lg.where(x2.signbit(), -size, size)
+    return made
 
 
 def nextafter(x1: Any, x2: Any, /) -> Tensor:
@@ -130,6 +129,7 @@ def nextafter(x1: Any, x2: Any, /) -> Tensor:
     moved = (bits + step).view(dtype)
     least = lg.ones((), dtype=whole, device=x1.device).view(dtype)
     from_zero = copysign(least.expand(x2.shape), x2)
-    found = lg.where(x1 == 0, from_zero, moved)
+    found: Tensor = lg.where(x1 == 0, from_zero, moved)
     found = lg.where(x1 == x2, x2, found)
-    return lg.where(x1.isnan() | x2.isnan(), x1 + x2, found)
+    found = lg.where(x1.isnan() | x2.isnan(), x1 + x2, found)
+    return found

@@ -1,7 +1,5 @@
 """Linear algebra, with the standard's arguments; the extension `linalg`, and the four functions of it that stand in the main namespace too."""
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -22,7 +20,8 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 
 
 def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
-    return lg.tensordot(*_promoted(x1, x2), axes)
+    x1, x2 = _promoted(x1, x2)
+    return lg.tensordot(x1, x2, axes)
 
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:

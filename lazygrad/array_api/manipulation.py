@@ -1,7 +1,5 @@
 """Functions that move and pick elements, with the standard's arguments."""
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from typing import Any

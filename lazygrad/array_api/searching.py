@@ -1,7 +1,5 @@
 """Searching, sorting and sets, with the standard's arguments."""
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -38,7 +36,8 @@ def count_nonzero(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) ->
 
 def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
     x1, x2 = both(x1, x2)
-    return lg.where(condition, x1, x2)
+    made: Tensor = lg.where(condition, x1, x2)
+    return made
 
 
 def searchsorted(
@@ -54,7 +53,8 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
 
 
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    return lg.sort(x, dim=axis, descending=descending, stable=stable)[0]
+    made: Tensor = lg.sort(x, dim=axis, descending=descending, stable=stable)[0]
+    return made
 
 
 def argsort(
@@ -99,4 +99,5 @@ def unique_inverse(x: Tensor, /) -> UniqueInverse:
 
 
 def unique_values(x: Tensor, /) -> Tensor:
-    return lg.unique(x)
+    made: Tensor = lg.unique(x)
+    return made

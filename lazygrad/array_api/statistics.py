@@ -1,7 +1,5 @@
 """Reductions and running totals, with the standard's arguments: `axis` may be None, a number or a tuple."""
 
-# mypy: disable-error-code="no-any-return"
-# the package gets its functions at run time, so that to mypy they return anything
 from __future__ import annotations
 
 from typing import Any

@@ -109,7 +109,6 @@ def _casting(name: str, run: Function) -> Function:
             return run(*args, **kwargs)
         return _cast_and_run(run, policies, args, kwargs)
 
-    called.__dict__.update(vars(run))
     return called
 
 

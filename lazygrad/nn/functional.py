@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..functional.registry import NN_FUNCTIONS
 
 if TYPE_CHECKING:
+    from ..signatures.nn_functional import *  # noqa: F403
 
     def __getattr__(name: str) -> Any: ...
 

@@ -15,7 +15,7 @@ import lazygrad as lg
 
 from ..ir.dtype import DType
 from ..tensor import Tensor
-from .elements import Array, numpy_dtype
+from .elements import DTYPES, numpy_dtype, tensor_of
 from .table import operator
 
 Value = Any
@@ -101,14 +101,8 @@ def power(base: Tensor, exponent: Value) -> Any:
     """The result has the dtype of the base. One known exponent is a number, so that a square is a product."""
     if isinstance(exponent, np.ndarray):
         number = exponent.size == 1 and exponent.ndim <= base.ndim
-        exponent = exponent.item() if number else _tensor(exponent)
+        exponent = exponent.item() if number else tensor_of(exponent)
     return base.pow(exponent).to(base.dtype)
-
-
-def _tensor(array: Array) -> Any:
-    from .elements import tensor_of
-
-    return tensor_of(array)
 
 
 @operator("Mod", 10)
@@ -130,7 +124,7 @@ def is_infinite(input: Tensor, *, detect_negative: int = 1, detect_positive: int
         return input.isinf()
     if detect_negative:
         return input.isneginf()
-    return input.isposinf() if detect_positive else input.isinf().logical_and(False)
+    return input.isposinf() if detect_positive else input.isinf() & False
 
 
 @operator("Where", 9)
@@ -185,11 +179,5 @@ def cast(input: Tensor, *, to: DType, saturate: int = 1, round_mode: str = "up")
 def cast_like(input: Tensor, like: Value, *, saturate: int = 1, round_mode: str = "up") -> Any:
     dtype = like.dtype
     if isinstance(dtype, np.dtype):
-        dtype = next(each for each in _dtypes() if numpy_dtype(each) == dtype)
+        dtype = next(each for each in DTYPES.values() if numpy_dtype(each) == dtype)
     return input.to(dtype)
-
-
-def _dtypes() -> list[DType]:
-    from .elements import DTYPES
-
-    return list(DTYPES.values())

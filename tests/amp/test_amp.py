@@ -105,7 +105,7 @@ def test_blocks_nest_and_threads_have_their_own() -> None:
     with pytest.raises(RuntimeError, match="unsupported autocast device_type 'tpu'"):
         lg.autocast("tpu")
     with pytest.raises(ValueError, match="Expected `device_type`"):
-        lg.autocast(lg.float16)
+        lg.autocast(lg.float16)  # type: ignore[arg-type]
     with (
         pytest.warns(UserWarning, match="target dtype is not supported"),
         lg.autocast("cpu", lg.float32),

@@ -67,7 +67,7 @@ def test_a_replay_builds_nothing_and_launches_as_much(
         loss = (x @ weight).tanh().sum()
         loss.backward()
         with lg.no_grad():
-            weight.sub_(weight.grad * 0.1)
+            weight.sub_(weight.grad * 0.1)  # type: ignore[operator]
             weight.grad = None
         return loss
 
@@ -183,7 +183,8 @@ def test_the_tutorial_in_its_first_spelling(compare: Any, data: Data) -> None:
     """.data is written, and .grad.data emptied in place."""
 
     def make() -> Any:
-        w1, w2 = lg.randn(3, 5, requires_grad=True), lg.randn(5, 2, requires_grad=True)
+        w1: Any = lg.randn(3, 5, requires_grad=True)
+        w2: Any = lg.randn(5, 2, requires_grad=True)
 
         def step(x: Tensor) -> Any:
             loss = x.mm(w1).clamp(min=0).mm(w2).pow(2).sum()

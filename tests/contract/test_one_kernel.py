@@ -25,7 +25,7 @@ def draw(*shape: int) -> Any:
     return lg.tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
 
 
-ROWS = {
+ROWS: dict[str, Any] = {
     "softmax": lambda x: lg.softmax(x, 1),
     "softmax of columns": lambda x: lg.softmax(x, 0),
     "log_softmax": lambda x: F.log_softmax(x, -1),

@@ -198,12 +198,12 @@ def test_promotion(left: str) -> None:
                 assert str(found.dtype) == str(expected.dtype), (left, right, shapes, operate)
                 assert tuple(found.shape) == tuple(expected.shape)
     for number in (True, 3, 2.5):
-        ours, theirs = (
+        one, other = (
             lg.ones(2, dtype=getattr(lg, left)),
             torch.ones(2, dtype=getattr(torch, left)),
         )
-        assert str((ours * number).dtype) == str((theirs * number).dtype)
-        assert str((ours / number).dtype) == str((theirs / number).dtype)
+        assert str((one * number).dtype) == str((other * number).dtype)
+        assert str((one / number).dtype) == str((other / number).dtype)
 
 
 def test_out_and_its_errors() -> None:

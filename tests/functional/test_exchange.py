@@ -180,7 +180,7 @@ def test_copies_of_everything() -> None:
     drawn = lg.rand(2, generator=stream).tolist()
     assert [lg.rand(2, generator=each).tolist() for each in others] == [drawn] * 3
     outside = np.arange(6.0)
-    whole = lg.from_numpy(outside).view(2, 3)
+    whole: Any = lg.from_numpy(outside).view(2, 3)
     whole.note = "kept"
     one, turned, same = copy.deepcopy([whole, whole.t()[1:], whole])
     outside[1] = 50

@@ -122,7 +122,7 @@ def test_dropout_keeps_the_mean_and_its_gradient_is_the_mask() -> None:
     y = lg.nn.functional.dropout(x, 0.25)
     y.sum().backward()
     assert abs(y.mean().item() - 1) < 0.05
-    assert x.grad.tolist() == y.tolist()
+    assert x.grad is not None and x.grad.tolist() == y.tolist()
 
 
 def test_a_new_draw_compiles_nothing(device: str) -> None:

@@ -66,8 +66,9 @@ def test_scaled_dot_product(case: str) -> None:
 
 def test_heads_shared_by_groups_of_queries() -> None:
     key, value = KEY[:, :2], VALUE[:, :2]
+    query, key_, value_ = map(lg.tensor, (QUERY, key, value))
     found = F.scaled_dot_product_attention(
-        *map(lg.tensor, (QUERY, key, value)), attn_mask=lg.tensor(MASK), enable_gqa=True
+        query, key_, value_, attn_mask=lg.tensor(MASK), enable_gqa=True
     )
     expected = formula(QUERY, np.repeat(key, 2, 1), np.repeat(value, 2, 1), MASK)
     np.testing.assert_allclose(found.numpy(), expected, 1e-5, 1e-6)
@@ -120,7 +121,8 @@ def test_second_derivatives_are_pytorchs() -> None:
     for framework in (lg, torch):
         tensors = [framework.tensor(x, requires_grad=True) for x in (QUERY, KEY, VALUE)]
         if framework is lg:
-            made = F.scaled_dot_product_attention(*tensors, is_causal=True)
+            query, key, value = tensors
+            made = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:  # PyTorch's kernel has no second derivative
             query, key, value = tensors
             scores = query @ key.transpose(-1, -2) / math.sqrt(8)

@@ -58,7 +58,7 @@ def test_a_shared_parameter_counts_once() -> None:
 def test_wrong_assignments_say_what_is_expected() -> None:
     block = Block()
     with pytest.raises(TypeError, match="cannot assign 'Tensor' as parameter 'scale'"):
-        block.scale = lg.ones(3)
+        block.scale = lg.ones(3)  # type: ignore[assignment]
     with pytest.raises(TypeError, match="as child module 'linear'"):
         block.linear = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="as buffer 'seen'"):

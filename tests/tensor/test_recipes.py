@@ -146,6 +146,7 @@ def test_a_known_program_compiles_nothing() -> None:
         loss.item()
         loss.backward()
         with lg.no_grad():
+            assert w.grad is not None
             w -= 0.125 * w.grad
         found: list[float] = w.tolist()
         return found

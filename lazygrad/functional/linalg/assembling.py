@@ -84,7 +84,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     (node,) = tensor_nodes(input)
     if r == 0:
-        return input.new_empty((0,))  # type: ignore[no-any-return]
+        return input.new_empty((0,))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = np.array(list(choose(range(int(input.shape[0])), r)), np.int64).reshape(-1)
     taken = selected(node, buffer_node(places, int64, node.place), 0)
