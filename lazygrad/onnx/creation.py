@@ -16,7 +16,7 @@ import lazygrad as lg
 
 from ..ir.dtype import DType
 from ..tensor import Tensor
-from .elements import Array, array_from, tensor_of
+from .elements import Array, tensor_of
 from .program import KNOWN_SIZE, Value
 from .table import operator
 
@@ -143,8 +143,3 @@ def multinomial(
     numbers = lg.rand(input.shape[0], sample_size, generator=_generator(seed)) * sums[:, -1:]
     places = (sums.unsqueeze(1) <= numbers.unsqueeze(2)).to(lg.int64).sum(2)
     return places.clamp(max=input.shape[1] - 1).to(dtype)
-
-
-def numbers_of(value: Value) -> Array:
-    """A value as numbers, computed if it must be."""
-    return array_from(value) if isinstance(value, Tensor) else np.asarray(value)

@@ -17,7 +17,7 @@ from .activations import hard_sigmoid
 from .attention import heads, joined, turn
 from .convolution import Ints, convolution
 from .normalization import rms_normalization, standardized
-from .quantized import along, matmul_integer, saturated
+from .quantized import along, dynamic_quantize, matmul_integer, saturated
 from .table import MICROSOFT, operator
 
 fused = partial(operator, domain=MICROSOFT)
@@ -318,8 +318,6 @@ def dynamic_quantize_matmul(
     bias: Tensor | None = None,
 ) -> Any:
     """The left matrix is quantized by its range."""
-    from .quantized import dynamic_quantize
-
     numbers, scale, zero = dynamic_quantize(left)
     return matmul_integer_to_float(numbers, right, scale, right_scale, zero, right_zero, bias)
 

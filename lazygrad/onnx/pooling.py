@@ -53,7 +53,7 @@ class Windows:
             for (before, behind), window, dilation in zip(self.amounts, self.kernel, self.dilations)
         )
 
-    def read(self, input: Tensor, value: float, count_padding: bool = True) -> Any:
+    def read(self, input: Tensor, value: float) -> Any:
         """(N, C, *counts, *kernel): the elements of each window, `value` where there are none."""
         behind = [
             (before, after + more) for (before, after), more in zip(self.amounts, self.beyond)
