@@ -218,3 +218,6 @@ def test_the_spelling_of_cuda() -> None:
         assert not lg.is_autocast_enabled()
     with pytest.warns(UserWarning, match="CUDA is not available"):
         assert not lg.cuda.amp.GradScaler().is_enabled()
+    from lazygrad.cuda.amp import autocast
+
+    assert autocast is lg.cuda.amp.autocast and issubclass(autocast, lg.autocast)

@@ -6,16 +6,17 @@ pycuda and the compiler; the driver is the machine's.
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-from .functional import devices as names
-from .functional.legacy import CUDA_CLASSES
-from .random import manual_seed as _manual_seed
-from .runtime import device as devices
-from .runtime.cuda_driver import device_count as _count
-from .runtime.cuda_driver import driver
-from .runtime.errors import OutOfMemoryError as OutOfMemoryError
+from ..functional import devices as names
+from ..functional.legacy import CUDA_CLASSES
+from ..random import manual_seed as _manual_seed
+from ..runtime import device as devices
+from ..runtime.cuda_driver import device_count as _count
+from ..runtime.cuda_driver import driver
+from ..runtime.errors import OutOfMemoryError as OutOfMemoryError
 
 
 def is_available() -> bool:
@@ -166,9 +167,7 @@ def _asked(device: Any, what: str) -> int:
 
 def __getattr__(name: str) -> Any:
     if name == "amp":
-        from .amp.of_device import namespace
-
-        return namespace("cuda")
+        return import_module(f"{__name__}.amp")
     if name in CUDA_CLASSES:
         return CUDA_CLASSES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
