@@ -37,14 +37,24 @@ def exponential_parts(x: Node, fmt: Format) -> tuple[Node, Node]:
     return polynomial(rest, (1.0, 1.0, *EXP[fmt.dtype])), power_of_two(integer, fmt)
 
 
+def above(x: Node, low: float) -> tuple[Node, Node]:
+    """x, but 0 where it is less than `low`, and where that is.
+
+    There the result is 0, and is not computed: a processor takes a hundred cycles for a product that is too small for it,
+    and the weights that a mask takes out of a softmax are all such products.
+    """
+    none = x.lt(number(low, x))
+    return where(none, number(0.0, x), x), none
+
+
 @MATH.rule(Op.EXP)
 def exponential(node: Node) -> Node | None:
     fmt = format_of(node)
     if fmt is None:
         return None
-    x = at_most(at_least(node.src[0], fmt.pick(-104.0, -746.0)), fmt.pick(89.0, 710.0))
-    value, scale = exponential_parts(x, fmt)
-    return (value * scale) * scale
+    x, none = above(node.src[0], fmt.pick(-104.0, -746.0))
+    value, scale = exponential_parts(at_most(x, fmt.pick(89.0, 710.0)), fmt)
+    return where(none, 0.0, (value * scale) * scale)
 
 
 @MATH.rule(Op.EXP2)
@@ -52,9 +62,9 @@ def exponential2(node: Node) -> Node | None:
     fmt = format_of(node)
     if fmt is None:
         return None
-    x = at_most(at_least(node.src[0], fmt.pick(-151.0, -1076.0)), fmt.pick(129.0, 1025.0))
-    value, scale = exponential2_parts(x, fmt)
-    return (value * scale) * scale
+    x, none = above(node.src[0], fmt.pick(-151.0, -1076.0))
+    value, scale = exponential2_parts(at_most(x, fmt.pick(129.0, 1025.0)), fmt)
+    return where(none, 0.0, (value * scale) * scale)
 
 
 def exponential2_parts(x: Node, fmt: Format, low: Node | None = None) -> tuple[Node, Node]:

@@ -40,7 +40,8 @@ LEAST_BATCH = 4
 def block_kernel(
     block: Block, order: Sequence[Node], work: dict[int, int]
 ) -> tuple[Growing, dict[int, tuple[Node, Reads]]] | None:
-    """The kernel of a block, and the nodes that it reads, where they are read; None where a block of rows is too large.
+    """The kernel of a block, and the nodes that it reads, where they are read; None where a block of rows is too large, or a
+    buffer would have the rows on two axes.
 
     `work` is that of an element of each node when it is inlined.
     """
@@ -56,7 +57,10 @@ def block_kernel(
     while height >= FEWEST_ROWS or height == rows:
         if rows % height == 0:
             made = _Builder(block, height, position, readers, work)
-            made.run()
+            try:
+                made.run()
+            except _RowsTakenApart:
+                return None
             fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
             if made.bytes <= fits:
                 return made.kernel, made.inputs
@@ -67,6 +71,10 @@ def block_kernel(
 def _used(block: Block, node: Node) -> set[Variable]:
     """The variables in the label of a node."""
     return {v for index in block.labels[id(node)] if index is not None for v in index.variables}
+
+
+class _RowsTakenApart(Exception):
+    """A member has the rows of its block on two axes."""
 
 
 class _Builder:
@@ -124,11 +132,14 @@ class _Builder:
 
     def _follows(self, node: Node) -> bool:
         """Whether it is computed of a contraction that nothing else reads: on the tile, before it leaves the registers."""
-        for source in node.src:
-            while source.op in MOVEMENT and self.readers.get(id(source), 0) == 1:
-                (source,) = source.src
-            if grows(source) and self.readers.get(id(source), 0) == 1:
-                return True
+        stack = list(node.src)
+        while stack:
+            source = stack.pop()
+            if self.readers.get(id(source), 0) == 1 and id(source) in self.block.members:
+                if grows(source):
+                    return True
+                if source.op in ELEMENTWISE or source.op in MOVEMENT:
+                    stack.extend(source.src)
         return False
 
     def _inlined(self, node: Node) -> bool:
@@ -157,7 +168,8 @@ class _Builder:
             row = index is not None and block.rows in index.variables
             fixed.append(None if row else index)
             if index is None or row:
-                assert not row or index == of(block.rows)
+                if row and index != of(block.rows):
+                    raise _RowsTakenApart
                 free.append(self.kernel.variable(self.height if row else size))
                 starts.append(self.first if row else ZERO)
                 innermost = free[-1] if row and not stored else innermost

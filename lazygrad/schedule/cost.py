@@ -24,6 +24,10 @@ ROW_BYTES = 1024 * 1024
 """What one iteration may read twice: half of a common L2."""
 STORE_WORK = 40
 """Writing an element to memory and reading it back costs about as much as this."""
+CHEAP_WORK = 4
+"""What costs at most this on one loaded value is computed again in each kernel that reads it."""
+FEW_SHARE = 16
+"""Values that are so many times fewer than those computed of them are not counted among what is loaded."""
 LOCAL_WORK = 6
 """The same for a local buffer, which stays in cache."""
 KERNEL_WORK = 600

@@ -341,21 +341,33 @@ class _Placement:
         )
 
     def _cheap_everywhere(self, node: Node, reads: dict[Growing, Reads]) -> bool:
-        """Whether computing it again in each kernel beats storing it: little work on at most one loaded value."""
-        if node.op not in ELEMENTWISE or self.subtree[id(node)] > 4:
+        """Whether computing it again in each kernel beats storing it: little work on at most one loaded value.
+
+        What has much fewer elements (the mean of a row) does not count: it is stored by itself where it is expensive.
+        """
+        if node.op not in ELEMENTWISE:
             return False
-        loaded = 0
-        pending = list(node.src)
-        while pending:
-            source = pending.pop()
-            if source.op in (Op.BUFFER,):
-                loaded += 1
-            elif source.op in ELEMENTWISE or source.op in MOVEMENT:
-                pending.extend(source.src)
-            elif source.op not in LEAVES:
+        few = cost.count(node.shape) // cost.FEW_SHARE
+        work = loaded = 0
+        stack, seen = [node], {id(node)}
+        while stack:
+            current = stack.pop()
+            work += cost.work(current)
+            for source in current.src:
+                if id(source) in seen or 0 < cost.count(source.shape) <= few:
+                    continue
+                seen.add(id(source))
+                if source.op is Op.BUFFER:
+                    loaded += 1
+                elif source.op in ELEMENTWISE or source.op in MOVEMENT:
+                    stack.append(source)
+                elif source.op not in LEAVES:
+                    return False
+            if work > cost.CHEAP_WORK or loaded > 1:
                 return False
-        return loaded <= 1 and all(
-            self._room(kernel, node) and evaluations(node, positions) <= 2
+        return all(
+            self._room(kernel, node)
+            and (evaluations(node, positions) - 1) * work <= cost.CHEAP_WORK
             for kernel, positions in reads.items()
         )
 
