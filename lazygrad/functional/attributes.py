@@ -57,6 +57,13 @@ def format_(self: Tensor, specification: str) -> str:
     return format(str(self), specification)
 
 
+@method("is_set_to")
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether both show the same elements of one storage in the same way. Same as torch.Tensor.is_set_to."""
+    layouts = [(tuple(t.shape), t.stride(), t.storage_offset()) for t in (self, tensor)]
+    return self.storage is tensor.storage and layouts[0] == layouts[1]
+
+
 @method("cpu")
 def cpu(self: Tensor, memory_format: object = None) -> Tensor:
     """The tensor in host memory; itself if it is there. Same as torch.Tensor.cpu."""

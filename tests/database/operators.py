@@ -151,7 +151,7 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
             raise Unserved(name)
         return getattr(lg, "bool_" if name == "bool" else name)
     if isinstance(value, torch.device) or value == "cpu":  # where the sweep's tensors are
-        return lg.tensor(0).device
+        return lg.device(lg.tensor(0).node.place)
     if isinstance(value, torch.layout):
         return lg.strided
     return value

@@ -203,7 +203,7 @@ def run(options: Any) -> int:
             run_entry(entry, options, figures)
         print_line(name, figures, time.monotonic() - begun, options)
         if options.json:
-            merge(options.json, name, figures, options.device)
+            merge(options.json, name, figures, options)
     causes = Counter(each.cause for one in done.values() for each in one.failures)
     print(f"\n{sum(f.whole() for f in done.values())} of {len(done)} operators whole")
     for cause, count in causes.most_common(40):
@@ -234,14 +234,17 @@ def print_line(name: str, figures: Figures, seconds: float, options: Any) -> Non
 # --- figures on disk
 
 
-def merge(path: Path, name: str, figures: Figures, device: str) -> None:
+def merge(path: Path, name: str, figures: Figures, options: Any) -> None:
     """Put an operator's counts into the file, for the checks that were run; those of other devices than the interpreter in one number."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     before = kept.get(name, {"dtypes": [], "checks": {}})
-    if device != "interpret":
+    if options.device != "interpret":
         counts = [sum(figures.passed.values()), sum(figures.total.values())]
-        before.setdefault("devices", {})[device] = counts
+        before.setdefault("devices", {})[options.device] = counts
         figures = Figures()
+    else:
+        for check in checks_of(options):
+            before["checks"].pop(check, None)
     before["dtypes"] = [each for each in DTYPES if each in {*before["dtypes"], *figures.dtypes}]
     for check in figures.total:
         before["checks"][check] = [figures.passed[check], figures.total[check]]

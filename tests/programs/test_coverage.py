@@ -117,7 +117,7 @@ NOT_TENSORS = {
     "is_same_size", "broadcast_shapes", "allclose", "equal", "rand", "randn", "rand_like", "randn_like", "randint",
     "randint_like", "randperm", "normal", "bernoulli", "multinomial", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
-    "Tensor.is_shared", "Tensor.share_memory_", "gumbel_softmax", "rrelu", "from_file", "Tensor.to_device",
+    "Tensor.is_shared", "Tensor.is_set_to", "Tensor.share_memory_", "gumbel_softmax", "rrelu", "from_file", "Tensor.to_device",
 }  # fmt: skip
 
 
