@@ -159,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 try:
                     times, plans = measure(case, sides, rivals, given.rounds)
-                    floor = max(case.bytes / machine.copy, case.flops / machine.flops)
+                    rate = machine.read if case.reads else machine.copy
+                    floor = max(case.bytes / rate, case.flops / machine.flops)
                     print(line(case, times, floor, plans), flush=True)
                 except Failed as error:
                     failed = True
