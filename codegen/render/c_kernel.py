@@ -24,6 +24,7 @@ from .c_group import barriers, group_reduction
 from .c_locals import Places, is_shared, owned_place, place_locals
 from .c_loops import DividedLoops
 from .c_text import (
+    NARROW_LIMIT,
     Dialect,
     Writer,
     constant_text,
@@ -33,8 +34,10 @@ from .c_text import (
     register_type,
     type_of,
 )
-from .c_values import compute, lane_mask
+from .c_values import OPERATOR, compute, lane_mask
 
+SHORT_BITS = 32
+"""Of a narrow index."""
 INLINED = 40
 """An index of more characters than this has a name of its own."""
 
@@ -255,7 +258,7 @@ class _KernelWriter:
         if loop in self.grid:
             braces = self.loops.grid_trip(loop, name)
         elif (constant_value(extent) or step + 1) <= step and not is_shared(loop):
-            writer.add(f"{{ const long {name} = 0;")
+            writer.add(f"{{ const {writer.index_type(extent, step)} {name} = 0;")
             braces = 1
         elif is_shared(loop) and not self.alone:
             self.alone = True
@@ -264,7 +267,8 @@ class _KernelWriter:
             if loop.arg.kind == "unroll":
                 writer.add("#pragma unroll")
             advance = f"{name}++" if step == 1 else f"{name} += {step}"
-            writer.add(f"for (long {name} = 0; {name} < {limit}; {advance}) {{")
+            kind = writer.index_type(extent, step)
+            writer.add(f"for ({kind} {name} = 0; {name} < {limit}; {advance}) {{")
             braces = 1
         writer.depth += braces
         writer.ranges.enter(loop)
@@ -278,6 +282,8 @@ class _KernelWriter:
         known = writer.ranges.of(node)
         if known is not None and known[0] == known[1]:
             self.operands[id(node)] = number_text(known[0], node.dtype, lanes_of(node))
+            if node.dtype is int64 and lanes_of(node) is None and 0 <= known[0] < NARROW_LIMIT:
+                self.bare[id(node)] = str(known[0])
             return
         if node.dtype is int64 and lanes_of(node) is None and known is not None:
             text = self._inline(node)
@@ -286,6 +292,13 @@ class _KernelWriter:
                 self.operands[id(node)] = f"({text})"
                 return
         operands = [self._operand(source) for source in node.src]
+        if self._overflows(node):
+            operands[0] = f"(long){operands[0]}"
+        elif self._short(node):
+            operands = [
+                self._factor(s) if s.op is Op.CONST else t
+                for s, t in zip(node.src, operands, strict=True)
+            ]
         if node.op is Op.REDUCE and not self.alone:
             assert isinstance(node.arg, Reduction)
             text = (
@@ -294,7 +307,23 @@ class _KernelWriter:
         else:
             text = compute(writer, node, operands)
         hint = node.op.name.lower()
-        self.operands[id(node)] = writer.value(type_of(node), text, hint, self._comment(node))
+        kind = self.dialect.narrow if writer.is_narrow(node) else type_of(node)
+        self.operands[id(node)] = writer.value(kind, text, hint, self._comment(node))
+
+    def _short(self, node: Node) -> bool:
+        """Whether short arithmetic is enough for a value, or for a comparison."""
+        narrow = self.writer.is_narrow
+        compares = node.op in (Op.LT, Op.LE, Op.EQ, Op.NE) and any(map(narrow, node.src))
+        return compares or narrow(node)
+
+    def _overflows(self, node: Node) -> bool:
+        """Whether an index may leave what short arithmetic on its sources can hold."""
+        narrow = self.writer.is_narrow
+        if node.op is Op.SHR and narrow(node.src[0]):
+            return (constant_value(node.src[1]) or SHORT_BITS) >= SHORT_BITS
+        if node.op not in (Op.ADD, Op.SUB, Op.MUL) or node.dtype is not int64:
+            return False
+        return all(map(narrow, node.src)) and not narrow(node)
 
     def _inline(self, node: Node) -> str | None:
         """Index arithmetic as it is written by hand: i*16 + j."""
@@ -306,6 +335,8 @@ class _KernelWriter:
         else:
             second = self._index(right) if node.op is Op.ADD else self._factor(right)
             text = f"{self._index(left)} {'+' if node.op is Op.ADD else '-'} {second}"
+        if self._overflows(node):
+            text = f"(long)({self._index(left)}) {OPERATOR[node.op]} {self._factor(right)}"
         return text if len(text) <= INLINED else None
 
     def _index(self, node: Node) -> str:

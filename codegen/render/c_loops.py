@@ -5,6 +5,7 @@ In: a loop and the name of its index. Out: lines that open it, for the trips tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from lazygrad.ir.args import Loop
@@ -12,7 +13,7 @@ from lazygrad.ir.node import Node
 
 from ..transform.access import constant_value
 from .c_grid import Mapped
-from .c_text import Writer
+from .c_text import NARROW_LIMIT, Writer
 
 FEW = 8
 """Iterations of a shared loop for each work-item, at most, that are written out."""
@@ -41,16 +42,17 @@ class DividedLoops:
         writer, step, known = self.writer, loop.arg.step, constant_value(loop.src[1])
         first = "thread" if step == 1 else f"thread * {step}"
         by = self.group * step
+        kind = writer.index_type(loop.src[1], by)
         if known == by:
-            writer.add(f"{{ const long {name} = {first};")
+            writer.add(f"{{ const {kind} {name} = {first};")
         elif known is not None and known % by == 0 and known // by <= FEW:
             turn = writer.name("turn")
             writer.add("#pragma unroll")
             writer.add(f"for (int {turn} = 0; {turn} < {known // by}; {turn}++) {{")
-            writer.add(f"  const long {name} = {first} + {turn} * {by};")
+            writer.add(f"  const {kind} {name} = {first} + {turn} * {by};")
         else:
             limit = self.index(loop.src[1])
-            writer.add(f"for (long {name} = {first}; {name} < {limit}; {name} += {by}) {{")
+            writer.add(f"for ({kind} {name} = {first}; {name} < {limit}; {name} += {by}) {{")
         return 1
 
     def grid_trip(self, loop: Node, name: str) -> int:
@@ -70,14 +72,11 @@ class DividedLoops:
         first = loop is self.grid[0]
         number = name if len(self.grid) == 1 and step == 1 else "item"
         if first:
-            trips = " * ".join(
-                f"{self._trips(each, least=0)}L"
-                if constant_value(each.src[1]) is not None
-                else self._trips(each, least=0)
-                for each in self.grid
-            )
+            trips, kind = self._all_trips()
             start, by = self._items
-            writer.add(f"for (long {number} = {start}; {number} < {trips}; {number} += {by}) {{")
+            if kind != "long":
+                start, by = (f"({kind})({each.removeprefix('(long)')})" for each in (start, by))
+            writer.add(f"for ({kind} {number} = {start}; {number} < {trips}; {number} += {by}) {{")
         rest = "item"
         for each in inner:
             rest = f"{rest} / {self._trips(each)}"
@@ -86,8 +85,22 @@ class DividedLoops:
         if step != 1:
             rest = f"({rest}) * {step}"
         if number == "item":
-            writer.add(f"{'  ' if first else ''}const long {name} = {rest};")
+            kind = writer.index_type(loop.src[1], step)
+            writer.add(f"{'  ' if first else ''}const {kind} {name} = {rest};")
         return int(first)
+
+    def _all_trips(self) -> tuple[str, str]:
+        """How many trips the grid has, as text, and the type that counts them: a grid of one thread a trip is at most twice as large."""
+        sizes = [constant_value(loop.src[1]) for loop in self.grid]
+        texts = [self._trips(loop, least=0) for loop in self.grid]
+        known = [int(text) for text, size in zip(texts, sizes, strict=True) if size is not None]
+        narrow = self.writer.dialect.narrow
+        if narrow and len(known) == len(texts) and math.prod(known) < NARROW_LIMIT // 4:
+            return " * ".join(texts), narrow
+        long = [
+            text if size is None else f"{text}L" for text, size in zip(texts, sizes, strict=True)
+        ]
+        return " * ".join(long), "long"
 
     @property
     def _items(self) -> tuple[str, str]:

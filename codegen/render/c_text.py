@@ -13,7 +13,7 @@ from ctypes import c_float
 from dataclasses import dataclass, field
 
 from lazygrad.ir.args import Constant
-from lazygrad.ir.dtype import DType, bfloat16, float16, float64
+from lazygrad.ir.dtype import DType, bfloat16, float16, float64, int64
 from lazygrad.ir.node import Node
 
 from . import llvm_text
@@ -25,6 +25,8 @@ SCALARS = {
     "int16": "short", "int8": "char", "uint8": "uchar", "uint32": "uint", "uint64": "ulong", "bool": "bool",
 }  # fmt: skip
 """How a register holds one value of a dtype."""
+NARROW_LIMIT = 1 << 31
+"""What indices of a dialect's narrow type are less than."""
 SIGNED = {1: "char", 2: "short", 4: "int", 8: "long"}
 UNSIGNED = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 """Integers by their bytes."""
@@ -63,6 +65,8 @@ class Dialect:
     """How many work-items there are."""
     first_error: str
     """Puts {number} into the error word, unless another came first."""
+    narrow: str = ""
+    """The type of an index that fits 32 bits, where shorter arithmetic is faster; none where all indices are `long`."""
     name: str = "{}_kernel"
     """What a kernel is called, from the name of its loop tree."""
     definitions: Mapping[str, str] = field(default_factory=dict)
@@ -204,6 +208,20 @@ class Writer:
         name = self.name(hint if hint not in self._uses else f"{hint}_")
         self.add(f"const {kind} {name} = {text};{comment}")
         return name
+
+    def is_narrow(self, node: Node) -> bool:
+        """Whether an index is known to fit the dialect's narrow type, which its text then has, or would if all that it is made of were narrow."""
+        if not self.dialect.narrow or node.dtype is not int64 or lanes_of(node) is not None:
+            return False
+        known = self.ranges.of(node)
+        return known is not None and max(abs(known[0]), abs(known[1])) < NARROW_LIMIT
+
+    def index_type(self, extent: Node, by: int) -> str:
+        """The type of a loop's index that goes on by so much, past the extent too."""
+        known = self.ranges.of(extent)
+        if not self.dialect.narrow or known is None or known[1] + by >= NARROW_LIMIT:
+            return "long"
+        return self.dialect.narrow
 
     def function(self, name: str, text: str) -> str:
         """A function that the kernel calls; returns its name."""

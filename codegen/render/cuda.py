@@ -34,6 +34,7 @@ CUDA = Dialect(
     lanes=1,
     item="(long)blockIdx.x * blockDim.x + threadIdx.x",
     items="(long)gridDim.x * blockDim.x",
+    narrow="int",
     first_error="atomicCAS(error + launch, 0, {number})",
     name="lg_{}",
     definitions=DEFINITIONS,

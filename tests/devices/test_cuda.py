@@ -156,6 +156,19 @@ CONTRACTION = """
     """
 
 
+def test_more_elements_than_32_bits_count() -> None:
+    """Indices are short where all that they are made of is, and long where they may not be."""
+    text = text_of("""
+        kernel big(%x: f32[100000, 100000] in, %y: f32[100000, 100000] out)
+          for %i in range(0, 100000) parallel:
+            for %j in range(0, 100000):
+              %v = load %x[%i*100000 + %j] : f32
+              store %y[%i*100000 + %j], %v
+    """)
+    assert "item < 100000L * 100000L" in text and "const int j = item % 100000;" in text
+    assert "y[(long)(i) * 100000 + j] = x_value;" in text
+
+
 SHORT = """
         kernel short(%x: f32[9, 6] in, %y: f32[9, 6] out)
           for %i in range(0, 9) parallel:
