@@ -1,9 +1,9 @@
 """Members of a group that are alike: an elementwise update of all of them that are in memory is one launch, in place.
 
-In: an optimizer whose `update` does to each element the same, whatever its place (`Optimizer.ELEMENTWISE`), and members whose tensors are
-all in memory: nothing could be computed along with them. `update` itself runs once, on an example of a few elements, which tells what is to
-be computed and with which numbers; runtime/in_place.py does it to the members. So a step costs no nodes, however many parameters there
-are. Members that wait for something (gradients that are not computed yet) go the general way, where their update joins what it waits for.
+In: an optimizer whose `update` does to each element the same, whatever its place (`Optimizer.ELEMENTWISE`). `update` itself runs once, on an
+example, which tells what is to be computed and with which numbers. Where all tensors of all members are in memory, so that nothing could be
+computed along with them, runtime/in_place.py does it to them: a step costs no nodes, however many parameters there are. Where gradients wait
+to be computed, members of one shape get copies of the nodes of their example, which join what they wait for (`Roster.build`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from .. import config
+from ..functional.creation import leaf as tensor_of
 from ..functional.creation import stored_zeros
 from ..history import Untracked, mode
-from ..ir.node import Kind, Node, kind_of
+from ..ir.node import Kind, Node, kind_of, postorder
 from ..ir.op import Op
 from ..reading import realize
 from ..runtime import device as devices
 from ..runtime.in_place import UPDATES, Update
 from ..runtime.memory import Buffer
-from ..runtime.steady import STEADY
+from ..runtime.realize import before_write, deep
+from ..runtime.steady import DEPTH_BUDGET, STEADY
 from ..storage import Storage, leaf
 from ..tensor import Tensor
 
@@ -56,14 +58,20 @@ ALONE = _references()
 
 
 class Example:
-    """A member of a few elements whose update is never computed."""
+    """A member whose update is never computed. Its memory has a few elements, whatever its shape."""
 
-    def __init__(self, parameter: Tensor, state: dict[str, Any]) -> None:
+    def __init__(
+        self, parameter: Tensor, state: dict[str, Any], shape: tuple[int, ...] = EXAMPLE_SHAPE
+    ) -> None:
         small = parameter.detach().new_zeros(EXAMPLE_SHAPE)
-        self.parameter, self.gradient = stored_zeros(small), stored_zeros(small)
+
+        def make() -> Tensor:
+            value = stored_zeros(small).storage.node.value
+            return tensor_of(leaf(value, parameter.dtype, shape, parameter.place))
+
+        self.parameter, self.gradient = make(), make()
         self.state = {
-            name: stored_zeros(small) if isinstance(value, Tensor) else value
-            for name, value in state.items()
+            name: make() if isinstance(value, Tensor) else value for name, value in state.items()
         }
         self.names = tuple([name for name in state if isinstance(state[name], Tensor)])
         """The tensors of the state, which are operands behind the parameter and its gradient."""
@@ -74,46 +82,99 @@ class Example:
         ]
         self.nodes = [storage.node for storage in self.storages]
         self.buffers = [node.value for node in self.nodes]
-        self.eager = False
-        """What a function that is traced sets where it must see values."""
+        self.written: list[Node] = []
+        """The operands' nodes after the update."""
+        self.order: list[Storage] = []
+        """The storages that `update` has written."""
 
-    def wrote(self, storage: object) -> None:
-        """STEADY.tracing: what an example writes is nobody's business."""
-
-    def draw(self) -> int:
-        """STEADY.tracing: an update that draws random numbers is not elementwise."""
-        raise _Unready
-
-    def learn(
-        self, optimizer: Optimizer, group: Group, counts: Sequence[Any]
-    ) -> tuple[Update, list[int], list[Buffer], list[Any], list[Any]]:
-        """What `update` does now to a member that has counted so far: operands that change, shared buffers, numbers, and its counts then.
+    def learn(self) -> tuple[Update, list[int], list[Buffer], list[Any], list[Any]]:
+        """What `update` does now: operands that change, shared buffers, numbers, and the counts then.
 
         Raises:
             _Unready: nothing that one kernel does to each element.
         """
-        if not set(self.counters) <= set(optimizer.COUNTERS):
-            raise _Unready
-        self.state.update(zip(self.counters, counts))
-        outer, STEADY.tracing = STEADY.tracing, self
-        try:
-            optimizer.update(group, [(self.parameter, self.gradient, self.state)])
-            written = [storage.node for storage in self.storages]
-        finally:
-            STEADY.tracing = outer
-            for storage, node in zip(self.storages, self.nodes):
-                storage.replace(node)
-            for name in set(self.state).difference(self.names, self.counters):
-                del self.state[name]  # it begins now: members have none yet
-                written = self.nodes
+        written = self.written
         changed = [n for n, node in enumerate(written) if node is not self.nodes[n]]
-        if not changed:
-            raise _Unready
         found = UPDATES.find([written[n] for n in changed], changed, self.buffers)
         if found is None:
             raise _Unready
         update, shared, numbers = found
         return update, changed, shared, numbers, [self.state[name] for name in self.counters]
+
+    def program(
+        self,
+    ) -> tuple[list[Node], list[tuple[Node, tuple[int, ...]]], list[tuple[int, int]]]:
+        """What `update` builds now: shared leaves, which stand behind the operands, then each node with the places of its sources; and for
+        each operand that changes, in the order of their writes, the place of its new value.
+
+        Raises:
+            _Unready: two operands have one value, or a new value is none of the nodes.
+        """
+        written = self.written
+        changed = [n for n, node in enumerate(written) if node is not self.nodes[n]]
+        place = {id(node): n for n, node in enumerate(self.nodes)}
+        inside: list[Node] = []
+        shared: list[Node] = []
+        for node in postorder([written[n] for n in changed]):
+            if id(node) not in place:
+                (inside if node.src and node.value is None else shared).append(node)
+        for node in [*shared, *inside]:
+            place[id(node)] = len(place)
+        lines = [(node, tuple([place[id(source)] for source in node.src])) for node in inside]
+        changed.sort(key=lambda operand: self.order.index(self.storages[operand]))
+        targets = [(operand, place[id(written[operand])]) for operand in changed]
+        first = len(self.nodes) + len(shared)
+        if len({at for _, at in targets}) < len(targets) or min(at for _, at in targets) < first:
+            raise _Unready
+        return shared, lines, targets
+
+
+class Watch:
+    """STEADY.tracing while examples are updated: what they write is nobody's business, but for the order."""
+
+    def __init__(self) -> None:
+        self.order: list[Any] = []
+        self.eager = False
+        """What a function that is traced sets where it must see values."""
+
+    def wrote(self, storage: object) -> None:
+        self.order.append(storage)
+
+    def draw(self) -> int:
+        """An update that draws random numbers is not elementwise."""
+        raise _Unready
+
+
+def show(optimizer: Optimizer, group: Group, rosters: Sequence[Roster]) -> None:
+    """Have all examples updated, in one call, so that they share its numbers.
+
+    Raises:
+        _Unready: the update is not one of members alone.
+    """
+    watch = Watch()
+    examples = [roster.example for roster in rosters]
+    for roster, example in zip(rosters, examples):
+        if not set(example.counters) <= set(optimizer.COUNTERS):
+            raise _Unready
+        example.state.update({name: roster.states[0][name] for name in example.counters})
+    outer, STEADY.tracing = STEADY.tracing, watch
+    try:
+        optimizer.update(group, [(each.parameter, each.gradient, each.state) for each in examples])
+        for example in examples:
+            example.written = [storage.node for storage in example.storages]
+    finally:
+        STEADY.tracing = outer
+        for example in examples:
+            for storage, node in zip(example.storages, example.nodes):
+                storage.replace(node)
+    for example in examples:
+        own = set(map(id, example.storages))
+        example.order = [storage for storage in watch.order if id(storage) in own]
+        began = set(example.state).difference(example.names, example.counters)
+        for name in began:
+            del example.state[name]  # members have none yet
+        if began or all(map(is_, example.written, example.nodes)):
+            raise _Unready
 
 
 class Roster:
@@ -139,14 +200,13 @@ class Roster:
                 return False
         return True
 
-    def prepare(self, optimizer: Optimizer, group: Group) -> Callable[[], None]:
+    def prepare(self) -> Callable[[], None]:
         """Look at every tensor. What is returned computes and counts.
 
         Raises:
             _Unready: one is not in memory, or is not like the others; or they are not apart.
         """
-        counts = [self.states[0][name] for name in self.example.counters]
-        update, changed, shared, numbers, counted = self.example.learn(optimizer, group, counts)
+        update, changed, shared, numbers, counted = self.example.learn()
         rows: list[list[Any]] = [self.parameters, [each._grad for each in self.parameters]]
         rows += [[state[name] for state in self.states] for name in self.example.names]
         buffers: list[Buffer] = []
@@ -199,6 +259,66 @@ class Roster:
 
         return run
 
+    def build(self) -> Callable[[], None]:
+        """Look at every tensor, which may wait to be computed. What is returned builds the update's nodes, and counts.
+
+        Raises:
+            _Unready: one is a view or memory that the outside sees, or is not like the others.
+        """
+        example = self.example
+        shared, lines, targets = example.program()
+        counted = [example.state[name] for name in example.counters]
+        rows: list[list[Any]] = [self.parameters, [each._grad for each in self.parameters]]
+        rows += [[state[name] for state in self.states] for name in example.names]
+        kind = example.nodes[0].kind or kind_of(example.nodes[0])
+        distinct: set[int] = set()
+        for tensors in rows:
+            storages = [each.storage for each in tensors]
+            distinct.update(map(id, storages))
+            plain = [each._view for each in tensors] + [each._record for each in tensors]
+            plain += [each.pin for each in storages]
+            if (
+                plain.count(None) != len(plain)
+                or Untracked in [each._counter.__class__ for each in tensors]
+                or any([(s.node.kind or kind_of(s.node)) is not kind for s in storages])  # noqa: C419
+            ):
+                raise _Unready
+        if len(distinct) != len(rows) * len(self.parameters):
+            raise _Unready
+
+        def run() -> None:
+            for tensors in zip(*rows):
+                for operand, _ in targets:
+                    before_write(tensors[operand].storage)
+                values = [each.storage.current() for each in tensors]
+                values += shared
+                for node, sources in lines:
+                    values.append(_copy(node, tuple([values[place] for place in sources])))
+                for operand, place in targets:
+                    tensor, node = tensors[operand], values[place]
+                    storage = tensor.storage
+                    storage.replace(node)
+                    tensor._counter.version += 1
+                    tensor._node = None
+                    tensor._stamp = storage.writes
+                    if node.depth > DEPTH_BUDGET:
+                        deep(node)
+            for name, count in zip(example.counters, counted):
+                for state in self.states:
+                    state[name] = count
+
+        return run
+
+
+def _copy(node: Node, sources: tuple[Node, ...]) -> Node:
+    """The same operation on other sources, which are alike."""
+    made = node.like(sources)
+    if node.op is Op.APPLY:
+        made.numbers = node.numbers
+        made.kind = node.kind
+        made.depth += node.arg.height - 1  # type: ignore[union-attr]
+    return made
+
 
 def _own(
     buffers: list[Buffer],
@@ -226,65 +346,69 @@ def _own(
             buffers[start + place] = copy
 
 
-def update_in_memory(
-    optimizer: Optimizer, rosters: dict[int, list[Roster]], number: int, group: Group
-) -> bool:
-    """Make the step of a group's members that have gradients, if all of them are in memory; whether it has been made.
+class Members:
+    """The members of a group that make a step, as rosters."""
 
-    `rosters` are the optimizer's own, by the number of the group.
+    def __init__(
+        self, optimizer: Optimizer, parameters: list[Tensor], states: list[State], shaped: bool
+    ) -> None:
+        self.parameters = parameters
+        self.states = states
+        found: dict[object, Roster] = {}
+        for parameter, state in zip(parameters, states):
+            counts = tuple([state[name] for name in optimizer.COUNTERS if name in state])
+            shape = tuple(parameter.shape) if shaped else EXAMPLE_SHAPE
+            key = (parameter.dtype, parameter.place, shape, tuple(state), counts)
+            roster = found.get(key)
+            if roster is None:
+                roster = found[key] = Roster(Example(parameter, state, shape), [], [])
+            roster.parameters.append(parameter)
+            roster.states.append(state)
+        self.rosters = list(found.values())
+
+    def fit(self, parameters: list[Tensor], states: list[State]) -> bool:
+        """Whether these are still the members."""
+        return (
+            len(self.parameters) == len(parameters)
+            and all(map(is_, self.parameters, parameters))
+            and all(map(is_, self.states, states))
+            and all([roster.complete() for roster in self.rosters])  # noqa: C419
+        )
+
+
+def update_alike(
+    optimizer: Optimizer, known: dict[tuple[int, bool], Members], number: int, group: Group
+) -> bool:
+    """Make the step of a group's members that have gradients; whether it has been made.
+
+    `known` are the optimizer's own: the members by the number of the group, and whether they wait.
     """
     if STEADY.observer is not None or STEADY.tracing is not None or STEADY.records is not None:
         return False
-    if mode.enabled or mode.inference or not config.active().unseen:
+    if mode.enabled or mode.inference:
         return False
     parameters = [each for each in group["params"] if each._grad is not None]
-    if not parameters or None in [each._grad.storage.node.value for each in parameters]:
+    if not parameters:
         return False
-    waiting = [each for each in parameters if each.storage.node.value is None]
-    if waiting:
-        realize(waiting)  # a step that went the general way has left them
+    waits = None in [each._grad.storage.node.value for each in parameters]
+    if not waits:
+        if not config.active().unseen:
+            return False
+        behind = [each for each in parameters if each.storage.node.value is None]
+        if behind:
+            realize(behind)  # a step that went the general way has left them
     states = [optimizer.state[each] for each in parameters]
-    known = rosters.get(number)
-    if known is None or not _fits(known, parameters, states):
+    members = known.get((number, waits))
+    if members is None or not members.fit(parameters, states):
         for parameter, state in zip(parameters, states):
             if not state:
                 optimizer.begin(group, parameter, state)
-        known = rosters[number] = _rosters(optimizer, parameters, states)
+        members = known[number, waits] = Members(optimizer, parameters, states, waits)
     try:
-        prepared = [roster.prepare(optimizer, group) for roster in known]
+        show(optimizer, group, members.rosters)
+        prepared = [roster.build() if waits else roster.prepare() for roster in members.rosters]
     except _Unready:
         return False
     for run in prepared:
         run()
     return True
-
-
-def _fits(rosters: list[Roster], parameters: list[Tensor], states: list[State]) -> bool:
-    """Whether these are still the members."""
-    if len(rosters) == 1:
-        (roster,) = rosters
-        known, before = roster.parameters, roster.states
-    else:
-        known = [each for roster in rosters for each in roster.parameters]
-        before = [each for roster in rosters for each in roster.states]
-    return (
-        len(known) == len(parameters)
-        and all(map(is_, known, parameters))
-        and all(map(is_, before, states))
-        and all([roster.complete() for roster in rosters])  # noqa: C419
-    )
-
-
-def _rosters(optimizer: Optimizer, parameters: list[Tensor], states: list[State]) -> list[Roster]:
-    """Runs of members that are alike."""
-    found: list[Roster] = []
-    last: object = None
-    for parameter, state in zip(parameters, states):
-        counts = tuple([state[name] for name in optimizer.COUNTERS if name in state])
-        key = (parameter.dtype, parameter.place, tuple(state), counts)
-        if key != last:
-            last = key
-            found.append(Roster(Example(parameter, state), [], []))
-        found[-1].parameters.append(parameter)
-        found[-1].states.append(state)
-    return found

@@ -21,7 +21,7 @@ from ..history import RemovableHandle
 from ..ir.dtype import float32
 from ..reading import realize
 from ..tensor import Tensor
-from .alike import Roster, update_in_memory
+from .alike import Members, update_alike
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -79,7 +79,7 @@ class Optimizer:
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._without_hooks()
-        self._rosters: dict[int, list[Roster]] = {}
+        self._members: dict[tuple[int, bool], Members] = {}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -105,7 +105,7 @@ class Optimizer:
         self.__dict__.update(state)
         if "_optimizer_step_pre_hooks" not in self.__dict__:
             self._without_hooks()
-        self._rosters = {}
+        self._members = {}
         self.defaults.setdefault("differentiable", False)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -189,7 +189,7 @@ class Optimizer:
         state = self.state
         with set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for number, group in enumerate(self.param_groups):
-                if self.ELEMENTWISE and update_in_memory(self, self._rosters, number, group):
+                if self.ELEMENTWISE and update_alike(self, self._members, number, group):
                     continue
                 members = []
                 for parameter in group["params"]:
