@@ -24,7 +24,7 @@ NOT_WHOLE: set[str] = set()
 """Operators of which something here fails. This list only gets shorter: whoever mends one takes it out."""
 
 OPTIONS = Namespace(
-    checks=None,
+    checks=["value", "method", "inplace", "out", "error", "gradient", "second"],
     errors=False,
     gradients=False,
     no_second=False,
