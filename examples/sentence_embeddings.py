@@ -201,7 +201,7 @@ def draw(path: Path, similarities: np.ndarray) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(11, 5.5), layout="constrained")
     axes.imshow(similarities, cmap="Blues", vmin=0, vmax=1)
     axes.set_yticks(range(len(SENTENCES)), SENTENCES)
     axes.set_xticks(range(len(SENTENCES)), [str(n + 1) for n in range(len(SENTENCES))])
