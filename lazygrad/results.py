@@ -53,10 +53,14 @@ def grad_enabled() -> bool:
     return mode.enabled
 
 
-def tensor_nodes(*tensors: Tensor) -> tuple[Node, ...]:
-    """The nodes that an operation on these tensors builds on."""
+def tensor_nodes(*tensors: Tensor, beside: tuple[Tensor, ...] = ()) -> tuple[Node, ...]:
+    """The nodes that an operation on these tensors builds on.
+
+    All of its operands are named together, those whose nodes are asked for elsewhere as `beside`: where one of them needs a
+    gradient, none leads through the history of another that needs none.
+    """
     pinned = tracked = False
-    for tensor in tensors:
+    for tensor in (*tensors, *beside) if beside else tensors:
         storage = tensor.storage
         if tensor._stamp != storage.writes:
             tensor._sync()

@@ -35,7 +35,9 @@ def contract(equation: str, left: Node, right: Node) -> Node:
     return contract_labels(left, right, left_labels, right_labels, out)
 
 
-def _operands(name: str, left: Tensor, right: Tensor) -> tuple[Node, Node]:
+def _operands(
+    name: str, left: Tensor, right: Tensor, beside: tuple[Tensor, ...] = ()
+) -> tuple[Node, Node]:
     """The operands' nodes, once their dtypes and devices are known to agree."""
     for position, each in enumerate((left, right), 1):
         if not isinstance(each, Tensor):
@@ -50,7 +52,7 @@ def _operands(name: str, left: Tensor, right: Tensor) -> tuple[Node, Node]:
     if left.dtype is bool_:
         raise NotImplementedError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
     common_place(name, (left, right))
-    first, second = tensor_nodes(left, right)
+    first, second = tensor_nodes(left, right, beside=beside)
     return first, second
 
 
@@ -283,7 +285,7 @@ def _accumulate(
     ranks = {"ik,kj->ij": (2, 2), "ik,k->i": (2, 1)}.get(equation, (3, 3))
     for tensor, rank, argument in ((left, ranks[0], "mat1"), (right, ranks[1], "mat2")):
         _require_rank(name, tensor, rank, argument)
-    a, b = _operands(name, left, right)
+    a, b = _operands(name, left, right, (input,))
     if input.dtype is not left.dtype:
         raise RuntimeError(
             f"{name}: self and mat2 must have the same dtype, but got {type_name(input.dtype)} and "
@@ -295,7 +297,7 @@ def _accumulate(
             f"mat1 and mat2 shapes cannot be multiplied ({_by(left.shape)} and {_by(right.shape)})"
         )
         raise _inner_error(name, left, right, (left.shape[-1], right_inner), words)
-    (base,) = tensor_nodes(input)
+    (base,) = tensor_nodes(input, beside=(left, right))
     node = _onto(
         base,
         contract(equation, a, b),

@@ -415,9 +415,8 @@ def _lines(name: str, input: Tensor, axis: int, index: Tensor) -> tuple[Node, tu
     return places.reshape(line).expand(shape), shape
 
 
-def _written(input: Tensor, places: Node, values: Node, axis: int, kind: str) -> Node:
-    """Input with slices of an axis set or added to."""
-    (node,) = tensor_nodes(input)
+def _written(node: Node, places: Node, values: Node, axis: int, kind: str) -> Node:
+    """A node with slices of an axis set or added to."""
     made = scatter_node(_lifted(node), places, values.reshape(places.shape), axis, kind)
     return made.reshape(node.shape)
 
@@ -428,11 +427,11 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     axis = arguments.axis(dim, input.ndim, "index_add")
     places, shape = _lines("index_add", input, axis, index)
     _same_shape("index_add", source, shape, input)
-    (values,) = tensor_nodes(source)
+    node, values = tensor_nodes(input, source)
     values = values if alpha == 1 else values * as_number(alpha)
     return Outcome(
         "IndexAddBackward0",
-        _written(input, places, values, axis, "add"),
+        _written(node, places, values, axis, "add"),
         (input, source),
         (index,),
     )
@@ -444,10 +443,10 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Outcom
     axis = arguments.axis(dim, input.ndim, "index_copy")
     places, shape = _lines("index_copy", input, axis, index)
     _same_shape("index_copy", source, shape, input)
-    (values,) = tensor_nodes(source)
+    node, values = tensor_nodes(input, source)
     return Outcome(
         "IndexCopyBackward0",
-        _written(input, places, values, axis, "set"),
+        _written(node, places, values, axis, "set"),
         (input, source),
         (index,),
     )
@@ -470,9 +469,10 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Outcome:
         filled = scatter_node(nowhere, places, everywhere, axis, "set").reshape(node.shape)
         made = where_node(filled, fill.cast(input.dtype).expand(node.shape), node)
         return Outcome("IndexFillBackward1", made, (input, value), (index,))
+    (node,) = tensor_nodes(input)
     values = constant(as_number(value), input.dtype, shape, input.place)
     return Outcome(
-        "IndexFillBackward0", _written(input, places, values, axis, "set"), (input,), (index,)
+        "IndexFillBackward0", _written(node, places, values, axis, "set"), (input,), (index,)
     )
 
 
