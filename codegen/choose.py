@@ -33,6 +33,7 @@ from .transform.jam import jam
 from .transform.nest import divide, interchange, merge
 from .transform.pack import fills, pack
 from .transform.parallel import CHUNK_COST, parallel_loop
+from .transform.transpose import crossing, transpose
 from .transform.vectorize import vectorize
 
 TYPICAL_EXTENT = 64
@@ -45,8 +46,8 @@ COLUMN_BYTES = 2048
 """How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used."""
 COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
-SQUARE = 32
-"""The side of the squares that a matrix of crowded rows is turned by."""
+TURNED = 5.0
+"""What a vector of a tile that is transposed in registers costs, beside one that is only loaded: four shuffles more."""
 JAMMED_VECTORS = 16
 """Accumulators that a jammed loop may keep in registers."""
 
@@ -73,15 +74,18 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
         tiled = apply(kernel, steps)
         for loop in fills(tiled):
             steps.extend(_best(loop, target, ())[1])
+        if any(step.name == "transpose" for step in steps):
+            tiled = apply(kernel, steps)
         steps.extend(_rests(tiled, steps))
         return [*steps, Transform("accumulate")]
     for line in body(kernel):
         if line.op is Op.LOOP:
             cost, chosen = _best(line, target, ())
-            if line is parallel_loop(kernel):
+            moved = any(step.name == "interchange" for step in chosen)
+            if line is parallel_loop(kernel) and not moved:
                 steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
-    if any(step.name == "jam" for step in steps):
+    if any(step.name in ("jam", "transpose") for step in steps):
         steps.extend(_rests(apply(kernel, steps), steps))
     steps.append(Transform("accumulate"))
     return steps
@@ -104,9 +108,9 @@ def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[T
 
 
 def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
-    """The vectorized loops once more, in what jamming has left over of the loops around them."""
+    """The vectorized loops once more, in what jamming and transposing have left over of the loops around them."""
     found: list[Transform] = []
-    lanes = {step.loop: step.factor for step in steps if step.name == "vectorize"}
+    lanes = {s.loop: s.factor for s in steps if s.name in ("vectorize", "transpose")}
     for loop, _ in all_loops(kernel):
         name, rest, _ = loop_name(loop).partition("_rest")
         scalar = all(each.shape == () for line in lines_inside(loop) for each in line.src[1:])
@@ -117,7 +121,10 @@ def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
 
 def _division(loop: Node, cost: float, chosen: Sequence[Transform]) -> list[Transform]:
     """Cut a parallel loop that has much to do into parts, where another transform leaves some of its iterations over."""
-    factors = [step.factor for step in chosen if step.loop == loop_name(loop) and step.factor]
+    names = [loop_name(loop)]
+    if any(step.name == "transpose" for step in chosen):
+        names += [loop_name(line) for line in body(loop) if line.op is Op.LOOP]
+    factors = [step.factor for step in chosen if step.loop in names and step.factor]
     size = extent(loop)
     trips = size or TYPICAL_EXTENT
     multiple = math.lcm(*factors)
@@ -157,6 +164,8 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
                 kernel = vectorize(kernel, step.loop, step.factor)
             case "jam":
                 kernel = jam(kernel, step.loop, step.factor)
+            case "transpose":
+                kernel = transpose(kernel, step.loop, step.factor)
             case "accumulate":
                 kernel = accumulate(kernel)
             case _:
@@ -167,9 +176,6 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
 def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, list[Transform]]:
     """The cheapest way to run `loop`: its cost, and the steps. Recursion is over the depth of the loop nest only."""
     trips = extent(loop) or TYPICAL_EXTENT
-    turned = _turned(loop, target)
-    if turned is not None:
-        return turned
     cost = 0.0
     steps: list[Transform] = []
     for line in body(loop):
@@ -183,6 +189,9 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
     if chains is not None and chains < scalar:
         scalar, steps = chains, [Transform("jam", loop_name(loop), CHAINS)]
     found = _vectorized(loop, target)
+    if found is not None and (turned := _transposed(loop, around, target)) is not None:
+        if turned[0] < min(found[0], scalar):
+            return turned
     if found is not None and found[0] < scalar:
         lanes = found[1]
         jammed = _jam(loop, around, lanes, target)
@@ -190,40 +199,6 @@ def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, 
         chosen = [Transform("vectorize", loop_name(loop), lanes)]
         return found[0], [*jammed, *chosen]
     return scalar, steps
-
-
-def _turned(loop: Node, target: Target) -> tuple[float, list[Transform]] | None:
-    """The cost and the steps of two loops that turn a matrix of crowded rows, in squares; None where they are no such loops.
-
-    A square is read a line of the cache at a time, and all of it is used before the lines of the next one take its place.
-    """
-    lines = body(loop)
-    if len(lines) != 1 or lines[0].op is not Op.LOOP or carries(loop) or carries(lines[0]):
-        return None
-    inner = lines[0]
-    own, across = extent(loop), extent(inner)
-    if not own or not across or own % SQUARE or across % SQUARE or own * across < SQUARE**3:
-        return None
-    down, along = Stride(loop.src[0]), Stride(inner.src[0])
-    crowded = False
-    for line in body(inner):
-        if line.op not in (Op.LOAD, Op.STORE):
-            return None
-        moves, size = along(line.src[1]), line.src[0].dtype.itemsize
-        if line.op is Op.LOAD:
-            along.mark(line, None)
-            down.mark(line, None)
-            turns = moves is not None and moves * size % CROWDED == 0 and down(line.src[1]) == 1
-            crowded |= turns and moves != 0
-        elif moves != 1:
-            return None
-    found = _vectorized(inner, target)
-    if not crowded or found is None:
-        return None
-    names = loop_name(loop), loop_name(inner)
-    steps = [Transform("divide", name, SQUARE) for name in names]
-    steps += [Transform("interchange", names[0]), Transform("vectorize", names[1], found[1])]
-    return own * across * sum(_line_work(line) for line in body(inner)), steps
 
 
 def _side_by_side(loop: Node) -> float | None:
@@ -243,6 +218,44 @@ def _side_by_side(loop: Node) -> float | None:
         return None
     cost = sum(_line_work(line) - (id(line.src[0]) in registers) for line in lines)
     return cost * (extent(nested[0]) or TYPICAL_EXTENT) * (size or TYPICAL_EXTENT)
+
+
+def _transposed(
+    loop: Node, around: tuple[Node, ...], target: Target
+) -> tuple[float, list[Transform]] | None:
+    """The cost of the loop when tiles of it and of a loop around it are transposed, and the steps; None where they cannot be."""
+    lines = body(loop)
+    if any(line.op not in (Op.LOAD, Op.STORE) for line in lines):
+        return None
+    width = max(line.src[0].dtype.itemsize for line in lines)
+    lanes = target.vector_bytes // width
+    trips = extent(loop) or TYPICAL_EXTENT
+    if width < 4 or trips < lanes:
+        return None
+    steps = 0
+    inner = loop
+    turned: set[int] = set()
+    for outer in reversed(around):
+        if body(outer) != (inner,) or carries(outer):
+            return None
+        turned = {id(line) for line in crossing(outer, loop)}
+        if turned and (extent(outer) or TYPICAL_EXTENT) >= lanes:
+            break
+        inner = outer
+        steps += 1
+    else:
+        return None
+    stride = Stride(loop.src[0], lanes)
+    cost = 0.0
+    for line in lines:
+        moves = stride(line.src[1])
+        if line.op is Op.STORE and moves != 1:
+            return None
+        gathers = moves not in (0, 1) and id(line) not in turned
+        cost += lanes * 1.5 if gathers else TURNED if id(line) in turned else 1.0
+        cost += 0 if line.op is Op.LOAD else _operations(line)
+    moved = [Transform("interchange", loop_name(outer))] * steps
+    return cost * -(-trips // lanes), [*moved, Transform("transpose", loop_name(loop), lanes)]
 
 
 def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:

@@ -6,7 +6,7 @@ the `Emitter`. No result is ever undefined: divisions and shifts out of range gi
 
 from __future__ import annotations
 
-from lazygrad.ir.args import Reduction
+from lazygrad.ir.args import Lanes, Reduction
 from lazygrad.ir.dtype import float64
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
@@ -359,6 +359,16 @@ def lanes(emit: Emitter, node: Node) -> str:
     count = lanes_of(node)
     assert count is not None
     return "<" + ", ".join(f"i64 {lane}" for lane in range(count)) + ">"
+
+
+@VALUES.rule(Op.SHUFFLE)
+def shuffle(emit: Emitter, node: Node, left: str, right: str) -> str:
+    assert isinstance(node.arg, Lanes)
+    kind, chosen = type_of(node.src[0]), ", ".join(f"i32 {lane}" for lane in node.arg.lanes)
+    return emit.value(
+        f"shufflevector {kind} {left}, {kind} {right}, <{len(node.arg.lanes)} x i32> <{chosen}>",
+        "shuffle",
+    )
 
 
 def _reduce_extremum(emit: Emitter, node: Node, source: str) -> str:

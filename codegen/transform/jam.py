@@ -56,23 +56,23 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     if count:
         lines.append(_jammed(loop, index, constant(count, int64), factor, "", index))
     if size % factor:
-        copies = _Copies(loop, constant(count, int64), size % factor, rest_suffix if count else "")
+        copies = Copies(loop, constant(count, int64), size % factor, rest_suffix if count else "")
         lines.extend(copies.lines(body(loop)))
     return replace_loop(kernel, loop, lines)
 
 
 def copied(loop: Node, start: Node) -> list[Node]:
     """The lines of a loop's body in the iteration `start`."""
-    return _Copies(loop, start, 1, "").lines(body(loop))
+    return Copies(loop, start, 1, "").lines(body(loop))
 
 
 def _jammed(loop: Node, index: Node, extent: Node, factor: int, suffix: str, start: Node) -> Node:
-    copies = _Copies(loop, start, factor, suffix)
+    copies = Copies(loop, start, factor, suffix)
     assert isinstance(loop.arg, Loop)
     return loops.loop(index, extent, copies.lines(body(loop)), factor, loop.arg.kind)
 
 
-class _Copies:
+class Copies:
     """The body of a loop with each line that depends on it once for each of `factor` iterations."""
 
     def __init__(self, loop: Node, start: Node, factor: int, suffix: str) -> None:
@@ -105,7 +105,7 @@ class _Copies:
                         result.append(copy[id(line)])
                 case Op.LOAD if not self._varies(line):
                     # a line of its own: the rest of the loop has one too
-                    new = line.like(tuple(self._value(source, 0) for source in line.src))
+                    new = line.like(tuple(self.value(source, 0) for source in line.src))
                     for copy in self.copies:
                         copy[id(line)] = new
                     result.append(new)
@@ -113,7 +113,7 @@ class _Copies:
                     result.append(self._loop(line))
                 case _:
                     for number in range(self.factor):
-                        result.append(self._value(line, number))
+                        result.append(self.value(line, number))
         return result
 
     def _loop(self, line: Node) -> Node:
@@ -126,7 +126,7 @@ class _Copies:
             index = loops.index(loop_name(line) + self.suffix)
         for copy in self.copies:
             copy[id(line.src[0])] = index
-        extent = self._value(line.src[1], 0)
+        extent = self.value(line.src[1], 0)
         return loops.loop(index, extent, self.lines(body(line)), line.arg.step, line.arg.kind)
 
     def _varies(self, node: Node) -> bool:
@@ -145,7 +145,7 @@ class _Copies:
             stack.pop()
         return self.varying[id(node)]
 
-    def _value(self, node: Node, number: int) -> Node:
+    def value(self, node: Node, number: int) -> Node:
         """A node in iteration `number`; what does not vary is one node for all."""
         done = self.copies[number]
         stack = [node]

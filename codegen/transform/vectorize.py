@@ -56,7 +56,7 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         raise ScheduleError(f"an iteration of loop {name} may read what another one writes")
     size = constant_value(loop.src[1])
     lines: list[Node] = []
-    partials = _Partials(lanes)
+    partials = Partials(lanes)
     if size is None:
         whole = loop.src[1] - loop.src[1] % lanes
         rest: Node | None = loop.src[1] % lanes
@@ -64,7 +64,7 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
         whole = constant(size - size % lanes, int64)
         rest = constant(size % lanes, int64) if size % lanes else None
     if size is None or size >= lanes:
-        main = _Widen(loop, loop.src[0], lanes, None, partials, "")
+        main = Widen(loop, loop.src[0], lanes, None, partials, "")
         inner = main.lines(body(loop))
         lines.append(loops.loop(loop.src[0], whole, inner, lanes, loop.arg.kind))
     if rest is not None:
@@ -83,7 +83,7 @@ def _tail(
     lanes: int,
     whole: Node,
     rest: Node,
-    partials: _Partials,
+    partials: Partials,
     symbolic: bool,
     suffix: str,
 ) -> list[Node]:
@@ -93,12 +93,12 @@ def _tail(
     inside: Node | None = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(rest, lanes))
     if constant_value(rest) == lanes:
         inside = None
-    widen = _Widen(loop, start, lanes, inside, partials, suffix)
+    widen = Widen(loop, start, lanes, inside, partials, suffix)
     lines = widen.lines(body(loop))
     return [loops.loop(offset, rest, lines, lanes)] if symbolic else lines
 
 
-class _Partials:
+class Partials:
     """The vectors of partial results of reductions over the loop, shared by the main loop and the rest."""
 
     def __init__(self, lanes: int) -> None:
@@ -135,7 +135,7 @@ class _Partials:
         return lines
 
 
-class _Widen:
+class Widen:
     """One copy of the loop's body with each value that depends on the loop as a vector."""
 
     def __init__(
@@ -144,7 +144,7 @@ class _Widen:
         start: Node,
         lanes: int,
         inside: Node | None,
-        partials: _Partials,
+        partials: Partials,
         suffix: str,
     ) -> None:
         self.index = loop.src[0]

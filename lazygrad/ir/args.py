@@ -237,6 +237,13 @@ class Accumulate(Arg):
 
 
 @dataclass(frozen=True, slots=True)
+class Lanes(Arg):
+    """SHUFFLE: which lane of the two sources, one followed by the other, is each lane of the result."""
+
+    lanes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Message(Arg):
     """CHECK: the exception's type and text when the condition is false."""
 
@@ -272,5 +279,6 @@ ARG_CLASS: dict[Op, type[Arg]] = {
     Op.LOOP: Loop,
     Op.ACCUMULATE: Accumulate,
     Op.CHECK: Message,
+    Op.SHUFFLE: Lanes,
 }
 """The class of each operation's arg; None for the others. (A BUFFER has a Slot or a realised value.)"""

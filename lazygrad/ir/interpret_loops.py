@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .args import Accumulate, Constant, Loop, Message, Name, Param, Reduction
+from .args import Accumulate, Constant, Lanes, Loop, Message, Name, Param, Reduction
 from .blocks import Block, Nested, blocks, parameters
 from .dtype import DType
 from .elementwise import (
@@ -252,6 +252,12 @@ def _lanes(run: _Run, node: Node) -> None:
     run.values[id(node)] = np.arange(count, dtype=np.int64).reshape(1, count)
 
 
+def _shuffle(run: _Run, node: Node) -> None:
+    assert isinstance(node.arg, Lanes)
+    both = np.broadcast_arrays(*[_read(run, source) for source in node.src])
+    run.values[id(node)] = np.concatenate(both, axis=1)[:, list(node.arg.lanes)]
+
+
 def _reduce(run: _Run, node: Node) -> None:
     """A vector's lanes become a scalar."""
     arg = node.arg
@@ -387,6 +393,7 @@ _LINES: dict[Op, Callable[[_Run, Node], None]] = {
     Op.CHECK: _check,
     Op.SPLAT: _splat,
     Op.LANES: _lanes,
+    Op.SHUFFLE: _shuffle,
     Op.REDUCE: _reduce,
     Op.LOAD: _load,
     Op.STORE: _store,

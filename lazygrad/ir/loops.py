@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from .args import Accumulate, Kernel, Loop, Message, Name, Param, ReduceKind
+from .args import Accumulate, Kernel, Lanes, Loop, Message, Name, Param, ReduceKind
 from .dtype import DType, bool_, int64
 from .node import Node, Shape, constant
 from .op import Op
@@ -82,6 +82,12 @@ def splat(value: Node, lanes: int) -> Node:
 def lanes(count: int) -> Node:
     """0, 1, 2, ... across the lanes."""
     return Node(Op.LANES, (), int64, (count,))
+
+
+def shuffle(left: Node, right: Node, chosen: Sequence[int]) -> Node:
+    """Lanes of two vectors, those of `right` numbered on from those of `left`."""
+    arg = Lanes(tuple(chosen))
+    return Node(Op.SHUFFLE, (left, right), left.dtype, (len(arg.lanes),), arg)
 
 
 def kernel(name: str, params: Sequence[Node], body: Sequence[Node]) -> Node:

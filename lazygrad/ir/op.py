@@ -114,6 +114,7 @@ class Op(IntEnum):
     CHECK = auto()  # condition: where false the kernel reports arg.message; execution goes on
     SPLAT = auto()  # a scalar in every lane
     LANES = auto()  # 0, 1, 2, ... across the lanes, int64
+    SHUFFLE = auto()  # two vectors: lanes arg.lanes of one followed by the other
 
 
 UNARY = frozenset(range(Op.NEG, Op.BITCAST + 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from .args import Accumulate, Constant, Kernel, Loop, Name, Param, Reduction
+from .args import Accumulate, Constant, Kernel, Lanes, Loop, Name, Param, Reduction
 from .blocks import ScopeError, blocks, parameters
 from .dim import UndecidedError, product
 from .dtype import int64
@@ -151,11 +151,24 @@ def _vector(node: Node) -> str | None:
     return None if len(node.shape) == 1 else "its result has lanes"
 
 
+def _check_shuffle(node: Node) -> str | None:
+    assert isinstance(node.arg, Lanes)
+    (source, _), lanes = node.src, node.arg.lanes
+    if len(source.shape) != 1 or node.shape != (len(lanes),):
+        return "its sources have lanes, and its result as many as it names"
+    size = source.shape[0]
+    assert isinstance(size, int)
+    wrong = [lane for lane in lanes if not 0 <= lane < 2 * size]
+    return f"there is no lane {wrong[0]} in two vectors of {size}" if wrong else None
+
+
 def _check_reduce(node: Node) -> str | None:
     arg = node.arg
     assert isinstance(arg, Reduction)
     if arg.axes != (0,) or len(node.src[0].shape) > 1 or node.shape:
-        return "a reduction in a kernel takes lanes to one value, or what the threads of a group have"
+        return (
+            "a reduction in a kernel takes lanes to one value, or what the threads of a group have"
+        )
     if arg.accumulate.category != node.dtype.category:
         return f"{arg.accumulate.name} cannot hold partial results of {node.dtype.name}"
     return None
@@ -191,12 +204,15 @@ KERNEL_GRAMMAR: dict[Op, Entry] = {
     Op.CHECK: Entry(("bool",), "any", False, relation=_check_condition),
     Op.SPLAT: Entry(("any",), "first", False, relation=_check_splat),
     Op.LANES: Entry((), "any", relation=_vector),
+    Op.SHUFFLE: Entry(("any", "any"), "first", False, alike=(0, 1), relation=_check_shuffle),
     Op.REDUCE: Entry(("any",), "first", False, relation=_check_reduce),
     Op.KERNEL: Entry(("any",), "any", False, more=True),
 }
 """The loop stratum."""
 
-_VALUES = frozenset((*ELEMENTWISE_GRAMMAR, Op.CONST, Op.LOAD, Op.SPLAT, Op.LANES, Op.REDUCE))
+_VALUES = frozenset(
+    (*ELEMENTWISE_GRAMMAR, Op.CONST, Op.LOAD, Op.SPLAT, Op.LANES, Op.SHUFFLE, Op.REDUCE)
+)
 _SOURCES = {Op.LOAD: 3, Op.STORE: 4, Op.ACCUMULATE: 4}
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

@@ -17,6 +17,7 @@ from lazygrad.codegen.transform.accumulate import accumulate
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.nest import divide, interchange, merge
 from lazygrad.codegen.transform.pack import pack
+from lazygrad.codegen.transform.transpose import transpose
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
@@ -117,6 +118,26 @@ def test_pack_keeps_panels_of_what_a_loop_shares(golden: Golden) -> None:
     golden(pack(kernel, "j", 4), "rows")
 
 
+TURNED = """
+kernel turned(%x: f32[7, 6] in, %y: f32[6, 7] out)
+  for %i in range(0, 6) parallel:
+    for %j in range(0, 7):
+      %v = load %x[%j*6 + %i] : f32
+      store %y[%i*7 + %j], %v
+"""
+
+
+def test_transpose_turns_tiles_in_registers(golden: Golden) -> None:
+    golden(transpose(only(TURNED), "j", 2))
+
+
+def test_transpose_says_when_nothing_runs_across() -> None:
+    with pytest.raises(ScheduleError, match="runs along the loop around it"):
+        transpose(
+            only(SCALED.replace("    %c = load %s[%i] : f32\n", "").replace("%c", "2.0")), "j", 2
+        )
+
+
 def test_pack_says_when_there_is_nothing() -> None:
     with pytest.raises(ScheduleError, match="no sum in loop i has an operand"):
         pack(only(ROW_SUM), "i", 4)
@@ -212,7 +233,9 @@ def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
             break
         step = Transform(
             data.draw(
-                st.sampled_from(["vectorize", "jam", "divide", "interchange", "merge", "pack"])
+                st.sampled_from(
+                    ["vectorize", "jam", "divide", "interchange", "merge", "pack", "transpose"]
+                )
             ),
             data.draw(st.sampled_from(names)),
             data.draw(st.sampled_from([2, 3, 4, 8])),
