@@ -94,7 +94,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     if (extent(found.columns) or TYPICAL_EXTENT) >= lanes:
         return []
     operands = {id(part): part for loop in chain for part in invariant_operands(found.found, loop)}
-    ways = []
+    ways: list[tuple[int, int, list[Node], Node]] = []
     for part in operands.values():
         depends = [loop for loop in chain if Stride(loop.src[0])(part) != 0]
         sizes = [extent(loop) or TYPICAL_EXTENT for loop in depends]

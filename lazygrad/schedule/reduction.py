@@ -40,9 +40,11 @@ def reduce_nothing(node: Node) -> Node | None:
 
 @SIMPLIFY.rule(Op.REDUCE)
 def reduce_single(node: Node) -> Node | None:
-    """An axis of size 1 has nothing to reduce."""
+    """An axis of size 1 has nothing to reduce, but a sum begins with 0, so that of -0.0 is 0.0."""
     source, arg = node.src[0], _reduction(node)
     axes = [axis for axis in arg.axes if source.shape[axis] != 1]
+    if not axes and arg.axes and arg.kind == "add" and is_float(node):
+        return source + 0.0
     return _reduced(node, source, axes) if len(axes) < len(arg.axes) else None
 
 
