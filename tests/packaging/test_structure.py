@@ -22,7 +22,8 @@ ROOMS = {
     ),
     **dict.fromkeys(("printing", "random"), "functional"),
     **dict.fromkeys(
-        ("__init__", "array_api", "cache", "cuda", "inspection", "linalg", "opencl", "testing"), "public"
+        ("__init__", "array_api", "cache", "cuda", "inspection", "linalg", "opencl", "testing"),
+        "public",
     ),
 }
 # What each room may import, besides itself. An import inside a function counts; one under TYPE_CHECKING does not.
