@@ -16,8 +16,8 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from .target import Target
-from .transform.access import Stride, body, carries, extent, lines_inside, loop_name
-from .transform.nest import interchange, merge
+from .transform.access import Stride, body, carries, extent, loop_name
+from .transform.nest import interchange, merge, runs_on
 from .transform.pack import Sum, invariant_operands, sums
 
 ROWS = 8
@@ -27,6 +27,8 @@ LEAST_WORK = 1 << 18
 """Products that a contraction has before tiles pay."""
 LEAST_ROWS = 48
 """Rows that a packed block serves before packing it pays."""
+LEAST_ROWS_APART = 16
+"""The same where vectors gather what is not packed, and other loops stand between rows and columns (a convolution's)."""
 TYPICAL_EXTENT = 256
 """What rows and columns of unknown number are taken for."""
 NEAR_TERMS = 192
@@ -89,7 +91,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     """
     lanes = target.vector_bytes // found.itemsize
     chain = _chain(kernel)
-    if len(chain) > 2 and _run_on(*chain[-2:]):
+    if len(chain) > 2 and runs_on(*chain[-2:]):
         return [("merge", loop_name(chain[-2]), 0)]
     if (extent(found.columns) or TYPICAL_EXTENT) >= lanes:
         return []
@@ -119,20 +121,6 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
         steps.append(("merge", name, 0))
         name += f"_{loop_name(each)}"
     return steps
-
-
-def _run_on(outer: Node, inner: Node) -> bool:
-    """Whether an iteration of the outer loop goes on in memory, wherever it reads or writes, where the inner loop ends."""
-    size = extent(inner)
-    far, near = Stride(outer.src[0]), Stride(inner.src[0])
-    if size is None or body(outer)[:-1]:
-        return False
-    for line in lines_inside(inner):
-        if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE) and len(line.src) > 1:
-            moves = near(line.src[1])
-            if moves is None or far(line.src[1]) != moves * size:
-                return False
-    return True
 
 
 def _chain(kernel: Node) -> list[Node]:
@@ -198,21 +186,22 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
     lanes = VECTORS * target.vector_bytes // found.itemsize
     batch = math.prod(extent(loop) or 1 for loop in found.outer)
     work = rows * columns * found.terms
-    if work < LEAST_WORK or rows < LEAST_ROWS or columns < lanes // VECTORS:
+    distance = _distance(found)
+    if work * (batch if distance else 1) < LEAST_WORK or columns < lanes // VECTORS:
         return []
+    row, column = loop_name(found.rows), loop_name(found.columns)
+    direct = _moves(found.found, found.rows, found.columns) == 1
+    if rows < (LEAST_ROWS if direct or not distance else LEAST_ROWS_APART):
+        return _beside(found, rows, columns, target) if direct and rows > 1 else []
     size = found.terms * found.itemsize
     if size * lanes > target.level2_cache:
         return []
-    if (
-        _moves(found.found, found.rows, found.columns) == 1
-        and size * columns <= target.level1_cache
-    ):
-        return []
-    row, column = loop_name(found.rows), loop_name(found.columns)
+    if direct and size * columns <= target.level1_cache:
+        return _beside(found, rows, columns, target) if found.outer else []
     wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK)) if shared else 1
     along = _moves(found.found, found.columns, found.found.around[-1])
     width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
-    steps = [("interchange", row, 0)] * _distance(found)
+    steps = [("interchange", row, 0)] * distance
     outer = [loop_name(loop) for loop in found.outer]
     if width < columns or extent(found.columns) is None:
         steps += [("divide", column, width), ("interchange", row, 0)]
@@ -228,12 +217,38 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
         if block < height:
             steps.append(("divide", row, block))
         steps += [("interchange", row, 0), ("pack", column, ROWS)]
-    name = outer[0] if outer else ""
-    for each in outer[1:]:
-        steps.append(("merge", name, 0))
-        name = f"{name}_{each}"
+    steps += _merged(outer)
     steps += [("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
     return steps
+
+
+def _beside(
+    found: Contraction, rows: int, columns: int, target: Target
+) -> list[tuple[str, str, int]]:
+    """The steps that pack nothing: what the vectors read lies as they read it, and few rows read it.
+
+    The rows stand beside the columns, of which there are as many at once as stay in the second cache for all rows.
+    """
+    row, column = loop_name(found.rows), loop_name(found.columns)
+    lanes = VECTORS * target.vector_bytes // found.itemsize
+    steps = [("interchange", row, 0)] * _distance(found)
+    outer = [loop_name(loop) for loop in found.outer]
+    panel = found.terms * found.itemsize * lanes
+    width = max(1, target.level2_cache // 2 // panel) * lanes
+    if rows > ROWS and width < columns:
+        steps += [("divide", column, width), ("interchange", row, 0)]
+        outer.append(f"{column}_part")
+    return [
+        *steps,
+        *_merged(outer),
+        ("jam", row, min(ROWS, rows)),
+        ("vectorize", column, lanes),
+    ]
+
+
+def _merged(names: list[str]) -> list[tuple[str, str, int]]:
+    """The steps that make one loop of several around each other."""
+    return [("merge", "_".join(names[:count]), 0) for count in range(1, len(names))]
 
 
 def _distance(found: Contraction) -> int:

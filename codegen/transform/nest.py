@@ -20,6 +20,7 @@ from .access import (
     body,
     carries,
     constant_value,
+    extent,
     lines_inside,
     loop_name,
     loop_named,
@@ -93,15 +94,37 @@ def merge(kernel: Node, name: str) -> Node:
     kind = "serial" if carries(inner) else _arg(loop).kind
     if _arg(inner).step != 1:
         raise ScheduleError(f"loop {loop_name(inner)} has step {_arg(inner).step}")
+    on = runs_on(loop, inner)
     whole = loops.loop(loop.src[0], loop.src[1], [*lines, *body(inner)])
-    flat = loops.loop(inner.src[0], inner.src[1], copied(whole, both // inner.src[1]))
-    merged = copied(flat, both % inner.src[1])
+    start = constant(0, int64) if on else both // inner.src[1]
+    flat = loops.loop(inner.src[0], inner.src[1], copied(whole, start))
+    merged = copied(flat, both if on else both % inner.src[1])
     sizes = constant_value(loop.src[1]), constant_value(inner.src[1])
     if sizes[0] is not None and sizes[1] is not None:
         size: Node = constant(sizes[0] * sizes[1], int64)
     else:
         size = loop.src[1] * inner.src[1]
     return replace_loop(kernel, loop, [loops.loop(both, size, merged, 1, kind)])
+
+
+def runs_on(outer: Node, inner: Node) -> bool:
+    """Whether an iteration of the outer loop goes on where the inner loop ends, wherever it reads or writes, and does nothing else."""
+    size = extent(inner)
+    far, near = Stride(outer.src[0]), Stride(inner.src[0])
+    if size is None or body(outer) != (inner,):
+        return False
+    for line in lines_inside(inner):
+        rest = line.src[1:2] if line.op is Op.LOOP else line.src
+        if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
+            moves, rest = near(line.src[1]), line.src[2:]
+            if moves is None or far(line.src[1]) != moves * size:
+                return False
+        if any(far(source) != 0 or near(source) != 0 for source in rest):
+            return False
+        if line.op is Op.LOAD:
+            far.mark(line, 0)
+            near.mark(line, 0)
+    return True
 
 
 def _nested(loop: Node) -> tuple[list[Node], Node]:

@@ -30,7 +30,11 @@ CASES: dict[str, tuple[Callable[[], lg.Tensor], list[str]]] = {
     ),
     "pixels that run on": (
         lambda: F.conv2d(lg.rand(2, 16, 24, 24), lg.rand(64, 16, 1, 1)),
-        ["merge(k)", "pack(j, 32)", "jam(j, 8)", "vectorize(k_l, 32)"],
+        ["merge(k)", "jam(j, 8)", "vectorize(k_l, 32)"],
+    ),
+    "few channels of large pictures": (
+        lambda: F.conv2d(lg.rand(1, 16, 40, 40), lg.rand(12, 16, 3, 3), padding=1),
+        ["interchange(i)", "jam(i, 8)", "vectorize(k, 32)"],
     ),
     "the kernel of a convolution": (
         weight_gradient,
@@ -62,6 +66,10 @@ BLOCKED: dict[str, Callable[[], lg.Tensor]] = {
     "terms that no number of blocks divides": lambda: few_rows(50, 16411, 40),
     "the kernel of a convolution": weight_gradient,
     "pixels that run on": CASES["pixels that run on"][0],
+    "few channels": CASES["few channels of large pictures"][0],
+    "few channels, every second pixel": lambda: F.conv2d(
+        lg.rand(1, 3, 65, 65), lg.rand(20, 3, 3, 3), stride=2
+    ),
     "rows that are all the same": lambda: lg.zeros(64, 32) @ lg.ones(128, 32).realize().t() + 1.0,
 }
 
