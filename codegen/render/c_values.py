@@ -6,7 +6,7 @@ range, conversions that do not fit and sums that overflow give what PyTorch give
 
 from __future__ import annotations
 
-from lazygrad.ir.args import Reduction
+from lazygrad.ir.args import Lanes, Reduction
 from lazygrad.ir.dtype import DType, float64
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
@@ -268,6 +268,15 @@ def splat(writer: Writer, node: Node, source: str) -> str:
 def lanes(writer: Writer, node: Node) -> str:
     count = lanes_of(node)
     return f"({type_of(node)})({', '.join(map(str, range(count or 1)))})"
+
+
+@VALUES.rule(Op.SHUFFLE)
+def shuffle(writer: Writer, node: Node, left: str, right: str) -> str:
+    """OpenCL's shuffle2, whose mask has unsigned integers as wide as the elements."""
+    assert isinstance(node.arg, Lanes)
+    word = {2: "ushort", 4: "uint", 8: "ulong"}[node.dtype.itemsize]
+    chosen = ", ".join(map(str, node.arg.lanes))
+    return f"shuffle2({left}, {right}, ({word}{len(node.arg.lanes)})({chosen}))"
 
 
 @VALUES.rule(Op.REDUCE)
