@@ -147,7 +147,7 @@ def test_the_message_has_shapes_and_lines(on: str) -> None:
     assert "left = lazygrad.ones(3, 4)" in text and "right = lazygrad.ones(5, 6)" in text
 
 
-@pytest.mark.parametrize("name", ["FOO", "CUDA", "CUDA:x", "CPU2"])
+@pytest.mark.parametrize("name", ["FOO", "CUDA:x", "CPU2"])
 def test_an_unknown_device(child: Child, name: str) -> None:
     done = child("import lazygrad\nprint(lazygrad.ones(1) + 1)\n", DEVICE=name)
     assert done.returncode == 1 and done.stdout == ""

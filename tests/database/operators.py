@@ -142,7 +142,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
     if isinstance(value, complex):
         raise Unserved("complex number")
     if isinstance(value, torch.memory_format):  # where elements lie is not compared for it
-        return torch.preserve_format if module is torch else None
+        kept = value is torch.contiguous_format  # which contiguous() takes no other than
+        return (value if kept else torch.preserve_format) if module is torch else None
     if module is torch:
         return value
     if isinstance(value, torch.dtype):
