@@ -86,8 +86,9 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     """The steps that give a contraction with few columns more, or others.
 
     Two innermost loops that run on in everything that they reach become one (the pixels of a convolution with a kernel of one
-    weight). Where the columns are fewer than the lanes of a vector, the most columns that another operand has come innermost, and the loops that this operand does not depend on become one,
-    its rows (the gradient of a convolution's kernel: a column for each output channel, a row for each weight of one).
+    weight). Where the columns are fewer than the lanes of a vector, the most columns that another operand has come innermost, and
+    the loops that this operand does not depend on become one, its rows (the gradient of a convolution's kernel: a column for each
+    output channel, a row for each weight of one).
     """
     lanes = target.vector_bytes // found.itemsize
     chain = _chain(kernel)
@@ -116,11 +117,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
             if wanted.index(names[place]) > wanted.index(names[place + 1]):
                 steps.append(("interchange", names[place], 0))
                 names[place : place + 2] = names[place + 1], names[place]
-    name = loop_name(rows[0])
-    for each in rows[1:]:
-        steps.append(("merge", name, 0))
-        name += f"_{loop_name(each)}"
-    return steps
+    return [*steps, *_merged([loop_name(each) for each in rows])]
 
 
 def _chain(kernel: Node) -> list[Node]:
