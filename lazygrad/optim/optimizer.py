@@ -161,7 +161,7 @@ class Optimizer:
                 )
             if not set(map(id, group["params"])).isdisjoint(map(id, members)):
                 raise ValueError("some parameters appear in more than one parameter group")
-        realize(members)
+        realize([each for each in members if not getattr(each, "uninitialized", False)])
         self.param_groups.append(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
