@@ -18,6 +18,7 @@ from . import normalization as normalization
 from . import order as order
 from . import pooling as pooling
 from . import power as power
+from . import resampling as resampling
 from . import select as select
 from . import softmax as softmax
 from . import solving as solving

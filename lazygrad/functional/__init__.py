@@ -36,6 +36,7 @@ from . import quantiles as quantiles
 from . import random_activations as random_activations
 from . import recurrent as recurrent
 from . import reductions as reductions
+from . import resampling as resampling
 from . import sampling as sampling
 from . import scans as scans
 from . import scattering as scattering

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..functional import vision
+from ..functional.resampling import interpolate
 from ..tensor import Tensor
 from .module import Module
 
@@ -116,7 +117,7 @@ class Upsample(Module):
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Tensor) -> Tensor:
-        return vision.interpolate(
+        return interpolate(
             input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
         )  # fmt: skip
 
