@@ -116,6 +116,7 @@ class _Lowering:
         self.cleared: dict[Path, list[Stage]] = {}
         self.loops = graph.loops
         self.position = graph.position
+        self.ends = {loop: end for stage in graph.stages for loop, end in stage.ends}
         if flat:
             total: Size = 1
             for variable in graph.loops:
@@ -170,6 +171,8 @@ class _Lowering:
                 continue
             assert line.variable is not None
             index, extent = self._index(line.variable), self._size(line.variable.extent)
+            if line.variable in self.ends:
+                extent = self._plain(self.ends[line.variable]).minimum(extent)
             kind: Literal["serial", "parallel"] = "parallel" if line.parallel else "serial"
             lines.append(loops.loop(index, extent, self._body(line), 1, kind))
         return lines
@@ -211,8 +214,15 @@ class _Lowering:
         buffer, offset, register = self._storage(stage, outer)
         match node.op:
             case Op.REDUCE | Op.FOLD:
+                kept: tuple[Node, Index] | None = None
+                if stage.keeps is not None:
+                    filled, element, _ = self._storage(stage.keeps, outer, "kept")
+                    assert filled is not None
+                    kept = filled, element
                 scope = self._descend(outer, stage.nest)
-                value = self._reduce(stage, scope)
+                value = self._reduce(stage, scope, kept)
+                if stage.keeps is not None and kept is not None:
+                    self.locals[id(stage.keeps.node)] = stage.keeps, kept[0], outer
                 if register:
                     self.memo[("stage", id(node))] = value
                 if buffer is not None:
@@ -240,7 +250,9 @@ class _Lowering:
         if buffer is not None:
             self.locals[id(node)] = (stage, buffer, outer)
 
-    def _storage(self, stage: Stage, outer: _Scope) -> tuple[Node | None, Index, bool]:
+    def _storage(
+        self, stage: Stage, outer: _Scope, name: str = "t"
+    ) -> tuple[Node | None, Index, bool]:
         """Where the stage's results go: the buffer, the offset there, and whether readers can take the value itself."""
         node = stage.node
         if node in self.graph.stored:
@@ -248,12 +260,15 @@ class _Lowering:
         if not stage.free and node.op in (Op.REDUCE, Op.FOLD):
             return None, ZERO, True
         shape = tuple(variable.extent for variable in stage.nest)
-        buffer = loops.local(f"t{len(self.locals)}", node.dtype, shape)
+        buffer = loops.local(f"{name}{len(self.locals)}", node.dtype, shape)
         outer.lines.append(buffer)
         return buffer, flatten([of(v) for v in stage.nest], shape), False
 
-    def _reduce(self, stage: Stage, scope: _Scope) -> Node:
-        """One reduction into a register; the value is what it holds after the loops."""
+    def _reduce(self, stage: Stage, scope: _Scope, kept: tuple[Node, Index] | None = None) -> Node:
+        """One reduction into a register; the value is what it holds after the loops.
+
+        `kept` is where the elements that it reduces go besides, buffer and offset.
+        """
         node = stage.node
         source = node.src[0]
         kind: ReduceKind = "add"
@@ -276,7 +291,10 @@ class _Lowering:
         scope.lines.append(total)
         scope.lines.append(loops.store(total, 0, identity(kind, accumulate)))
         inner = self._descend(scope, stage.inner)
-        value = _run(self.value(source, at, conditions, inner)).cast(accumulate)
+        value = _run(self.value(source, at, conditions, inner))
+        if kept is not None:
+            inner.lines.append(loops.store(kept[0], self._offset(kept[1], inner), value))
+        value = value.cast(accumulate)
         src: tuple[Node, ...] = (total, constant(0, int64), value)
         mask = _run(self._mask(conditions, inner))
         if mask is not None:
@@ -460,6 +478,8 @@ class _Lowering:
         variables = offset.variables
         for condition in conditions:
             variables |= condition.index.variables
+        for variable in variables & self.graph.at_most.keys():
+            variables |= self.graph.at_most[variable].variables
         target = scope.around(variables, least)
         node = loops.load(buffer, self._offset(offset, scope, conditions), mask)
         scope.hoist(node, target)
@@ -522,10 +542,18 @@ class _Lowering:
             return self._index(atom)
         return self.memo[("index", atom, conditions)]
 
+    def _plain(self, index: Index) -> Node:
+        """An index of loop variables alone."""
+        return emit(index, partial(self._leaf, NO_CONDITION), self._size)
+
     def _index(self, variable: Variable) -> Node:
         found = self.indices.get(variable)
         if found is None:
-            found = self.indices[variable] = loops.index(variable.name)
+            found = loops.index(variable.name)
+            if variable in self.graph.at_most:
+                index, last = self.graph.at_most[variable], variable.extent - 1
+                found = self._plain(index).minimum(self._size(last))
+            self.indices[variable] = found
         return found
 
     def _size(self, size: Size) -> Node:

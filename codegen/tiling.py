@@ -18,7 +18,7 @@ from lazygrad.ir.op import Op
 from .target import Target
 from .transform.access import Stride, body, carries, extent, loop_name
 from .transform.nest import interchange, merge, runs_on
-from .transform.pack import Sum, invariant_operands, sums
+from .transform.pack import Sum, bound, invariant_operands, sums
 
 ROWS = 8
 """Rows of a register tile; with two vectors in each row there are twice as many accumulators."""
@@ -68,7 +68,7 @@ def contraction(kernel: Node) -> Contraction | None:
     if len(chain) < 2 or len(found) != 1 or found[0].tile is not columns:
         return None
     (each,) = found
-    sizes = [extent(loop) for loop in each.around[1:]]
+    sizes = [bound(loop.src[1]) for loop in each.around[1:]]
     if not sizes or None in sizes or any(carries(loop) for loop in chain):
         return None
     stride = Stride(columns.src[0])
@@ -94,7 +94,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     chain = _chain(kernel)
     if len(chain) > 2 and runs_on(*chain[-2:]):
         return [("merge", loop_name(chain[-2]), 0)]
-    if (extent(found.columns) or TYPICAL_EXTENT) >= lanes:
+    if (bound(found.columns.src[1]) or TYPICAL_EXTENT) >= lanes:
         return []
     operands = {id(part): part for loop in chain for part in invariant_operands(found.found, loop)}
     ways: list[tuple[int, int, list[Node], Node]] = []
@@ -117,7 +117,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
             if wanted.index(names[place]) > wanted.index(names[place + 1]):
                 steps.append(("interchange", names[place], 0))
                 names[place : place + 2] = names[place + 1], names[place]
-    return [*steps, *_merged([loop_name(each) for each in rows])]
+    return [*steps, *merged([loop_name(each) for each in rows])]
 
 
 def _chain(kernel: Node) -> list[Node]:
@@ -179,16 +179,16 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
             kernel = interchange(kernel, loop) if name == "interchange" else merge(kernel, loop)
         tiled = tiles(kernel, target, shared)
         return [*arranging, *tiled] if tiled else []
-    rows, columns = (extent(loop) or TYPICAL_EXTENT for loop in (found.rows, found.columns))
+    rows, columns = (bound(loop.src[1]) or TYPICAL_EXTENT for loop in (found.rows, found.columns))
     lanes = VECTORS * target.vector_bytes // found.itemsize
     batch = math.prod(extent(loop) or 1 for loop in found.outer)
     work = rows * columns * found.terms
-    distance = _distance(found)
-    if work * (batch if distance else 1) < LEAST_WORK or columns < lanes // VECTORS:
+    between = distance(found)
+    if work * (batch if between else 1) < LEAST_WORK or columns < lanes // VECTORS:
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
     direct = _moves(found.found, found.rows, found.columns) == 1
-    if rows < (LEAST_ROWS if direct or not distance else LEAST_ROWS_APART):
+    if rows < (LEAST_ROWS if direct or not between else LEAST_ROWS_APART):
         return _beside(found, rows, columns, target) if direct and rows > 1 else []
     size = found.terms * found.itemsize
     if size * lanes > target.level2_cache:
@@ -198,12 +198,12 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
     wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK)) if shared else 1
     along = _moves(found.found, found.columns, found.found.around[-1])
     width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
-    steps = [("interchange", row, 0)] * distance
+    steps = [("interchange", row, 0)] * between
     outer = [loop_name(loop) for loop in found.outer]
-    if width < columns or extent(found.columns) is None:
+    if width < columns or bound(found.columns.src[1]) is None:
         steps += [("divide", column, width), ("interchange", row, 0)]
         outer.append(f"{column}_part")
-    if height < rows or extent(found.rows) is None:
+    if height < rows or bound(found.rows.src[1]) is None:
         steps.append(("divide", row, height))
         outer.append(f"{row}_part")
     steps.append(("pack", row, lanes))
@@ -214,7 +214,7 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
         if block < height:
             steps.append(("divide", row, block))
         steps += [("interchange", row, 0), ("pack", column, ROWS)]
-    steps += _merged(outer)
+    steps += merged(outer)
     steps += [("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
     return steps
 
@@ -228,7 +228,7 @@ def _beside(
     """
     row, column = loop_name(found.rows), loop_name(found.columns)
     lanes = VECTORS * target.vector_bytes // found.itemsize
-    steps = [("interchange", row, 0)] * _distance(found)
+    steps = [("interchange", row, 0)] * distance(found)
     outer = [loop_name(loop) for loop in found.outer]
     panel = found.terms * found.itemsize * lanes
     width = max(1, target.level2_cache // 2 // panel) * lanes
@@ -237,18 +237,18 @@ def _beside(
         outer.append(f"{column}_part")
     return [
         *steps,
-        *_merged(outer),
+        *merged(outer),
         ("jam", row, min(ROWS, rows)),
         ("vectorize", column, lanes),
     ]
 
 
-def _merged(names: list[str]) -> list[tuple[str, str, int]]:
+def merged(names: list[str]) -> list[tuple[str, str, int]]:
     """The steps that make one loop of several around each other."""
     return [("merge", "_".join(names[:count]), 0) for count in range(1, len(names))]
 
 
-def _distance(found: Contraction) -> int:
+def distance(found: Contraction) -> int:
     """How many loops stand between the rows and the columns."""
     indices = {id(loop.src[0]) for loop in found.outer}
     count, loop = 0, found.rows

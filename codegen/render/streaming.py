@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 
-from lazygrad.ir.args import Constant, Loop, Param
+from lazygrad.ir.args import Loop, Param
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from ..target import Target
-from ..transform.access import all_loops, lines_inside
+from ..transform.access import all_loops, lines_inside, multiple
 
 LINE = 64
 SHARE = 4
@@ -41,7 +41,7 @@ def streamed(kernel: Node, target: Target) -> set[int]:
         (lanes,) = value.shape
         assert isinstance(lanes, int)
         size = buffer.dtype.itemsize
-        if lanes * size % LINE == 0 and _multiple(offset, steps) * size % LINE == 0:
+        if lanes * size % LINE == 0 and multiple(offset, steps) * size % LINE == 0:
             found.add(id(line))
     return found
 
@@ -54,27 +54,6 @@ def _large(buffer: Node, target: Target) -> bool:
         return False
     elements = math.prod(n for n in buffer.shape if isinstance(n, int))
     return SHARE * elements * buffer.dtype.itemsize >= target.level3_cache
-
-
-def _multiple(offset: Node, steps: dict[int, int]) -> int:
-    """A number that divides an offset in every iteration; 0 divides nothing but 0."""
-    known: dict[int, int] = {}
-    stack = [offset]
-    while stack:
-        node = stack[-1]
-        pending = [source for source in node.src if id(source) not in known]
-        if node.op in (Op.ADD, Op.MUL) and pending:
-            stack.extend(pending)
-            continue
-        stack.pop()
-        if node.op is Op.CONST and isinstance(node.arg, Constant):
-            known[id(node)] = abs(int(node.arg.value))
-        elif node.op in (Op.ADD, Op.MUL):
-            left, right = (known[id(source)] for source in node.src)
-            known[id(node)] = left * right if node.op is Op.MUL else math.gcd(left, right)
-        else:
-            known[id(node)] = steps.get(id(node), 1)
-    return known[id(offset)]
 
 
 __all__ = ["streamed"]

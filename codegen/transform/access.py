@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 from lazygrad.ir.args import Constant, Kernel, Name
 from lazygrad.ir.node import Node, postorder
@@ -99,6 +100,27 @@ def constant_value(node: Node) -> int | None:
     if node.op is Op.CONST and isinstance(node.arg, Constant):
         return int(node.arg.value)
     return None
+
+
+def multiple(node: Node, steps: Mapping[int, int] | None = None) -> int:
+    """A number that divides an integer value in every iteration, 0 where it is 0; `steps` has what divides other values, by id."""
+    known: dict[int, int] = {}
+    stack = [node]
+    while stack:
+        current = stack[-1]
+        pending = [source for source in current.src if id(source) not in known]
+        if current.op in (Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX) and pending:
+            stack.extend(pending)
+            continue
+        stack.pop()
+        if (number := constant_value(current)) is not None:
+            known[id(current)] = abs(number)
+        elif current.op in (Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX):
+            left, right = (known[id(source)] for source in current.src)
+            known[id(current)] = left * right if current.op is Op.MUL else math.gcd(left, right)
+        else:
+            known[id(current)] = (steps or {}).get(id(current), 1)
+    return known[id(node)]
 
 
 def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:

@@ -19,6 +19,7 @@ from .access import (
     constant_value,
     loop_name,
     loop_named,
+    multiple,
     replace_loop,
     unused_suffix,
 )
@@ -45,6 +46,8 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     index = loop.src[0]
     rest_suffix = unused_suffix(kernel, loop)
     lines: list[Node] = []
+    if size is None and multiple(loop.src[1]) % factor == 0:
+        return replace_loop(kernel, loop, [_jammed(loop, index, loop.src[1], factor, "", index)])
     if size is None:
         rest = loop.src[1] % factor
         whole = loop.src[1] - rest

@@ -10,6 +10,7 @@ import math
 
 from ..composites.contraction import matmul
 from ..ir import composite
+from ..ir.dim import Size
 from ..ir.dtype import bool_, int64
 from ..ir.node import Node, Shape, accumulation, iota, where
 from ..results import result, tensor_nodes
@@ -25,10 +26,11 @@ def _swapped(node: Node) -> Node:
     return node.permute((*range(rank - 2), rank - 1, rank - 2))
 
 
-def _not_after(scores: Node) -> Node:
-    """Where the key's place is not after the query's."""
+def _not_after(scores: Node, length: Size) -> Node:
+    """Where the key's place is not after the query's; the rows are those of `length` queries, once for each head of a group."""
     rows, columns = scores.shape[-2:]
-    queries = iota(rows, int64, scores.place).reshape((rows, 1)).expand((rows, columns))
+    queries = iota(length, int64, scores.place).reshape((1, length, 1))
+    queries = queries.expand((rows // length, length, columns)).reshape((rows, columns))
     keys = iota(columns, int64, scores.place).reshape((1, columns)).expand((rows, columns))
     return keys.le(queries).expand(scores.shape)
 
@@ -110,19 +112,19 @@ def scaled_dot_product_attention(
     dtype = queries.dtype
     wide = accumulation(dtype)
     groups = _groups(query, key, value) if enable_gqa else None
-    if groups is not None:  # the keys and values broadcast over a group, so nothing is repeated
-        queries = _split_heads(queries, groups)
-        keys, values = _split_heads(keys, (groups[0], 1)), _split_heads(values, (groups[0], 1))
+    length = queries.shape[-2]
+    if groups is not None:  # the queries of a group are so many more rows, so nothing is repeated
+        queries = queries.reshape(_joined_heads(queries.shape, groups))
     leading = [each.shape[:-2] for each in (queries, keys, values)]
     broadcast_shapes("scaled_dot_product_attention", *leading)  # type: ignore[arg-type]
     factor = 1.0 / math.sqrt(max(int(query.shape[-1]), 1)) if scale is None else float(scale)
     scores = matmul(queries.cast(wide), _swapped(keys.cast(wide))) * factor
     softmax = "softmax"
     if is_causal:
-        scores = where(_not_after(scores), scores, -math.inf)
+        scores = where(_not_after(scores, length), scores, -math.inf)
     for mask in masks:
         softmax = "safe_softmax"
-        mask = _spread(mask, scores.shape, groups)
+        mask = _spread(mask, scores.shape, groups, length)
         if mask.dtype is bool_:
             scores = where(mask, scores, -math.inf)
         else:
@@ -132,21 +134,23 @@ def scaled_dot_product_attention(
         weights = drop_elements(weights, float(dropout_p))
     made = matmul(weights, values.cast(wide)).cast(dtype)
     if groups is not None:
-        made = made.reshape(_join_heads(made.shape))
+        made = made.reshape(_split_heads(made.shape, groups, length))
     return result("ScaledDotProductFlashAttentionForCpuBackward0", made, inputs, inputs)
 
 
-def _split_heads(node: Node, groups: tuple[int, int]) -> Node:
-    return node.reshape((*node.shape[:-3], *groups, *node.shape[-2:]))
+def _joined_heads(shape: Shape, groups: tuple[int, int]) -> Shape:
+    """The shape of queries whose heads of a group follow each other as rows."""
+    return (*shape[:-3], groups[0], groups[1] * shape[-2], shape[-1])
 
 
-def _join_heads(shape: Shape) -> Shape:
-    return (*shape[:-4], shape[-4] * shape[-3], *shape[-2:])
+def _split_heads(shape: Shape, groups: tuple[int, int], length: Size) -> Shape:
+    """The same before."""
+    return (*shape[:-3], groups[0] * groups[1], length, shape[-1])
 
 
-def _spread(mask: Node, shape: Shape, groups: tuple[int, int] | None) -> Node:
+def _spread(mask: Node, shape: Shape, groups: tuple[int, int] | None, length: Size) -> Node:
     """The mask in every element of scores of `shape`."""
-    whole = shape if groups is None else _join_heads(shape)
+    whole = shape if groups is None else _split_heads(shape, groups, length)
     if broadcast_shapes("scaled_dot_product_attention", mask.shape, whole) != whole:  # type: ignore[arg-type]
         raise RuntimeError(
             f"scaled_dot_product_attention: attn_mask {sizes_text(mask.shape)} must broadcast to {sizes_text(whole)}"

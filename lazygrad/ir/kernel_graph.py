@@ -28,7 +28,9 @@ class Stage:
 
     A loop may run over a part of an axis: `starts` has what is added to the variables of `free` and `inner`, in their order (nothing where
     it is empty). `innermost` is the free loop that stands inside of the others, and along which a local buffer is contiguous. Where
-    `cleared` is given, the stage adds to its output in each iteration of `path`, and inside those loops it is cleared first.
+    `cleared` is given, the stage adds to its output in each iteration of `path`, and inside those loops it is cleared first. `ends` has
+    the loops that may end before their extent, and where. A reduction that `keeps` a stage of its source computes that as it goes, and
+    the buffer of the source is filled by the same loops.
     """
 
     node: Node
@@ -39,6 +41,8 @@ class Stage:
     starts: tuple[Index, ...] = ()
     innermost: Variable | None = None
     cleared: Path | None = None
+    ends: tuple[tuple[Variable, Index], ...] = ()
+    keeps: Stage | None = None
 
     @property
     def position(self) -> Position:
@@ -87,7 +91,8 @@ class KernelGraph:
     """One kernel: for every iteration of `loops`, the element at `position` of each of `outputs` is computed and stored.
 
     Its params, in order: `inputs` (BUFFER nodes, or outputs of earlier kernels), `numbers` (ARGUMENT nodes), `dims` (names of dim
-    variables), `outputs` and then `stored` (stages that are outputs themselves).
+    variables), `outputs` and then `stored` (stages that are outputs themselves). A variable in `at_most` is no loop's: it is the index
+    that is given, but at most one less than its extent.
     """
 
     name: str
@@ -100,6 +105,7 @@ class KernelGraph:
     numbers: list[Node] = field(default_factory=list)
     dims: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    at_most: dict[Variable, Index] = field(default_factory=dict)
 
     @property
     def results(self) -> list[Node]:
@@ -135,6 +141,8 @@ class KernelGraph:
                 stage.starts,
                 stage.innermost,
                 stage.cleared,
+                stage.ends,
+                stage.keeps and (number[id(stage.keeps.node)], stage.keeps.free),
             )
             for stage in self.stages
         ]
@@ -148,6 +156,7 @@ class KernelGraph:
             tuple([number[id(node)] for node in self.outputs]),
             tuple([number[id(node)] for node in self.stored]),
             tuple(stages),
+            tuple(self.at_most.items()),
             tuple(
                 [
                     (

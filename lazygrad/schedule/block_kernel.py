@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.args import Reduction
+from ..ir.dim import Size
+from ..ir.elementwise import identity
 from ..ir.index import ZERO, Index, Variable, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
-from ..ir.node import Node
+from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
 from .blocks import Block, grows, readers_of
 from .growing import Growing, label
+from .masks import beyond
 from .reads import (
     LEAVES,
     Reads,
@@ -33,8 +36,12 @@ MOST_BYTES = 1 << 23
 """A block of the fewest rows may hold this much: it is near the last cache then."""
 MOST_ROWS = 128
 FEWEST_ROWS = 16
-LEAST_BATCH = 4
-"""Blocks that add to one result run one after the other: threads share matrices, of which there are at least so many."""
+HEIGHTS = (16, 32, 64, 96, 128)
+"""Rows of a block, in whole vectors; the last block may begin inside of the one before."""
+LOST_ROWS = 8
+"""What a block costs beside its rows, in rows: the tiles of a few are less busy."""
+LEAST_BATCH = 2
+"""Blocks that add to one result run one after the other: threads share matrices, of which there are at least two."""
 
 
 def block_kernel(
@@ -53,19 +60,59 @@ def block_kernel(
     adds = any(block.rows not in _used(block, sink) for sink in block.sinks)
     if adds and batches < LEAST_BATCH:
         return None
-    height = min(rows, MOST_ROWS)
-    while height >= FEWEST_ROWS or height == rows:
-        if rows % height == 0:
-            made = _Builder(block, height, position, readers, work)
-            try:
-                made.run()
-            except _RowsTakenApart:
-                return None
-            fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
-            if made.bytes <= fits:
-                return made.kernel, made.inputs
-        height -= 1
+    masks = _masks(block, position)
+    for height in _heights(rows, any(masks.values())):
+        made = _Builder(block, height, position, readers, work, masks)
+        try:
+            made.run()
+        except _RowsTakenApart:
+            return None
+        fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
+        if made.bytes <= fits:
+            return made.kernel, made.inputs
     return None
+
+
+def _heights(rows: int, masked: bool) -> list[int]:
+    """How many rows a block may have, the best first: few are computed twice, and where a mask leaves columns out, few of those
+    that a block computes are for some of its rows only.
+    """
+
+    def price(height: int) -> float:
+        computed = -(-rows // height) * -(-height // FEWEST_ROWS) * FEWEST_ROWS
+        share = (1 + min(height / rows, 1)) / 2 if masked else 1.0
+        return computed * (1 + LOST_ROWS / height) * share
+
+    heights = {height for height in HEIGHTS if height <= rows}
+    if rows <= MOST_ROWS:
+        heights.add(rows)
+    return sorted(heights, key=lambda height: (price(height), -height))
+
+
+def _masks(block: Block, position: dict[int, int]) -> dict[int, dict[int, Index]]:
+    """For each reduction of a block, the axes of its source of which a mask leaves nothing from somewhere on, as a function of the row."""
+    result: dict[int, dict[int, Index]] = {}
+    nodes = {id(sink): sink for sink in block.sinks}
+    for sink in block.sinks:
+        for node in postorder([sink]):
+            if id(node) in block.members and node.op is Op.REDUCE:
+                nodes[id(node)] = node
+    for node in nodes.values():
+        (source,) = node.src
+        given = block.sums.get(id(node)) or block.labels.get(id(source))
+        assert isinstance(node.arg, Reduction)
+        if given is None:
+            continue
+        whole = {Variable(f"b{a}", source.shape[a]): a for a, i in enumerate(given) if i is None}
+        at = list(given)
+        for variable, axis in whole.items():
+            at[axis] = of(variable)
+        nothing = identity(node.arg.kind, node.dtype)
+        known = beyond(source, tuple([i for i in at if i is not None]), block.rows, position)
+        result[id(node)] = {
+            whole[v]: found.start for v, found in known.items() if found.value == nothing
+        }
+    return result
 
 
 def _used(block: Block, node: Node) -> set[Variable]:
@@ -85,15 +132,22 @@ class _Builder:
         position: dict[int, int],
         readers: dict[int, int],
         work: dict[int, int],
+        masks: dict[int, dict[int, Index]],
     ) -> None:
         rows = block.rows.extent
         assert isinstance(rows, int)
         self.block, self.height, self.work = block, height, work
-        self.position, self.readers = position, readers
-        self.part = Variable("part", rows // height)
-        self.first = of(self.part) * height
+        self.position, self.readers, self.masks = position, readers, masks
+        self.part = Variable("part", -(-rows // height))
         self.path: Path = (*block.batch, self.part)
         self.kernel = Growing(KernelGraph("", self.path, (), []), 0, closed=True)
+        self.first = of(self.part) * height
+        self.ends: dict[Variable, Index] = {}
+        self.overlaps = rows % height != 0
+        if self.overlaps:  # the last block has rows of the one before it again
+            start = Variable("start", rows - height + 1)
+            self.kernel.graph.at_most[start] = self.first
+            self.first = of(start)
         self.reads: dict[int, tuple[Node, Reads]] = {}
         self.inputs: dict[int, tuple[Node, Reads]] = {}
         self.products: set[int] = set()
@@ -111,7 +165,8 @@ class _Builder:
             if number in self.block.members and self._register(node, reads):
                 continue
             if number in outputs or (number in self.block.members and self._held(node, reads)):
-                self._stage(node, stored=number in outputs)
+                if number in outputs or not self._kept(node, reads):
+                    self._stage(node, reads, stored=number in outputs)
             elif number in self.block.members or self._inlined(node):
                 self.kernel.names += [label(node)] * (node.op in ELEMENTWISE)
                 for at, paths in reads.items():
@@ -158,13 +213,53 @@ class _Builder:
         self._add(Stage(node, path, at, (), inner))
         return True
 
-    def _stage(self, node: Node, stored: bool) -> None:
+    def _kept(self, node: Node, reads: Reads) -> bool:
+        """Fill the buffer of a node in the loops of the first reduction that reads it, if that reads each of its elements once."""
+        if self._follows(node):
+            return False
+        paths = {path for found in reads.values() for path in found}
+        stage = next(s for s in reversed(self.kernel.graph.stages) if s.loops in paths)
+        summed = iter(stage.summed)
+        if (
+            stage.node.op is not Op.REDUCE
+            or stage.node.src[0] is not node
+            or contraction(stage.node)
+        ):
+            return False
+        assert isinstance(stage.node.arg, Reduction)
+        axes = [a for a in stage.node.arg.axes if node.shape[a] != 1]
+        variables = dict(zip(axes, stage.inner, strict=True))
+        free = iter(stage.free)
+        fixed: list[Index | None] = []
+        for axis, index in enumerate(stage.fixed):
+            if index is None:
+                variables[axis] = next(free)
+            fixed.append(None if axis in variables else index)
+        if any(self._end(node, axis, reads) != self.ends.get(v) for axis, v in variables.items()):
+            return False
+        places = {axis: next(summed) for axis in axes}
+        at = tuple([places.get(axis, index) for axis, index in enumerate(stage.position)])
+        held = tuple([variables[axis] for axis in sorted(variables)])
+        starts = tuple([at[axis] - of(variables[axis]) for axis in sorted(variables)])
+        kept = Stage(node, stage.path, tuple(fixed), held, (), starts)
+        kept.innermost = next((v for v in stage.free if v.extent == self.height), None)
+        stage.keeps = kept
+        self.bytes += cost.count([v.extent for v in held]) * node.dtype.itemsize
+        self.kernel.names.append(label(node))
+        for below, place in inlined_reads(node, at):
+            self._read(below, place, stage.loops)
+        return True
+
+    def _stage(self, node: Node, reads: Reads, stored: bool) -> None:
         block = self.block
+        summed = block.sums.get(id(node))
+        masks = self.masks.get(id(node), {})
+        adds = summed is not None and block.rows not in _used(block, node)
         fixed: list[Index | None] = []
         free: list[Variable] = []
         starts: list[Index] = []
         innermost: Variable | None = None
-        for size, index in zip(node.shape, block.labels[id(node)], strict=True):
+        for axis, (size, index) in enumerate(zip(node.shape, block.labels[id(node)], strict=True)):
             row = index is not None and block.rows in index.variables
             fixed.append(None if row else index)
             if index is None or row:
@@ -173,24 +268,62 @@ class _Builder:
                 free.append(self.kernel.variable(self.height if row else size))
                 starts.append(self.first if row else ZERO)
                 innermost = free[-1] if row and not stored else innermost
+                if index is None and adds:
+                    self._ends_at(free[-1], self._before(masks.get(axis), size))
+                elif index is None and not stored:
+                    self._ends_at(free[-1], self._end(node, axis, reads))
         inner: list[Variable] = []
-        summed = block.sums.get(id(node))
-        adds = False
         for axis in node.arg.axes if isinstance(node.arg, Reduction) else ():
             size = node.src[0].shape[axis]
             if size != 1:
                 row = summed is not None and summed[axis] is not None
                 inner.append(self.kernel.variable(self.height if row else size))
                 starts.append(self.first if row else ZERO)
-                adds |= row
+                if not row:
+                    self._ends_at(inner[-1], self._before(masks.get(axis), size))
+                elif self.overlaps:  # those of the block before have been added
+                    starts[-1] = of(self.part) * self.height
+                    self.ends[inner[-1]] = of(self.part) * -self.height + size
         stage = Stage(node, self.path, tuple(fixed), tuple(free), tuple(inner), tuple(starts))
         stage.innermost = innermost
         stage.cleared = block.batch if adds else None
+        stage.ends = tuple([(v, self.ends[v]) for v in (*free, *inner) if v in self.ends])
         if stored:
             self.kernel.graph.stored.append(node)
         else:
             self.bytes += cost.count([v.extent for v in free]) * node.dtype.itemsize
         self._add(stage)
+
+    # --- where loops end
+
+    def _ends_at(self, variable: Variable, end: Index | None) -> None:
+        if end is not None:
+            self.ends[variable] = end
+
+    def _before(self, start: Index | None, size: Size) -> Index | None:
+        """Where an axis ends for all rows of a block of which nothing is left from `start` on, a function of the row; None for its size.
+
+        Rows begin at multiples of their number, and so does what they end at, rounded up: nothing is left over of tiles.
+        """
+        if start is None or any(coefficient < 1 for _, coefficient in start.terms):
+            return None
+        last = of(self.part) * self.height + (self.height - 1)
+        end = start.substitute({self.block.rows: last})
+        if not isinstance(end.constant, int):
+            return None
+        end = end + -end.constant % self.height
+        least = end.bounds()[0]
+        return end if least >= 1 and least < size else None
+
+    def _end(self, node: Node, axis: int, reads: Reads) -> Index | None:
+        """Where all loops that read an axis of a node end; None where one of them runs to its size."""
+        ends: set[Index | None] = set()
+        for at in reads:
+            variables = at[axis].variables
+            variable = next(iter(variables)) if len(variables) == 1 else None
+            known = variable is not None and at[axis] == of(variable)
+            ends.add(self.ends.get(variable) if variable is not None and known else None)
+        return ends.pop() if len(ends) == 1 else None
 
     def _add(self, stage: Stage) -> None:
         """Make a stage part of the kernel, and note what it reads."""

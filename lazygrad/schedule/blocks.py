@@ -54,10 +54,10 @@ class Block:
 
 
 def find_blocks(order: Sequence[Node], roots: Sequence[Node]) -> list[Block]:
-    """The blocks of a graph in an order in which they can run; none where a matrix is wanted itself."""
+    """The blocks of a graph in an order in which they can run; a matrix that is wanted itself is in none."""
     kept = {id(root) for root in roots}
-    large = {id(node) for node in order if grows(node)}
-    if not large or large & kept:
+    large = {id(node) for node in order if grows(node)} - kept
+    if not large:
         return []
     readers = readers_of(order)
     members, sinks = between(order, readers, large)
@@ -67,17 +67,39 @@ def find_blocks(order: Sequence[Node], roots: Sequence[Node]) -> list[Block]:
         while group:  # sinks that do not agree on the rows have blocks of their own
             block = _block(group, members, position)
             if block is None:
-                return []
+                group = group[1:]
+                continue
             blocks.append(block)
             group = [sink for sink in group if sink not in block.sinks]
-    for number in set[int]().union(*(block.members for block in blocks)):
-        node = order[position[number]]
-        if number in kept or any(
-            id(reader) not in members and id(reader) not in sinks for reader in readers[number]
-        ):
-            if node.op is not Op.REDUCE or number in large:
-                return []
-            next(block for block in blocks if number in block.members).outputs.append(node)
+    return _whole(blocks, order, readers, kept, large)
+
+
+def _whole(
+    blocks: list[Block],
+    order: Sequence[Node],
+    readers: dict[int, list[Node]],
+    kept: set[int],
+    large: set[int],
+) -> list[Block]:
+    """The blocks of whose members nothing is read from outside but reductions, which become results."""
+    while True:
+        inside = set[int]().union(*(block.members for block in blocks))
+        inside.update(id(sink) for block in blocks for sink in block.sinks)
+        wanted = [
+            node
+            for node in order
+            if id(node) in inside
+            and (id(node) in kept or any(id(reader) not in inside for reader in readers[id(node)]))
+        ]
+        refused = {id(n) for n in wanted if n.op is not Op.REDUCE or id(n) in large}
+        remaining = [block for block in blocks if not block.members & refused]
+        if len(remaining) == len(blocks):
+            break
+        blocks = remaining
+    for node in wanted:
+        block = next((each for each in blocks if id(node) in each.members), None)
+        if block is not None and node not in block.outputs:
+            block.outputs.append(node)
     return blocks
 
 

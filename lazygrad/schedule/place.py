@@ -111,11 +111,10 @@ class _Placement:
         blocks = find_blocks(self.order, self.roots)
         if not blocks:
             return
-        made = [block_kernel(block, self.order, self.subtree) for block in blocks]
-        if None in made:
-            return
-        for block, whole in zip(blocks, made, strict=True):
-            assert whole is not None
+        for block in blocks:
+            whole = block_kernel(block, self.order, self.subtree)
+            if whole is None:
+                continue
             for node in block.outputs:
                 self.blocks[id(node)] = whole
                 self.writer[id(node)] = whole[0]
