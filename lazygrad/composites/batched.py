@@ -20,7 +20,7 @@ ON_LAST_AXES = (
     "relu", "sigmoid", "silu", "gelu", "softplus", "leaky_relu", "elu", "hardtanh",
     "pow_scalar", "clamp", "clamp_tensor", "scale_gradient",
     "max_pool", "adaptive_max_pool",
-    "cholesky", "cholesky_solve", "cofactor", "det", "eigh", "inv", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
+    "cholesky", "cholesky_solve", "cofactor", "det", "eigh", "inv", "lu", "matrix_exp", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
 )  # fmt: skip
 ALONG_AXES = (
     "softmax", "safe_softmax", "log_softmax", "logsumexp", "mean", "variance", "norm", "distance", "standardize",

@@ -1,4 +1,4 @@
-"""Gradients of factorisations: Cholesky, QR, symmetric eigenvalues, singular values.
+"""Gradients of factorisations: Cholesky, QR, LU, symmetric eigenvalues, singular values; and of the exponential.
 
 The formulas are those of Giles (An extended collection of matrix derivative results, 2008), Murray (Differentiation of the Cholesky
 decomposition, 2016), Walter and Lehmann (Algorithmic differentiation of linear algebra functions, 2010, for QR), and Townsend
@@ -8,10 +8,11 @@ decomposition, 2016), Walter and Lehmann (Algorithmic differentiation of linear 
 from __future__ import annotations
 
 from ..gradient.expand import GradientError
+from ..gradient.forward import COMPOSITE_FORWARD, Tangents
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
-from ..ir.build import pad, shrink
+from ..ir.build import pad, scatter, shrink, update
 from ..ir.dim import Size
-from ..ir.node import Node, where
+from ..ir.node import Node, constant, where
 from .host import (
     called,
     columns,
@@ -23,9 +24,10 @@ from .host import (
     product,
     rows,
     transposed,
+    upper_triangle,
 )
 
-for _name in ("cholesky", "qr", "eigh", "svd"):
+for _name in ("cholesky", "qr", "eigh", "svd", "lu", "matrix_exp"):
     differentiable(_name)
 
 
@@ -163,3 +165,69 @@ def _first(node: Node, axis: int, count: Size) -> Node:
     shape = list(node.shape)
     shape[axis] = count
     return shrink(node, (0,) * len(shape), shape)
+
+
+@COMPOSITE_REVERSE.rule("lu")
+def lu_reverse(node: Node, cotangent: Node) -> Cotangents:
+    """For a square P^T A = L U: P L^-T (tril(L^T dL, -1) + triu(dU U^T)) U^-T, where dL and dU are the triangles of the cotangent.
+
+    What is beside a square depends on it: columns on the right are L^-1 of A's, rows below are A's times U^-1, and their cotangents join
+    those of L and of U.
+    """
+    _, (packed, _, order, _), _ = parts(node)
+    *_, height, width = packed.shape
+    count = min(int(height), int(width))  # type: ignore[arg-type]
+    zeros = (0,) * len(packed.shape)
+    square = (*packed.shape[:-2], count, count)
+    factors, first = (shrink(each, zeros, square) for each in (packed, cotangent))
+    lower_part, upper_part = lower_triangle(first, -1), upper_triangle(first)
+    unit = lower_triangle(factors, -1)
+    of_lower = product(transposed(unit), lower_part) + lower_part
+    of_upper = product(upper_part, transposed(upper_triangle(factors)))
+    beside: Node | None = None
+    if int(width) > count:  # type: ignore[arg-type]
+        behind, rest = (*zeros[:-1], count), (*packed.shape[:-1], int(width) - count)  # type: ignore[arg-type]
+        known, incoming = shrink(packed, behind, rest), shrink(cotangent, behind, rest)
+        of_lower = of_lower - product(incoming, transposed(known))
+        (beside,) = called("solve_triangular", transposed(factors), incoming, upper=True, unit=True)
+    elif int(height) > count:  # type: ignore[arg-type]
+        behind = (*zeros[:-2], count, 0)
+        rest = (*packed.shape[:-2], int(height) - count, count)  # type: ignore[arg-type]
+        known, incoming = shrink(packed, behind, rest), shrink(cotangent, behind, rest)
+        of_upper = of_upper - product(transposed(known), incoming)
+        beside = _times_inverse(incoming, transposed(factors), upper=False)
+    middle = lower_triangle(of_lower, -1) + upper_triangle(of_upper)
+    (total,) = called("solve_triangular", transposed(factors), middle, upper=True, unit=True)
+    total = _times_inverse(total, transposed(factors), upper=False)
+    if beside is not None:
+        total = update(
+            update(constant(0, packed.dtype, packed.shape, packed.place), total, zeros), beside, behind
+        )  # fmt: skip
+    index = order.reshape((*order.shape, 1)).expand(packed.shape)
+    start = constant(0, packed.dtype, packed.shape, packed.place)
+    return only(node, scatter(start, index, total, len(packed.shape) - 2))
+
+
+@COMPOSITE_REVERSE.rule("matrix_exp")
+def matrix_exp_reverse(node: Node, cotangent: Node) -> Cotangents:
+    """As the tangent for the transposed matrix."""
+    (matrix,), _, _ = parts(node)
+    return only(node, _matrix_exp_along(transposed(matrix), cotangent))
+
+
+@COMPOSITE_FORWARD.rule("matrix_exp")
+def matrix_exp_forward(node: Node, tangents: Tangents) -> Node | None:
+    """The cotangent is no linear part of the reverse rule's host call, so the tangent has a rule of its own."""
+    assert tangents[0] is not None
+    return _matrix_exp_along(node.src[0], tangents[0])
+
+
+def _matrix_exp_along(matrix: Node, direction: Node) -> Node:
+    """The corner of exp([[A, D], [0, A]]): how exp(A) moves along D (Najfeld and Havel, 1995)."""
+    size = int(matrix.shape[-1])  # type: ignore[arg-type]
+    zeros = (0,) * len(matrix.shape)
+    down, right = (*zeros[:-2], size, 0), (*zeros[:-1], size)
+    corner = (*zeros[:-2], size, size)
+    both = pad(matrix, zeros, corner) + pad(matrix, corner, zeros) + pad(direction, right, down)
+    (found,) = called("matrix_exp", both)
+    return shrink(found, right, matrix.shape)

@@ -1,4 +1,4 @@
-"""The functions of LAPACK, as numpy has them, that EXTERN nodes call: factorisations, solvers, determinants.
+"""The functions of LAPACK, as numpy has them, that EXTERN nodes call: factorisations, solvers, determinants, the exponential.
 
 In: contiguous host arrays, the last two axes of which are matrices, the others a batch, and empty ones too. Out: new arrays of the input's dtype
 (numpy computes in float64 and rounds once). Where a matrix cannot be done, `caller` says who asks: the error begins with that name; where
@@ -7,11 +7,12 @@ In: contiguous host arrays, the last two axes of which are matrices, the others 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from .dtype import DType, int32
+from .dtype import DType, int32, int64
 from .extern import Kinds, LinAlgError, extern
 from .node import Node
 
@@ -291,3 +292,127 @@ def _first_without(function: Any, a: Array) -> str:
         except np.linalg.LinAlgError:
             return _batch(position, a.shape[:-2])
     return ""
+
+
+# --- triangular factors
+
+
+def _lu_kinds(a: Node, **_: object) -> Kinds:
+    batch, rows, _, small = _sizes(a)
+    return (a.dtype, a.shape), (int32, (*batch, small)), (int64, (*batch, rows)), (int32, batch)
+
+
+@extern("lu", _lu_kinds)
+def lu(a: Array, caller: str) -> tuple[Array, Array, Array, Array]:
+    """L without its diagonal of ones and U in one matrix; the row that each step exchanges its own with, from 1; the order that the rows
+    have at the end; and the first zero on the diagonal of U, from 1, or 0. numpy has no such factorisation: elimination, by blocks.
+    """
+    rows, columns = a.shape[-2:]
+    batch = a.shape[:-2]
+    factors = np.array(a).reshape((math.prod(batch), rows, columns))
+    pivots = np.zeros((len(factors), min(rows, columns)), np.int32)
+    order = np.tile(np.arange(rows, dtype=np.int64), (len(factors), 1))
+    info = np.zeros(len(factors), np.int32)
+    with np.errstate(all="ignore"):
+        for number, factor in enumerate(factors):
+            info[number] = _eliminate(factor, pivots[number], order[number])
+    found = info.reshape(batch)
+    _refuse(
+        caller,
+        found,
+        "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to perform the "
+        "factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)",
+    )
+    return (
+        factors.reshape(a.shape),
+        pivots.reshape((*batch, pivots.shape[1])),
+        order.reshape((*batch, rows)),
+        found,
+    )
+
+
+def _eliminate(factor: Array, pivots: Array, order: Array) -> int:
+    """Factorise one matrix in place; the first zero pivot, from 1, or 0."""
+    zero = 0
+    rows, columns = factor.shape
+    count = min(rows, columns)
+    for start in range(0, count, BLOCK):
+        stop = min(start + BLOCK, count)
+        for step in range(start, stop):
+            pivot = step + int(np.argmax(np.abs(factor[step:, step])))
+            pivots[step] = pivot + 1
+            factor[[step, pivot]] = factor[[pivot, step]]
+            order[[step, pivot]] = order[[pivot, step]]
+            if factor[step, step] == 0:
+                zero = zero or step + 1
+                continue
+            factor[step + 1 :, step] /= factor[step, step]
+            rest = np.outer(factor[step + 1 :, step], factor[step, step + 1 : stop])
+            factor[step + 1 :, step + 1 : stop] -= rest
+        if stop < columns:
+            lower, right = factor[start:stop, start:stop], factor[start:stop, stop:]
+            (factor[start:stop, stop:],) = solve_triangular(lower, right, False, True)
+            factor[stop:, stop:] -= factor[stop:, start:stop] @ factor[start:stop, stop:]
+    return zero
+
+
+@extern("row_order", lambda pivots, rows: ((int64, (*pivots.shape[:-1], rows)),))
+def row_order(pivots: Array, rows: int) -> tuple[Array]:
+    """The order that rows have after exchanges, as `lu` gives them."""
+    *batch, steps = pivots.shape
+    count = math.prod(batch)
+    flat = np.tile(np.arange(rows, dtype=np.int64), (count, 1))
+    exchanged = pivots.reshape((count, steps)) - 1
+    every = np.arange(len(flat))
+    for step in range(steps):
+        own, other = flat[:, step].copy(), exchanged[:, step]
+        flat[:, step] = flat[every, other]
+        flat[every, other] = own
+    return (flat.reshape((*batch, rows)),)
+
+
+@extern("geqrf", lambda a: ((a.dtype, a.shape), (a.dtype, (*a.shape[:-2], _sizes(a)[3]))))
+def geqrf(a: Array) -> tuple[Array, Array]:
+    """R above Householder's vectors, and the factor of each."""
+    packed, factors = np.linalg.qr(a, "raw")
+    return np.ascontiguousarray(np.swapaxes(packed, -1, -2)), np.asarray(factors)
+
+
+# --- the exponential
+
+PADE = (
+    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0, 670442572800.0,
+    33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
+)  # fmt: skip
+"""The coefficients of the numerator of exp's Padé approximant of degree 13."""
+PADE_NORM = 5.371920351148152
+"""The largest norm for which that is exact in float64."""
+
+
+@extern("matrix_exp", lambda a: ((a.dtype, a.shape),))
+def matrix_exp(a: Array) -> tuple[Array]:
+    """The exponential of square matrices by scaling and squaring (Higham, The scaling and squaring method for the matrix exponential
+    revisited, 2005), in float64.
+    """
+    if not a.size:
+        return (np.array(a),)
+    with np.errstate(all="ignore"):
+        norm = np.abs(np.asarray(a, np.float64)).sum(-2).max(-1)
+        halvings = np.ceil(np.log2(np.maximum(norm / PADE_NORM, 1.0)))
+        halvings = np.where(np.isfinite(halvings), halvings, 0.0)[..., None, None]
+        x = a / np.exp2(halvings)
+        square = x @ x
+        powers = [np.broadcast_to(np.eye(a.shape[-1]), x.shape), square]
+        powers += [square @ square, square @ square @ square]
+
+        def terms(first: int) -> Array:
+            """Those of every other coefficient."""
+            high = sum(PADE[first + 6 + 2 * i] * powers[i] for i in (1, 2, 3))
+            low = sum(PADE[first + 2 * i] * powers[i] for i in range(4))
+            return np.asarray(powers[3] @ high + low)
+
+        odd, even = x @ terms(1), terms(0)
+        made = np.linalg.solve(even - odd, even + odd)
+        for step in range(int(halvings.max())):
+            made = np.where(step < halvings, made @ made, made)
+    return (made.astype(a.dtype),)

@@ -18,7 +18,8 @@ from lazygrad.ir.verify import VerificationError, verify_graph
 torch = pytest.importorskip("torch")
 
 HOST_FUNCTIONS = {
-    "cholesky", "cofactor", "det", "eigh", "eigvalsh", "inv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
+    "cholesky", "cofactor", "det", "eigh", "eigvalsh", "geqrf", "inv", "lu", "matrix_exp", "qr", "row_order", "slogdet", "solve",
+    "solve_triangular", "svd", "svdvals",
 }  # fmt: skip
 
 
@@ -94,6 +95,18 @@ CASES: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "norms": (lambda m, a: m.linalg.norm(a, -2) + m.linalg.norm(a, 1) + a.norm("nuc"), ANY[:1]),
     "cond": (lambda m, a: m.linalg.cond(a, "nuc") + m.linalg.cond(a, -2), SQUARE[:1]),
     "matrix_power": (lambda m, a: a.matrix_power(-3), SQUARE[:1]),
+    "lu": (lambda m, a: [m.linalg.lu(a)[0] @ m.linalg.lu(a)[1], m.linalg.lu(a)[2]], ANY),
+    "lu_factor": (lambda m, a: m.linalg.lu_factor_ex(a).LU, [random(2, 40, 40)]),
+    "lu_unpack": (lambda m, a: m.lu_unpack(*m.linalg.lu_factor(a))[1:], SQUARE[:1]),
+    "lu_solve": (
+        lambda m, a, b: m.linalg.lu_solve(*m.linalg.lu_factor(a), b.mT, left=False, adjoint=True),
+        PAIRS,
+    ),
+    "matrix_exp": (lambda m, a: m.linalg.matrix_exp(a), [*SQUARE, random(3, 3) * 9]),
+    "householder_product": (
+        lambda m, a: m.linalg.householder_product(a, a[..., 0, :2] / 3),
+        [random(2, 4, 3)],
+    ),
     "cross": (lambda m, a: m.linalg.cross(a, a.flip(-1) * 2), SQUARE[:1]),
 }
 
@@ -169,6 +182,10 @@ ERRORS: dict[str, Callable[[Any], Any]] = {
     "singular in a batch": lambda m: m.linalg.inv(m.stack([m.eye(2), m.ones(2, 2)])),
     "singular system": lambda m: m.linalg.solve(m.ones(2, 2), m.ones(2)),
     "not positive": lambda m: m.linalg.cholesky(m.tensor([[1.0, 2.0], [2.0, 1.0]])),
+    "singular factor": lambda m: m.linalg.lu_factor(m.ones(2, 2)),
+    "no pivots": lambda m: m.linalg.lu(m.ones(2, 2), pivot=False),
+    "exponential of a row": lambda m: m.linalg.matrix_exp(m.ones(1, 2)),
+    "too many reflections": lambda m: m.linalg.householder_product(m.ones(3, 2), m.ones(3)),
     "not finite": lambda m: m.linalg.svd(m.full((2, 2), float("nan"))),
     "not square": lambda m: m.linalg.det(m.ones(2, 3)),
     "no matrix": lambda m: m.linalg.qr(m.ones(3)),

@@ -9,3 +9,4 @@ from . import least_squares as least_squares
 from . import norms as norms
 from . import products as products
 from . import solving as solving
+from . import triangles as triangles

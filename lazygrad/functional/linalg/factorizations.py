@@ -1,4 +1,4 @@
-"""Factorisations: cholesky, qr, eigh, svd, and the old names of them in the package itself.
+"""Factorisations: cholesky, qr, eigh, svd, reflections, and the old names of them in the package itself; and the exponential.
 
 LAPACK computes them (ir/lapack.py); composites/factorization.py has their gradients. Errors of the data (not positive-definite, no
 convergence) are raised when a result is read. Where only singular values or eigenvalues are wanted and no gradient, no vectors are computed.
@@ -6,16 +6,19 @@ convergence) are raised when a result is read. Where only singular values or eig
 
 from __future__ import annotations
 
-from ...composites.host import called, lower_triangle, transposed
+from ...composites.host import called, identity, lower_triangle, product, transposed
+from ...ir.build import shrink
 from ...ir.extern import host_call
-from ...ir.node import Node, constant
-from ...results import from_node, grad_enabled, result, results
+from ...ir.node import Node, accumulation, constant
+from ...results import from_node, grad_enabled, result, results, tensor_nodes
 from ...tensor import Tensor
+from ..arguments import type_name
 from ..registry import function
 from ..return_types import return_type
 from .matrices import matrix_node, require_matrices, require_precision, require_square
 
 CholeskyEx = return_type("linalg_cholesky_ex", "L", "info")
+Geqrf = return_type("geqrf", "a", "tau")
 Eigh = return_type("linalg_eigh", "eigenvalues", "eigenvectors")
 Qr = return_type("linalg_qr", "Q", "R")
 OldQr = return_type("qr", "Q", "R")
@@ -231,3 +234,89 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> tuple[Tens
         for size in input.shape[-2:]
     )
     return OldSvd(left, values, right)  # type: ignore[no-any-return]
+
+
+# --- Householder's reflections
+
+
+@function("geqrf", out=True, exact=True)
+def geqrf(input: Tensor) -> tuple[Tensor, Tensor]:
+    """R in the upper triangle, and below it the vectors of the reflections whose product is Q; the factor of each reflection as `tau`.
+
+    Not differentiable. Same as torch.geqrf.
+    """
+    require_matrices("geqrf", input)
+    require_precision("geqrf", input, "geqrf_cpu")
+    packed, factors = host_call("geqrf", [matrix_node(input.detach())])
+    return Geqrf(from_node(packed), from_node(factors))  # type: ignore[no-any-return]
+
+
+@function("linalg.householder_product", "orgqr", out=True)
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of the product of reflections 1 - tau[i] v v.T, where v is column i of A below a one on the diagonal.
+
+    Args:
+        A: (..., m, n) with m >= n; tau: (..., k) with k <= n.
+
+    Raises:
+        RuntimeError: shapes or dtypes do not fit.
+
+    Same as torch.linalg.householder_product.
+    """
+    name = "torch.linalg.householder_product"
+    require_matrices(name, A, "input")
+    if A.shape[-2] < A.shape[-1]:
+        raise RuntimeError(
+            f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
+    if A.shape[-1] < tau.shape[-1]:
+        raise RuntimeError(
+            f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+        )
+    if A.ndim != tau.ndim + 1:
+        raise RuntimeError(
+            f"{name}: Expected tau to have one dimension less than input, but got tau.ndim equal to {tau.ndim} and "
+            f"input.ndim is equal to {A.ndim}"
+        )
+    if A.shape[:-2] != tau.shape[:-1]:
+        raise RuntimeError(
+            f"{name}: Expected batch of tau to be equal to {tuple(A.shape[:-2])}, but got {tuple(tau.shape[:-1])}"
+        )
+    if A.dtype is not tau.dtype:
+        raise RuntimeError(f"{name}: tau dtype {tau.dtype} does not match input dtype {A.dtype}")
+    require_precision(name, A)
+    packed, factors = tensor_nodes(A, tau)
+    zeros = (0,) * A.ndim
+    rows, columns = int(A.shape[-2]), int(A.shape[-1])
+    whole = shrink(identity(packed, rows), zeros, packed.shape)
+    vectors = lower_triangle(packed, -1) + whole
+    for index in reversed(range(int(tau.shape[-1]))):
+        shape = (*packed.shape[:-1], 1)
+        vector = shrink(vectors, (*zeros[:-1], index), shape)
+        factor = shrink(factors, (*zeros[:-2], index), (*factors.shape[:-1], 1))
+        scaled = vector * factor.reshape((*factor.shape, 1)).expand(vector.shape)
+        whole = whole - product(scaled, product(transposed(vector), whole))
+    assert whole.shape[-1] == columns
+    return result("LinalgHouseholderProductBackward0", whole, (A, tau), (A, tau, "result"))
+
+
+# --- the exponential
+
+
+@function("linalg.matrix_exp", "matrix_exp")
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices, 1 + A + A @ A / 2 + ..., computed in float64.
+
+    Raises:
+        RuntimeError: not square, or not floating.
+
+    Same as torch.linalg.matrix_exp.
+    """
+    require_square("linalg.matrix_exp", A)
+    if A.dtype.kind != "float":
+        raise RuntimeError(
+            f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {type_name(A.dtype)}"
+        )
+    node = matrix_node(A)
+    (found,) = called("matrix_exp", node.cast(accumulation(node.dtype)))
+    return result("LinalgMatrixExpBackward0", found.cast(node.dtype), (A,), (A,))
