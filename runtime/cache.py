@@ -5,7 +5,7 @@ a temporary name and renamed, so nobody sees half of one; a checksum over name a
 changed or renamed, and that is as if it were not there. The directory belongs to its user alone: one that others can write to
 is not used, since what is in it is run. Nothing here raises for want of a disk: without one there is no cache.
 
-Names end in what an entry is: `.plan` (a whole program), `.kernel` or `.object` (machine code).
+Names end in what an entry is: `.plan` (a whole program), `.kernel`, `.object` or `.cubin` (machine code).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError:
 MAGIC = b"lazygrad cache 1\n"
 """How every entry begins; then come the checksum and the content."""
 CHECKSUM_BYTES = 16
-ENDINGS = (".plan", ".kernel", ".object", ".sources")
+ENDINGS = (".plan", ".kernel", ".object", ".cubin", ".sources")
 """What the names of entries end in."""
 UNFINISHED = ".unfinished"
 """What a file is called, after its name and a random word, while it is written."""

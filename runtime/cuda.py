@@ -22,9 +22,11 @@ from lazygrad.ir.blocks import parameters
 from . import cuda_driver, profile
 from .cuda_driver import Context, driver
 from .cuda_memory import CudaPool, Staging
+from .cuda_module import Call, Module, launch
+from .cuda_plan import CudaPlan
 from .device import Array, Device, sizes_of
 from .memory import Buffer
-from .queued_plan import QueuedDevice, QueuedKernel, QueuedPlan
+from .queued_plan import QueuedDevice, QueuedKernel
 
 if TYPE_CHECKING:
     from lazygrad.codegen.render.c_grid import Source
@@ -45,23 +47,27 @@ FORMS = {
 class CudaKernel(QueuedKernel):
     """One function of a module that the driver has loaded."""
 
-    __slots__ = ("checks", "form", "function", "grain", "name", "params", "scratch_bytes", "source")
+    __slots__ = (
+        "checks", "form", "function", "grain", "module", "name", "params", "places", "scratch_bytes", "source",
+    )  # fmt: skip
 
-    def __init__(self, node: Node, source: Source, function: Any) -> None:
+    def __init__(self, node: Node, source: Source, module: Module) -> None:
         assert isinstance(node.arg, Kernel)
         self.name = node.arg.name
         self.params = parameters(node)
         self.source = source
-        self.function = function
+        self.module = module
+        self.function = module.function(source.name)
         self.grain = 0
         self.scratch_bytes = source.scratch_bytes
         self.checks = source.checks
-        self.form = struct.Struct(
-            "@"
-            + "".join(_form(param) for param in self.params)
-            + ("Pq" if self.checks else "")
-            + ("P" if self.scratch_bytes else "")
-        )
+        letters = "".join(_form(param) for param in self.params)
+        letters += ("Pq" if self.checks else "") + ("P" if self.scratch_bytes else "")
+        self.form = struct.Struct(f"@{letters}")
+        ends = [struct.calcsize(f"@{letters[: n + 1]}") for n in range(len(letters))]
+        sizes = [struct.calcsize(f"@{letter}") for letter in letters]
+        self.places = tuple(end - size for end, size in zip(ends, sizes, strict=True))
+        """Where each argument begins among those that are packed."""
 
     def blocks(self, trips: int) -> int:
         """How many blocks run that many trips of the grid."""
@@ -92,7 +98,7 @@ def _form(param: Node) -> str:
 class CudaDevice(QueuedDevice):
     """A GPU of NVIDIA's."""
 
-    plan = QueuedPlan
+    plan = CudaPlan
     """The class of its plans."""
 
     def __init__(self, name: str = "cuda:0", given: CudaTarget | None = None) -> None:
@@ -233,9 +239,9 @@ class CudaDevice(QueuedDevice):
         sources = render_all(nodes)
         image = compiler()(program(sources), self.target.cpu, OPTIONS)
         with self.context.entered():
-            module = driver().module_from_buffer(image)
+            module = Module(self.context, image)
             return [
-                CudaKernel(node, source, module.get_function(source.name))
+                CudaKernel(node, source, module)
                 for node, source in zip(nodes, sources, strict=True)
             ]
 
@@ -261,19 +267,28 @@ class CudaDevice(QueuedDevice):
 
     def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
         assert isinstance(kernel, CudaKernel)
+        held: list[Buffer] = []
+        call = self.call(kernel, trips, values, held)
+        if call is None:
+            return None
+        with self.context.entered():
+            first = self._event() if timed else None
+            launch(call, self.stream.handle)
+            return (first, self._event()) if timed else call
+
+    def call(
+        self, kernel: CudaKernel, trips: int, values: Sequence[Any], held: list[Buffer]
+    ) -> Call | None:
+        """The launch of a grid of so many trips, None where there is nothing to do; `held` gets its scratch memory, to be kept until it is in the stream."""
         if trips <= 0 and kernel.source.grid:
             return None
         blocks = kernel.blocks(trips)
         arguments = [value.address if isinstance(value, Buffer) else value for value in values]
         if kernel.scratch_bytes:
-            scratch = self.allocate(blocks * kernel.block_scratch)
-            arguments.append(scratch.address)
+            held.append(self.allocate(blocks * kernel.block_scratch))
+            arguments.append(held[-1].address)
         data = kernel.form.pack(*arguments)
-        group = (kernel.source.group, 1, 1)
-        with self.context.entered():
-            first = self._event() if timed else None
-            kernel.function._launch_kernel((blocks, 1), group, data, 0, self.stream)
-            return (first, self._event()) if timed else blocks
+        return Call(kernel.function, blocks, kernel.source.group, data, kernel.places)
 
     def _event(self) -> Any:
         event = driver().Event()

@@ -14,38 +14,9 @@ from typing import Any
 from lazygrad import config
 
 from .errors import OutOfMemoryError
-from .memory import Buffer, size_class
+from .memory import Buffer, CountedBuffer, size_class
 
 PAGE = 4096
-
-
-class DeviceBuffer(Buffer):
-    """Memory that goes back to its pool when nothing refers to the buffer any more."""
-
-    __slots__ = ("pool", "size")
-
-    def __init__(
-        self, device: str, nbytes: int, address: int, owner: Any, pool: DevicePool, size: int
-    ) -> None:
-        super().__init__(device, nbytes, address, owner)
-        self.pool = pool
-        self.size = size
-
-    @property
-    def external(self) -> bool:
-        return False
-
-    def __del__(self) -> None:
-        self.pool.give(self.size, self.owner)
-
-
-class ExactBuffer(DeviceBuffer):
-    """Memory of exactly its size, which goes back to the driver."""
-
-    __slots__ = ()
-
-    def __del__(self) -> None:
-        self.pool.end(self.size, self.owner)
 
 
 class DevicePool(ABC):
@@ -62,6 +33,7 @@ class DevicePool(ABC):
         self._free: dict[int, list[Any]] = {}
         self._addresses = itertools.count(1)
         self._lock = threading.RLock()
+        self._driver = Driver(self)
 
     def allocate(self, nbytes: int) -> Buffer:
         """A buffer of unspecified contents.
@@ -77,21 +49,14 @@ class DevicePool(ABC):
             self.allocated += size
             self.peak = max(self.peak, self.allocated)
             address = self.address(owner)
-        kind = DeviceBuffer if kept else ExactBuffer
-        return kind(self.device, nbytes, address, owner, self, size)
+        keeper = self if kept else self._driver
+        return CountedBuffer(self.device, nbytes, address, owner, keeper, size)
 
-    def give(self, size: int, owner: Any) -> None:
+    def give(self, size: int, address: int, owner: Any) -> None:
         """Take back a buffer's memory."""
         with self._lock:
             self.allocated -= size
             self._free.setdefault(size, []).append(owner)
-
-    def end(self, size: int, owner: Any) -> None:
-        """Give a buffer's memory back to the driver."""
-        with self._lock:
-            self.allocated -= size
-            self.reserved -= size
-            self.release(owner)
 
     def empty_cache(self) -> None:
         """Give everything unused back to the driver."""
@@ -127,3 +92,18 @@ class DevicePool(ABC):
     @abstractmethod
     def refusal(self, nbytes: int) -> str:
         """What is said where the driver has not so much."""
+
+
+class Driver:
+    """Where memory goes back to that is not kept: buffers of exactly their sizes."""
+
+    def __init__(self, pool: DevicePool) -> None:
+        self.pool = pool
+
+    def give(self, size: int, address: int, owner: Any) -> None:
+        """Give a buffer's memory back to the driver."""
+        pool = self.pool
+        with pool._lock:
+            pool.allocated -= size
+            pool.reserved -= size
+            pool.release(owner)

@@ -12,7 +12,7 @@ import contextlib
 import mmap
 import os
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -74,13 +74,19 @@ class PooledBuffer(Buffer):
         self.blocks.append((self.address, self.owner))
 
 
+class Keeper(Protocol):
+    """Who takes memory back."""
+
+    def give(self, size: int, address: int, owner: Any) -> None: ...
+
+
 class CountedBuffer(Buffer):
     """Memory that goes back to `pool`, which counts what it keeps, when nothing refers to the buffer any more."""
 
     __slots__ = ("pool", "size")
 
     def __init__(
-        self, device: str, nbytes: int, address: int, owner: Any, pool: Pool, size: int
+        self, device: str, nbytes: int, address: int, owner: Any, pool: Keeper, size: int
     ) -> None:
         self.device = device
         self.nbytes = nbytes

@@ -1,6 +1,6 @@
 """NVIDIA's runtime compiler: CUDA C to machine code (a cubin) in this process, without a driver.
 
-In: CUDA C text, an architecture such as sm_80. Out: the bytes of a cubin. The library is the one that the loader finds (LD_LIBRARY_PATH), or that of the package
+In: CUDA C text, an architecture such as sm_80. Out: the bytes of a cubin, which are kept in the cache directory. The library is the one that the loader finds (LD_LIBRARY_PATH), or that of the package
 nvidia-cuda-nvrtc; where there is none, nvcc of a CUDA toolkit takes its place, which takes ten times as long.
 """
 
@@ -13,8 +13,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+
+from lazygrad import config
+
+from . import cache as cache_directory
+from . import profile
 
 INSTALL = 'CUDA needs NVRTC to compile kernels: pip install "lazygrad[cuda]" brings it (the package nvidia-cuda-nvrtc)'
 VERSIONS = ("13", "12")
@@ -26,20 +31,65 @@ class CompilationError(RuntimeError):
     """A text that the compiler refuses; the message has its log."""
 
 
+Compile = Callable[[str, str, tuple[str, ...]], bytes]
+"""compile(text, architecture, options): a cubin."""
+
+
 @cache
-def compiler() -> Callable[[str, str, tuple[str, ...]], bytes]:
-    """compile(text, architecture, options): NVRTC, or nvcc.
+def compiler() -> Compile:
+    """NVRTC, or nvcc; what the cache directory has of the same compiler is taken from there.
 
     Raises:
         RuntimeError: there is neither; the message says what to install.
     """
     library = _load()
     if library is not None:
-        return lambda text, arch, options: compile_with(library, text, arch, options)
+        return kept(_file_of(library), partial(compile_with, library))
     nvcc = shutil.which("nvcc") or (TOOLKIT if os.access(TOOLKIT, os.X_OK) else None)
     if nvcc is None:
         raise RuntimeError(INSTALL)
-    return lambda text, arch, options: _compile_outside(nvcc, text, arch, options)
+    return kept(nvcc, partial(_compile_outside, nvcc))
+
+
+def kept(program: str, build: Compile) -> Compile:
+    """The compiler that stands in a file, with the cubins that it has made before, in this process or in others."""
+    status = os.stat(os.path.realpath(program))
+    own = f"{os.path.realpath(program)} {status.st_size} {status.st_mtime_ns}"
+
+    def compile_once(text: str, arch: str, options: tuple[str, ...]) -> bytes:
+        store = cache_directory.store() if config.active().unseen else None
+        if store is None:
+            return build(text, arch, options)
+        parts = (own, arch, *options, text)
+        name = f"{cache_directory.digest(b'cubin', *(part.encode() for part in parts))}.cubin"
+        image = store.read(name)
+        if image is None:
+            image = build(text, arch, options)
+            store.write(name, image)
+        else:
+            profile.instant("cubin from the cache directory", "cache", entry=name)
+        return image
+
+    return compile_once
+
+
+class _Found(ctypes.Structure):
+    """What dladdr says of an address."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+def _file_of(library: ctypes.CDLL) -> str:
+    """Where the loader has found a library."""
+    found = _Found()
+    address = ctypes.cast(library.nvrtcVersion, ctypes.c_void_p)
+    ctypes.CDLL(None).dladdr(address, ctypes.byref(found))
+    return os.fsdecode(found.file)
 
 
 def ptx(text: str, arch: str, options: tuple[str, ...]) -> str:

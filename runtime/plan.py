@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,13 +101,52 @@ class Output:
     index: int
 
 
-class KernelPlan(Plan):
-    """Launches of compiled kernels on one device, run by its executor as one call.
+class TablePlan(Plan):
+    """Launches of compiled kernels on one device.
 
     `made` has the bytes of each new buffer, `blocks` those of each block of memory between kernels, `dims` the names of the sizes of a run.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        table: Sequence[Launch],
+        outputs: Sequence[Output],
+        made: Sequence[Size],
+        blocks: Sequence[Size],
+        number_types: Mapping[int, DType],
+        dims: Sequence[str] = (),
+    ) -> None:
+        self.device = device
+        self.table = tuple(table)
+        self.outputs = tuple(outputs)
+        self.made = tuple(made)
+        self.blocks = tuple(blocks)
+        self.number_types = dict(number_types)
+        self.dims = tuple(dims)
+        self.launches = len(self.table)
+
+    def lines(self) -> Iterator[str]:
+        """The launches, as they are printed."""
+        for launch in self.table:
+            yield f"  {launch}"
+
+    def __str__(self) -> str:
+        temporaries = list(self.blocks)
+        lines = [f"plan @{self.device.name}: launches {self.launches}, temporaries {temporaries}"]
+        lines += self.lines()
+        lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
+        return "\n".join(lines)
+
+
+class KernelPlan(TablePlan):
+    """Launches of compiled kernels on the CPU, run by its executor as one call.
+
     A plan that writes some of the buffers that it is given is run `whole`: no signal and no other thread of Python comes in between.
     Launches that share a region (bundles.py) count as one.
     """
+
+    device: CpuDevice
 
     def __init__(
         self,
@@ -120,15 +159,9 @@ class KernelPlan(Plan):
         dims: Sequence[str] = (),
         whole: bool = False,
     ) -> None:
-        self.device = device
-        self.table = tuple(table)
+        super().__init__(device, table, outputs, made, blocks, number_types, dims)
         self.bundles = bundled(self.table)
         self.whole = whole
-        self.outputs = tuple(outputs)
-        self.made = tuple(made)
-        self.blocks = tuple(blocks)
-        self.dims = tuple(dims)
-        self.number_types = dict(number_types)
         self.launches = len(self.bundles)
         self._sizes = (*self.made, *self.blocks)
         self._symbolic = any(isinstance(size, Dim) for size in self._sizes)
@@ -286,19 +319,15 @@ class KernelPlan(Plan):
             for output in self.outputs
         ]
 
-    def __str__(self) -> str:
-        lines = [
-            f"plan @{self.device.name}: launches {self.launches}, temporaries {list(self.blocks)}"
-        ]
+    def lines(self) -> Iterator[str]:
         for bundle in self.bundles:
             members = self.table[bundle.first : bundle.first + bundle.count]
             margin = "  "
             if bundle.count > 1:
-                lines.append(f"  together, {bundle.count} kernels:")
+                yield f"  together, {bundle.count} kernels:"
                 margin = "    "
-            lines += [f"{margin}{launch}" for launch in members]
-        lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
-        return "\n".join(lines)
+            for launch in members:
+                yield f"{margin}{launch}"
 
 
 def concrete(shape: Shape, sizes: Mapping[str, int]) -> tuple[int, ...]:

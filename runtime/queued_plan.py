@@ -19,7 +19,7 @@ from lazygrad.ir.dim import Dim, Size
 
 from .device import Array, Device, Executable
 from .memory import Buffer
-from .plan import Launch, Output, Plan, failure, packer
+from .plan import Launch, Output, Plan, TablePlan, failure, packer
 
 if TYPE_CHECKING:
     from lazygrad.codegen.render.c_grid import Source
@@ -75,8 +75,35 @@ class QueuedDevice(Device):
         return compile_graph(self, graph)
 
 
-class QueuedPlan(Plan):
-    """Launches of compiled kernels in the queue of one device; the arguments are those of `KernelPlan`."""
+class Run:
+    """What the launches of one run of a plan are given: `values` by kind and index, and the error words."""
+
+    def __init__(
+        self, table: Sequence[Launch], values: Mapping[str, Sequence[Any]], words: Buffer | None
+    ) -> None:
+        self.table = table
+        self.values = values
+        self.words = words
+
+    def arguments(self, number: int) -> tuple[list[Any], int]:
+        """What the launch of that number is given, and how many trips its grid has."""
+        launch = self.table[number]
+        executable: QueuedKernel = launch.executable  # type: ignore[assignment]
+        given = [self.values[value.kind][value.index] for value in launch.values]
+        sizes = {
+            param.arg.name: int(value)
+            for param, value in zip(executable.params, given, strict=True)
+            if isinstance(param.arg, Param) and param.arg.role == "dim"
+        }
+        if executable.checks:
+            given += [self.words, np.int64(number)]
+        return given, executable.source.trips(sizes)
+
+
+class QueuedPlan(TablePlan):
+    """Launches of compiled kernels in the queue of one device."""
+
+    device: QueuedDevice
 
     def __init__(
         self,
@@ -88,13 +115,7 @@ class QueuedPlan(Plan):
         number_types: Mapping[int, DType],
         dims: Sequence[str] = (),
     ) -> None:
-        self.device = device
-        self.table = tuple(table)
-        self.outputs = tuple(outputs)
-        self.made = tuple(made)
-        self.blocks = tuple(blocks)
-        self.dims = tuple(dims)
-        self.launches = len(self.table)
+        super().__init__(device, table, outputs, made, blocks, number_types, dims)
         self._convert = {index: _converter(dtype) for index, dtype in number_types.items()}
         self._checked = any(launch.executable.checks for launch in self.table)
 
@@ -138,6 +159,18 @@ class QueuedPlan(Plan):
         Raises:
             IndexError, RuntimeError, ZeroDivisionError: a check failed.
         """
+        device, run = self.device, self.bind(buffers, numbers, dims)
+        for number, launch in enumerate(self.table):
+            arguments, trips = run.arguments(number)
+            event = device.launch(launch.executable, trips, arguments, timed)  # type: ignore[arg-type]
+            device.launches += 1
+            yield launch, arguments[: len(launch.values)], event
+        results.extend(self.finish(run))
+
+    def bind(
+        self, buffers: Sequence[Buffer], numbers: Sequence[Scalar], dims: Sequence[int] = ()
+    ) -> Run:
+        """What one run's launches are given, with new buffers."""
         device = self.device
         sizes = dict(zip(self.dims, dims, strict=True))
         given = [self._convert[i](n) if i in self._convert else None for i, n in enumerate(numbers)]
@@ -146,37 +179,19 @@ class QueuedPlan(Plan):
         values: dict[str, Sequence[Any]] = {
             "input": buffers, "output": made, "temporary": blocks, "number": given, "dim": [np.int64(d) for d in dims],
         }  # fmt: skip
-        words = None
-        if self._checked:
-            words = device.zeros(4 * self.launches)
-        for number, launch in enumerate(self.table):
-            arguments = [values[value.kind][value.index] for value in launch.values]
-            event = self._launch(launch, arguments, number, words, timed)
-            device.launches += 1
-            yield launch, arguments, event
-        if words is not None:
-            self._raise_first(words)
-        results.extend(
-            made[output.index] if output.kind == "new" else buffers[output.index]
-            for output in self.outputs
-        )
+        words = device.zeros(4 * self.launches) if self._checked else None
+        return Run(self.table, values, words)
 
-    def _launch(
-        self,
-        launch: Launch,
-        values: Sequence[Any],
-        number: int,
-        words: Buffer | None,
-        timed: bool,
-    ) -> Any:
-        executable: QueuedKernel = launch.executable  # type: ignore[assignment]
-        sizes = {
-            param.arg.name: int(value)
-            for param, value in zip(executable.params, values, strict=True)
-            if isinstance(param.arg, Param) and param.arg.role == "dim"
-        }
-        given = [*values, words, np.int64(number)] if executable.checks else values
-        return self.device.launch(executable, executable.source.trips(sizes), given, timed)
+    def finish(self, run: Run) -> list[Buffer]:
+        """The buffers of the roots, when everything is in the queue; the error words are read before.
+
+        Raises:
+            IndexError, RuntimeError, ZeroDivisionError: a check failed.
+        """
+        if run.words is not None:
+            self._raise_first(run.words)
+        kinds = {"new": "output", "input": "input"}
+        return [run.values[kinds[output.kind]][output.index] for output in self.outputs]
 
     def _raise_first(self, words: Buffer) -> None:
         from lazygrad.ir.dtype import int32
@@ -185,14 +200,6 @@ class QueuedPlan(Plan):
         for launch, word in zip(self.table, found, strict=True):
             if word:
                 raise failure(launch.executable.checks[int(word) - 1])
-
-    def __str__(self) -> str:
-        lines = [
-            f"plan @{self.device.name}: launches {len(self.table)}, temporaries {list(self.blocks)}"
-        ]
-        lines += [f"  {launch}" for launch in self.table]
-        lines += [f"  return {output.kind} {output.index}" for output in self.outputs]
-        return "\n".join(lines)
 
 
 def _bytes(size: Size, sizes: Mapping[str, int]) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,18 +65,59 @@ def chosen_devices(option: str) -> list[str]:
     return names
 
 
+ON_EACH = ("devices", "examples")
+"""Rooms whose tests take a `device`, and run on each that is available."""
+ON_ONE = ("amp", "array_api", "autograd", "func", "functional", "nn", "tensor")
+"""Rooms whose tests say nothing of devices: they run on the one that DEVICE names, or on each that --device names."""
+LAUNCHED: Counter[str] = Counter()
+"""The kernels that devices have launched for tests that ran on them alone."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of these folders that takes a `device` runs on each device."""
+    option = metafunc.config.getoption("--device")
     folder = metafunc.definition.path.parent.name
-    if folder in ("devices", "examples") and "device" in metafunc.fixturenames:
-        metafunc.parametrize("device", chosen_devices(metafunc.config.getoption("--device")))
+    if folder in ON_EACH and "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", chosen_devices(option))
+    elif folder in ON_ONE and option:
+        metafunc.parametrize("named_device", chosen_devices(option), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def named_device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The device that --device names for tests which say nothing of devices."""
+    if not hasattr(request, "param"):
+        yield
+        return
+    if request.node.get_closest_marker("of_the_cpu") and request.param != "cpu":
+        pytest.skip("about the CPU's plans")
+    with alone(request.param):
+        yield
+
+
+@contextmanager
+def alone(name: str) -> Iterator[str]:
+    """DEVICE names a device, whose full name this is; afterwards no other has launched kernels."""
+    from lazygrad import config
+    from lazygrad.runtime import device as devices
+
+    chosen = devices.get(name)
+    before = Counter({device.name: device.launches for device in devices.DEVICES.values()})
+    with config.override(device=name):
+        yield chosen.name
+    after = Counter({device.name: device.launches for device in devices.DEVICES.values()})
+    LAUNCHED[name] += after[chosen.name] - before[chosen.name]
+    others = {each: after[each] - before[each] for each in after if each != chosen.name}
+    others = {each: count for each, count in others.items() if count}
+    assert not others, f"kernels of other devices were launched: {others}"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Each device that tests could not run on, and why."""
+    """Each device that tests could not run on, and why; how much the others did."""
     for name in DEVICES:
         if reason := unavailable(name):
             terminalreporter.write_line(f"device {name} is unavailable: {reason}")
+    for name, count in LAUNCHED.items():
+        terminalreporter.write_line(f"device {name}: {count} kernels launched")
 
 
 @pytest.fixture

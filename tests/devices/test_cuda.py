@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ from lazygrad.runtime import device as devices
 from lazygrad.runtime import nvrtc
 
 from .. import conftest
+from .scripts import execute, fork
 
 Golden = conftest.Golden
-LIBRARY = str(Path(lg.__file__).parents[1])
 ARCHITECTURES = ("sm_80", "sm_90")
 SOURCE = """
 import sys
@@ -38,21 +37,6 @@ try:
 except AssertionError as error:
     print("ERROR", error)
 """
-FORK = """
-import os
-import lazygrad as lg
-x = lg.ones(3, device="cuda").realize()
-child = os.fork()
-if not child:
-    assert (lg.ones(3) + 1).sum().item() == 6  # the CPU works on
-    try:
-        (x + 1).sum().item()
-    except RuntimeError as error:
-        os._exit(7 if "Cannot re-initialize CUDA in forked subprocess" in str(error) else 1)
-    os._exit(2)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert (x + 1).sum().item() == 6
-"""
 ON_THE_EMULATOR = pytest.mark.skipif(
     "CUDA_EMULATOR" not in os.environ,
     reason="not on the CUDA emulator: python -m tests.cuda_emulator pytest tests/devices",
@@ -62,16 +46,6 @@ ON_THE_EMULATOR = pytest.mark.skipif(
 def needs_cuda() -> None:
     if not lg.cuda.is_available():
         pytest.skip("no CUDA GPU")
-
-
-def execute(script: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 # --- text
@@ -333,9 +307,110 @@ def test_contractions() -> None:
         np.testing.assert_allclose(value.double().cpu().numpy(), reference, rtol=rough)
 
 
+def test_cubins_are_kept(tmp_path: Path) -> None:
+    """By text, architecture, options and compiler; what is damaged is compiled again."""
+    program, built = tmp_path / "compiler", []
+    program.write_text("first")
+
+    def build(text: str, arch: str, options: tuple[str, ...]) -> bytes:
+        built.append((text, arch, *options))
+        return f"{text} for {arch}".encode()
+
+    with config.override(cache_dir=str(tmp_path / "cache")):
+        for _ in range(2):  # as two processes would
+            compiler = nvrtc.kept(str(program), build)
+            assert (
+                compiler("x", "sm_80", ("-a",)) == compiler("x", "sm_80", ("-a",)) == b"x for sm_80"
+            )
+        assert len(built) == 1
+        (entry,) = (tmp_path / "cache").glob("*.cubin")
+        entry.write_bytes(entry.read_bytes()[:-1])
+        for other in (
+            ("x", "sm_80", "-a"),
+            ("y", "sm_80", "-a"),
+            ("x", "sm_90", "-a"),
+            ("x", "sm_80"),
+        ):
+            compiler(other[0], other[1], other[2:])
+            assert built[-1] == other
+        assert len(built) == 5
+        program.write_text("another one")
+        assert nvrtc.kept(str(program), build)("x", "sm_80", ("-a",)) == b"x for sm_80"
+        assert len(built) == 6
+        with config.override(dump="source"):  # who looks has everything compiled
+            compiler("x", "sm_80", ("-a",))
+        assert len(built) == 7
+
+
+GRAPHS = """
+import ctypes
+import numpy as np
+import lazygrad as lg
+launched = ctypes.CDLL("libcuda.so.1").emulator_graph_launches
+m, w = (lg.linspace(0, 1, 40 * n, device="cuda").reshape(40, n).realize() for n in (40, 30))
+square, wanted = (each.cpu().double().numpy() for each in (m, w))
+for step in range(1, 10):
+    w = (w - step * 1e-4 * (m @ (m @ w))).realize()
+    wanted = wanted - step * 1e-4 * (square @ (square @ wanted))
+assert launched() >= 6, launched()
+assert np.allclose(w.cpu().numpy(), wanted, rtol=1e-4)
+for size in (90, 80, 1, 0, 80, 700, 90):  # grids that change, and one without trips
+    rows = lg.arange(size * 1.0, device="cuda").realize()
+    assert (rows * 2).sum().item() == size * (size - 1)
+    assert abs((rows / (rows.sum() + 1) + 1).sum().item() - size - rows.sum().item() / (rows.sum().item() + 1)) < 1e-3
+for index in (0, 2, 9, 1, 9, 2):  # checks are read behind a graph, too
+    table = lg.tensor([3.0, 5.0, 7.0], device="cuda").realize()
+    places = lg.tensor([index], device="cuda").realize()
+    try:
+        assert (table[places] + table.sum()).item() == [18, 20, 22][index]
+    except IndexError as error:
+        assert index == 9 and "index 9 is out of bounds" in str(error)
+    else:
+        assert index != 9
+"""
+
+
+@ON_THE_EMULATOR
+@pytest.mark.parametrize("deferred", ["0", "1"])
+def test_plans_become_graphs(deferred: str) -> None:
+    """What is run again is one call of the driver, whatever numbers, addresses and grids have changed."""
+    execute(GRAPHS, CUDA_EMULATOR_DEFERRED=deferred)
+
+
+END_OF_MEMORY = """
+import lazygrad as lg
+part = 1 << 14  # floats
+x = lg.ones(40 * part, device="cuda").realize()
+y = (x + 1).sum()
+del x
+assert y.item() == 80 * part and lg.cuda.memory_allocated() < 1 << 16 < 40 << 16 <= lg.cuda.memory_reserved()
+z = lg.full((48 * part,), 3.0, device="cuda").realize()  # what waited unused was given back
+before = lg.cuda.memory_allocated()
+for attempt in range(2):
+    try:
+        lg.realize([z * 2, z.sum()])
+    except lg.OutOfMemoryError as error:
+        assert "CUDA out of memory. Tried to allocate 3.00 MiB. GPU 0 has a total capacity of 4.00 MiB" in str(error), error
+        assert isinstance(error, RuntimeError) and lg.cuda.OutOfMemoryError is lg.OutOfMemoryError
+    else:
+        raise AssertionError("there is not so much")
+    assert lg.cuda.memory_allocated() == before
+assert z.mean().item() == 3 and lg.cuda.max_memory_allocated() >= 48 << 16
+del z
+lg.cuda.empty_cache()
+assert lg.cuda.memory_reserved() < 1 << 16 and lg.cuda.mem_get_info()[1] == 64 << 16
+"""
+
+
+@ON_THE_EMULATOR
+def test_the_pool_is_given_back_before_memory_ends() -> None:
+    """An allocation that the driver refuses is tried again without what waits unused; then the error has the sizes, and nothing is lost."""
+    execute(END_OF_MEMORY, CUDA_EMULATOR_MEMORY=str(64 << 16), LAZYGRAD_POOL="1")
+
+
 def test_forked_child_is_told() -> None:
     needs_cuda()
-    execute(FORK)
+    fork("cuda", "CUDA")
 
 
 @ON_THE_EMULATOR

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,8 @@ from lazygrad import config
 from lazygrad.ir.text import parse
 from lazygrad.runtime import device as devices
 
-LIBRARY = str(Path(lg.__file__).parents[1])
+from .scripts import execute, fork
+
 SOFTMAX = """
 import sys
 sys.modules["pyopencl"] = None  # as if it were not installed
@@ -31,36 +29,11 @@ try:
 except RuntimeError as error:
     print("ERROR", error)
 """
-FORK = """
-import os
-import lazygrad as lg
-x = lg.ones(3, device="opencl").realize()
-child = os.fork()
-if not child:
-    assert (lg.ones(3) + 1).sum().item() == 6  # the CPU works on
-    try:
-        (x + 1).sum().item()
-    except RuntimeError as error:
-        os._exit(7 if "Cannot re-initialize OpenCL in forked subprocess" in str(error) else 1)
-    os._exit(2)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert (x + 1).sum().item() == 6
-"""
 
 
 def needs_opencl() -> None:
     if not lg.opencl.is_available():
         pytest.skip("no OpenCL driver")
-
-
-def execute(script: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def test_source_needs_no_driver() -> None:
@@ -150,7 +123,7 @@ def test_memory_is_counted_and_ends() -> None:
 
 def test_a_forked_child_is_told() -> None:
     needs_opencl()
-    execute(FORK)
+    fork("opencl", "OpenCL")
 
 
 def test_profile_and_verification(tmp_path: Path) -> None:

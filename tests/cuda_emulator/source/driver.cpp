@@ -27,6 +27,41 @@ CUresult exists(CUdevice device) { return device >= 0 && device < devices ? CUDA
 
 CUcontext current_context() { return contexts.empty() ? nullptr : contexts.back(); }
 
+// Arguments come one by one, or packed as a C struct; both are copied before this returns.
+CUresult kernel_work(const CUDA_KERNEL_NODE_PARAMS &what, Work &work) {
+  auto &function = *reinterpret_cast<Function *>(what.func);
+  const KernelTable &table = *function.table;
+  const unsigned char *packed = nullptr;
+  size_t given = 0, offset = 0;
+  for (void **extra = what.extra; extra && *extra != CU_LAUNCH_PARAM_END; extra += 2) {
+    if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER) packed = static_cast<const unsigned char *>(extra[1]);
+    if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE) given = *static_cast<size_t *>(extra[1]);
+  }
+  std::vector<size_t> offsets;
+  for (unsigned i = 0; i < table.count; ++i) {
+    offset = (offset + table.alignments[i] - 1) / table.alignments[i] * table.alignments[i];
+    offsets.push_back(offset);
+    offset += table.sizes[i];
+  }
+  if (packed ? given < offset : (!what.kernelParams && table.count)) {
+    failure = CUDA_ERROR_INVALID_VALUE;
+    report = text("kernel %s takes %zu bytes of arguments, not %zu", table.name, offset, given);
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  auto copy = std::make_shared<std::vector<uint64_t>>(offset / 8 + 2);
+  auto *bytes = reinterpret_cast<unsigned char *>(copy->data());
+  for (unsigned i = 0; i < table.count; ++i) memcpy(bytes + offsets[i], packed ? packed + offsets[i] : what.kernelParams[i], table.sizes[i]);
+  const int device = current_context()->device;
+  const Index3 grid{what.gridDimX, what.gridDimY, what.gridDimZ}, size{what.blockDimX, what.blockDimY, what.blockDimZ};
+  const uint64_t dynamic = what.sharedMemBytes;
+  work = [=, &function] {
+    std::vector<void *> places;
+    for (size_t place : offsets) places.push_back(reinterpret_cast<unsigned char *>(copy->data()) + place);
+    return CUresult(launch(function, device, grid, size, dynamic, places.data()));
+  };
+  return CUDA_SUCCESS;
+}
+
 extern "C" {
 
 // --- the driver and its devices
@@ -38,6 +73,7 @@ CUresult cuInit(unsigned) {
   if (!devices) return CUDA_ERROR_NO_DEVICE;
   check_races = setting("CUDA_EMULATOR_RACES", 1);
   deferred = setting("CUDA_EMULATOR_DEFERRED", 0);
+  if (getenv("CUDA_EMULATOR_CHECKED")) checked_launches = std::max(setting("CUDA_EMULATOR_CHECKED", 0), 0);
   open_memory(devices);
   for (int device = 0; device < devices; ++device) {
     primary.push_back(std::make_unique<CUctx_st>());
@@ -312,38 +348,12 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfuncti
   return CUDA_SUCCESS;
 }
 
-// Arguments come one by one, or packed as a C struct; both are copied before this returns.
-CUresult cuLaunchKernel(CUfunction handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic, CUstream stream,
+CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic, CUstream stream,
                         void **arguments, void **extra) {
   NEEDS_CONTEXT;
-  auto &function = *reinterpret_cast<Function *>(handle);
-  const KernelTable &table = *function.table;
-  const unsigned char *packed = nullptr;
-  size_t given = 0, offset = 0;
-  for (; extra && *extra != CU_LAUNCH_PARAM_END; extra += 2) {
-    if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER) packed = static_cast<const unsigned char *>(extra[1]);
-    if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE) given = *static_cast<size_t *>(extra[1]);
-  }
-  std::vector<size_t> offsets;
-  for (unsigned i = 0; i < table.count; ++i) {
-    offset = (offset + table.alignments[i] - 1) / table.alignments[i] * table.alignments[i];
-    offsets.push_back(offset);
-    offset += table.sizes[i];
-  }
-  if (packed ? given < offset : (!arguments && table.count)) {
-    failure = CUDA_ERROR_INVALID_VALUE;
-    report = text("kernel %s takes %zu bytes of arguments, not %zu", table.name, offset, given);
-    return CUDA_ERROR_INVALID_VALUE;
-  }
-  auto copy = std::make_shared<std::vector<uint64_t>>(offset / 8 + 2);
-  auto *bytes = reinterpret_cast<unsigned char *>(copy->data());
-  for (unsigned i = 0; i < table.count; ++i) memcpy(bytes + offsets[i], packed ? packed + offsets[i] : arguments[i], table.sizes[i]);
-  const int device = current_context()->device;
-  return submit(stream, [=, &function] {
-    std::vector<void *> places;
-    for (size_t place : offsets) places.push_back(reinterpret_cast<unsigned char *>(copy->data()) + place);
-    return CUresult(launch(function, device, {gx, gy, gz}, {bx, by, bz}, dynamic, places.data()));
-  });
+  Work work;
+  if (const CUresult bad = kernel_work({function, gx, gy, gz, bx, by, bz, dynamic, arguments, extra, nullptr, nullptr}, work)) return bad;
+  return submit(stream, std::move(work));
 }
 
 // --- what tests of the emulator ask

@@ -20,6 +20,7 @@ using Work = std::function<CUresult()>;
 
 CUcontext current_context();
 CUresult submit(CUstream stream, Work work);
+CUresult kernel_work(const CUDA_KERNEL_NODE_PARAMS &what, Work &work);  // one launch; its arguments are copied
 CUresult synchronize(CUcontext context);
 CUresult synchronize_all();
 

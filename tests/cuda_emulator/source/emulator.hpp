@@ -77,7 +77,7 @@ struct Variable {
   uint64_t begin = 0, end = 0;
   std::string name;
   std::string kernel;  // whose shared memory it is; empty for a variable of the module
-  bool shared = false;
+  bool shared = false, checked = true;  // not checked: it is of the kernel's second text
   std::vector<Shadow> shadow;
 };
 
@@ -92,10 +92,12 @@ struct KernelTable {  // what EMULATOR_KERNEL of the shim leaves in the object
 struct Module;
 struct Function {
   Module *module = nullptr;
-  const KernelTable *table = nullptr;
-  uint64_t shared_bytes = 0;
+  const KernelTable *table = nullptr, *unchecked = nullptr;
+  uint64_t shared_bytes = 0, launches = 0;
   Index3 block{1, 1, 1};
+  std::vector<Variable *> shared[2] = {};  // what its blocks share: unchecked, checked
 };
+OWN uint64_t checked_launches;  // of each kernel; what runs later is not checked
 
 struct Module {
   void *handle = nullptr;

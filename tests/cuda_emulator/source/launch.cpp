@@ -44,7 +44,8 @@ int launch(Function &function, int device, Index3 grid, Index3 size, uint64_t dy
   if (count > MOST_THREADS || (function.table->most_threads && count > function.table->most_threads)) return count > MOST_THREADS ? 1 : 701;
   if (function.shared_bytes + dynamic_bytes > SHARED_LIMIT) return 1;
   block.grid = grid, block.size = size, block.count = count, block.device = device;
-  block.module = function.module, block.kernel = function.table, block.arguments = arguments;
+  const bool checked = !function.unchecked || function.launches++ < checked_launches;
+  block.module = function.module, block.kernel = checked ? function.table : function.unchecked, block.arguments = arguments;
   block.threads.resize(count);
   block.warps.resize((count + WARP - 1) / WARP);
   for (uint32_t i = 0; i < count; ++i) {
@@ -57,8 +58,7 @@ int launch(Function &function, int device, Index3 grid, Index3 size, uint64_t dy
     for (uint32_t y = 0; y < grid.y; ++y)
       for (uint32_t x = 0; x < grid.x; ++x) {
         block.index = {x, y, z};
-        for (Variable &variable : function.module->variables)
-          if (variable.shared) memset(reinterpret_cast<void *>(variable.begin), 0xff, variable.end - variable.begin);
+        for (const Variable *variable : function.shared[checked]) memset(reinterpret_cast<void *>(variable->begin), 0xff, variable->end - variable->begin);
         block.first_phase = phases + 1;
         const bool good = run_block();
         phases = block.phase;

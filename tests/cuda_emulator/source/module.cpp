@@ -16,6 +16,8 @@
 
 namespace emulator {
 
+uint64_t checked_launches = ~0ull;
+
 namespace {
 
 std::vector<Module *> modules;
@@ -57,6 +59,11 @@ void read_symbols(Module &module, const unsigned char *image) {
       variable.begin = module.bias + symbol.st_value, variable.end = variable.begin + symbol.st_size;
       variable.shared = shared_name(name, variable.kernel, variable.name);
       if (!variable.shared) variable.name = name;
+      constexpr const char *UNCHECKED = "_unchecked";  // as the stand-in of NVRTC calls the second text's
+      if (const size_t at = variable.kernel.rfind(UNCHECKED); at != std::string::npos && at + strlen(UNCHECKED) == variable.kernel.size()) {
+        variable.kernel.resize(at);
+        variable.checked = false;
+      }
       variable.shadow.resize((symbol.st_size + 7) / 4);
       module.variables.push_back(std::move(variable));
     }
@@ -103,10 +110,17 @@ Module *load_module(const void *image, std::string &why) {
   module->bias = map->l_addr;
   read_symbols(*module, bytes);
   const auto *tables = static_cast<const KernelTable *const *>(dlsym(module->handle, "emulator_kernels"));
-  for (; tables && *tables; ++tables) module->functions[(*tables)->name] = {module, *tables, 0, {1, 1, 1}};
+  const auto *others = static_cast<const KernelTable *const *>(dlsym(module->handle, "emulator_unchecked_kernels"));
+  for (int i = 0; tables && tables[i]; ++i) {
+    Function &function = module->functions[tables[i]->name];
+    function.module = module, function.table = tables[i], function.unchecked = others ? others[i] : nullptr;
+  }
   for (auto &[name, function] : module->functions)  // a device function's shared memory is every kernel's
-    for (const Variable &variable : module->variables)
-      if (variable.shared && (variable.kernel == name || !module->functions.count(variable.kernel))) function.shared_bytes += variable.end - variable.begin;
+    for (Variable &variable : module->variables)
+      if (variable.shared && (variable.kernel == name || !module->functions.count(variable.kernel))) {
+        function.shared[variable.checked].push_back(&variable);
+        if (variable.checked) function.shared_bytes += variable.end - variable.begin;
+      }
   modules.push_back(module);
   return module;
 }

@@ -31,10 +31,11 @@ constexpr int SUCCESS = 0, INVALID_INPUT = 3, INVALID_PROGRAM = 4, COMPILATION =
 using Words = std::vector<std::string>;
 
 // -fsanitize=thread announces each access, bounds each index, alignment each pointer that is used.
-Words compiler() {
-  Words words{"g++", "-std=c++17", "-O1", "-g1", "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-strict-aliasing", "-fwrapv", "-w",
-              "-ffp-contract=off", "-fno-math-errno", "-fsanitize=thread,bounds,alignment", "--param", "tsan-instrument-func-entry-exit=0", "-fno-delete-null-pointer-checks",
-              "-I" TOOLKIT_INCLUDE};
+Words compiler(bool checked) {
+  Words words{"g++", "-std=c++17", "-g1", "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-strict-aliasing", "-fwrapv", "-w",
+              "-ffp-contract=off", "-fno-math-errno", "-fno-delete-null-pointer-checks", "-I" TOOLKIT_INCLUDE};
+  const Words checks{"-O1", "-fsanitize=thread,bounds,alignment", "--param", "tsan-instrument-func-entry-exit=0"}, none{"-O2"};
+  words.insert(words.end(), checked ? checks.begin() : none.begin(), checked ? checks.end() : none.end());
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) words.insert(words.end(), {"-mfma", "-mavx2", "-mf16c"});
 #endif
@@ -75,12 +76,13 @@ std::string fresh(const std::string &path) {  // a name beside it that no other 
   return path + "." + std::to_string(getpid()) + "." + std::to_string(count++);
 }
 
-bool precompile(const std::string &header, const std::string &log) {
+bool precompile(const std::string &header, bool checked, const std::string &log) {
   static std::mutex lock;
   std::lock_guard<std::mutex> held(lock);
-  const std::string made = header + ".gch", work = fresh(made);
+  mkdir((header + ".gch").c_str(), 0700);  // of the files in it the compiler takes the one for its options
+  const std::string made = header + ".gch/" + (checked ? "checked" : "unchecked"), work = fresh(header);
   if (!access(made.c_str(), R_OK)) return true;
-  Words words = compiler();
+  Words words = compiler(checked);
   words.insert(words.end(), {"-x", "c++-header", header, "-o", work});
   return run(words, log) && !rename(work.c_str(), made.c_str());
 }
@@ -140,29 +142,47 @@ std::string without_comments(std::string text) {
   return text;
 }
 
-bool build(Program &program, const std::string &base, const std::string &architecture, const Words &definitions) {
-  const std::string work = fresh(base), log = work + ".log", header = home() + "/shim/cuda_on_host.hpp";
-  std::ofstream(base + ".cu") << program.text;
-  std::ofstream main(work + ".cpp");
-  main << "#define __CUDA_ARCH__ " << architecture << "0\n#include \"" << base << ".cu\"\n";
-  main << "extern \"C\" const char *const emulator_origin = \"" << base << "\";\n";
-  const std::vector<Kernel> all = kernels(without_comments(program.text));
+// The object of a text with checks, or without: then everything in it has another name.
+bool compile(const std::string &base, const std::string &work, bool checked, const std::vector<Kernel> &all, const std::string &architecture, const Words &definitions,
+             const std::string &log) {
+  const std::string header = home() + "/shim/cuda_on_host.hpp", suffix = checked ? "" : "_unchecked", name = work + suffix;
+  std::ofstream main(name + ".cpp");
+  main << "#define __CUDA_ARCH__ " << architecture << "0\n";
+  if (checked)
+    main << "#include \"" << base << ".cu\"\nextern \"C\" const char *const emulator_origin = \"" << base << "\";\n";
+  else {
+    for (const Kernel &kernel : all) main << "#define " << kernel.name << " " << kernel.name << suffix << "\n";
+    main << "namespace device_unchecked {\n#include \"" << base << ".cu\"\n}\nusing namespace device_unchecked;\n";
+    for (const Kernel &kernel : all) main << "#undef " << kernel.name << "\n";
+  }
   for (const Kernel &kernel : all)
-    main << "static constexpr emulator_kernel emulator_table_" << kernel.name << " = emulator_caller<&" << kernel.name << ">::table(\"" << kernel.name << "\", "
+    main << "static constexpr emulator_kernel emulator_table_" << kernel.name << " = emulator_caller<&" << kernel.name << suffix << ">::table(\"" << kernel.name << "\", "
          << kernel.most_threads << ");\n";
-  main << "extern \"C\" const emulator_kernel *const emulator_kernels[] = {";
+  main << "extern \"C\" const emulator_kernel *const emulator" << suffix << "_kernels[] = {";
   for (const Kernel &kernel : all) main << "&emulator_table_" << kernel.name << ", ";
   main << "nullptr};\n";
   main.close();
-  bool good = precompile(header, log);
-  Words words = compiler();
+  Words words = compiler(checked);
   words.insert(words.end(), definitions.begin(), definitions.end());
-  words.insert(words.end(), {"-pipe", "-include", header, "-c", work + ".cpp", "-o", work + ".o"});
+  words.insert(words.end(), {"-pipe", "-include", header, "-c", name + ".cpp", "-o", name + ".o"});
+  const bool good = precompile(header, checked, log) && run(words, log);
+  unlink((name + ".cpp").c_str());
+  return good;
+}
+
+bool build(Program &program, const std::string &base, const std::string &architecture, const Words &definitions, bool unchecked_too) {
+  const std::string work = fresh(base), log = work + ".log";
+  std::ofstream(base + ".cu") << program.text;
+  const std::vector<Kernel> all = kernels(without_comments(program.text));
+  bool good = compile(base, work, true, all, architecture, definitions, log);
+  if (unchecked_too) good = good && compile(base, work, false, all, architecture, definitions, log);
+  Words words{LINKER, "-shared", "-z", "defs", "-Bsymbolic", "-o", work + ".so", work + ".o"};
+  if (unchecked_too) words.push_back(work + "_unchecked.o");
+  words.insert(words.end(), {home() + "/libcuda.so.1", "-L" LIBRARIES, LIBM, LIBC, LIBGCC});
   good = good && run(words, log);
-  good = good && run({LINKER, "-shared", "-z", "defs", "-Bsymbolic", "-o", work + ".so", work + ".o", home() + "/libcuda.so.1", "-L" LIBRARIES, LIBM, LIBC, LIBGCC}, log);
   good = good && !rename((work + ".so").c_str(), (base + ".so").c_str());
   program.log = read(log);
-  for (const char *end : {".cpp", ".o", ".log"}) unlink((work + end).c_str());
+  for (const char *end : {".o", "_unchecked.o", ".log"}) unlink((work + end).c_str());
   return good;
 }
 
@@ -217,11 +237,13 @@ int nvrtcCompileProgram(Program *program, int count, const char *const *options)
     if (option == "--fmad=true" || option == "-fmad=true") definitions.push_back("-ffp-contract=fast");
     key += "\n" + option;
   }
+  const bool unchecked_too = getenv("CUDA_EMULATOR_CHECKED");  // kernels run without checks after so many launches
+  if (unchecked_too) key += "\nwithout checks too";
   const std::string folder = home() + "/objects";
   mkdir(folder.c_str(), 0700);
   const std::string base = folder + "/" + digest(key + "\n" + program->text);
   program->log.clear();
-  if (access((base + ".so").c_str(), R_OK) && !build(*program, base, architecture, definitions)) return COMPILATION;
+  if (access((base + ".so").c_str(), R_OK) && !build(*program, base, architecture, definitions, unchecked_too)) return COMPILATION;
   program->object = read(base + ".so");
   return program->object.empty() ? COMPILATION : SUCCESS;
 }

@@ -14,11 +14,23 @@ using namespace emulator;
 
 bool deferred;
 
+struct CUgraphNode_st {
+  Work work;
+  std::vector<CUgraphNode> after;  // what must have run before it
+};
 struct CUgraph_st {
-  std::vector<Work> works;
+  std::vector<CUgraphNode> nodes;
+  ~CUgraph_st() {
+    for (CUgraphNode node : nodes) delete node;
+  }
+  CUgraphNode add(Work work, std::vector<CUgraphNode> after) {
+    nodes.push_back(new CUgraphNode_st{std::move(work), std::move(after)});
+    return nodes.back();
+  }
 };
 struct CUgraphExec_st {
-  std::vector<Work> works;
+  std::vector<CUgraphNode> order;
+  std::map<CUgraphNode, Work> works;
 };
 
 struct CUstream_st {
@@ -42,6 +54,7 @@ namespace {
 
 std::set<CUstream> streams;
 std::map<CUcontext, CUstream> null_streams;
+uint64_t graph_launches;
 
 CUstream stream_of(CUstream given) {
   if (given && given != CU_STREAM_LEGACY && given != CU_STREAM_PER_THREAD) return streams.count(given) ? given : nullptr;
@@ -157,7 +170,11 @@ CUresult submit(CUstream given, Work work) {
   if (!current_context()) return CUDA_ERROR_INVALID_CONTEXT;
   CUstream stream = stream_of(given);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
-  if (stream->capture) return stream->capture->works.push_back(std::move(work)), CUDA_SUCCESS;
+  if (CUgraph graph = stream->capture) {
+    std::vector<CUgraphNode> after;
+    if (!graph->nodes.empty()) after.push_back(graph->nodes.back());
+    return graph->add(std::move(work), after), CUDA_SUCCESS;
+  }
   CUresult earlier = drain_others(stream);
   stream->queue.push_back(std::move(work));
   ++stream->submitted;
@@ -262,7 +279,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent first, CUevent second) 
   return *milliseconds = float(*second->time - *first->time), CUDA_SUCCESS;
 }
 
-// --- graphs: what was submitted while a stream was captured
+// --- graphs: what was submitted while a stream was captured, or kernels that were put into one
 
 CUresult cuStreamBeginCapture(CUstream given, CUstreamCaptureMode) {
   NEEDS_CONTEXT;
@@ -279,14 +296,43 @@ CUresult cuStreamIsCapturing(CUstream given, CUstreamCaptureStatus *status) {
   *status = given && streams.count(given) && given->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
   return CUDA_SUCCESS;
 }
-CUresult cuGraphInstantiateWithFlags(CUgraphExec *made, CUgraph graph, unsigned long long) { return *made = new CUgraphExec_st{graph->works}, CUDA_SUCCESS; }
+CUresult cuGraphCreate(CUgraph *graph, unsigned) { return *graph = new CUgraph_st, CUDA_SUCCESS; }
+CUresult cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count, const CUDA_KERNEL_NODE_PARAMS *what) {
+  NEEDS_CONTEXT;
+  Work work;
+  if (const CUresult bad = kernel_work(*what, work)) return bad;
+  return *node = graph->add(std::move(work), std::vector<CUgraphNode>(after, after + count)), CUDA_SUCCESS;
+}
+// Nodes run in the order of what they come after, otherwise backwards: what should wait for another, and does not, is seen.
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *made, CUgraph graph, unsigned long long) {
+  auto *exec = new CUgraphExec_st;
+  for (CUgraphNode node : graph->nodes) exec->works[node] = node->work;
+  std::set<CUgraphNode> done;
+  while (done.size() < graph->nodes.size()) {
+    const auto next = std::find_if(graph->nodes.rbegin(), graph->nodes.rend(), [&](CUgraphNode node) {
+      return !done.count(node) && std::all_of(node->after.begin(), node->after.end(), [&](CUgraphNode before) { return done.count(before); });
+    });
+    if (next == graph->nodes.rend()) return delete exec, CUDA_ERROR_INVALID_VALUE;
+    exec->order.push_back(*next);
+    done.insert(*next);
+  }
+  return *made = exec, CUDA_SUCCESS;
+}
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec graph, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *what) {
+  NEEDS_CONTEXT;
+  return graph->works.count(node) ? kernel_work(*what, graph->works[node]) : CUDA_ERROR_INVALID_VALUE;
+}
 CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream) {
-  return submit(stream, [works = graph->works] {
+  std::vector<Work> works;
+  for (CUgraphNode node : graph->order) works.push_back(graph->works[node]);
+  ++graph_launches;
+  return submit(stream, [works] {
     for (const Work &work : works)
       if (const CUresult bad = work()) return bad;
     return CUDA_SUCCESS;
   });
 }
+unsigned long emulator_graph_launches() { return graph_launches; }
 CUresult cuGraphDestroy(CUgraph graph) { return delete graph, CUDA_SUCCESS; }
 CUresult cuGraphExecDestroy(CUgraphExec graph) { return delete graph, CUDA_SUCCESS; }
 
