@@ -8,7 +8,7 @@ free, and turns any other into a gather that gains nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Loop
@@ -18,6 +18,7 @@ from lazygrad.ir.op import ELEMENTWISE, Op
 from .target import Target
 from .tiling import alone, apart, tiles
 from .transform.access import (
+    ScheduleError,
     Stride,
     all_loops,
     body,
@@ -137,39 +138,62 @@ def _division(loop: Node, cost: float, chosen: Sequence[Transform]) -> list[Tran
     return [Transform("divide", loop_name(loop), part)]
 
 
-def optimise(kernel: Node, target: Target) -> Node:
-    """The chosen schedule applied, then functions expanded into polynomials and arithmetic tidied: ready to render."""
+def prepared(kernel: Node, target: Target) -> Node:
+    """The loop tree that `choose` is asked about, and that a schedule is for: the one that was lowered."""
+    return kernel
+
+
+def optimise(kernel: Node, target: Target, steps: Sequence[Transform] | None = None) -> Node:
+    """A schedule applied, the chosen one where none is given; then functions expanded into polynomials and arithmetic tidied: ready to render.
+
+    Raises:
+        ScheduleError: a step that is given cannot be applied.
+    """
     from .math import expand
 
-    return expand(apply(kernel, choose(kernel, target)))
+    return expand(apply(kernel, choose(kernel, target) if steps is None else steps))
 
 
-def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
+TRANSFORMS: dict[str, Callable[..., Node]] = {
+    "divide": divide,
+    "interchange": interchange,
+    "merge": merge,
+    "pack": pack,
+    "vectorize": vectorize,
+    "jam": jam,
+    "transpose": transpose,
+    "accumulate": accumulate,
+}
+"""What a step may be: of a kernel, and where it has them of the name of a loop and of a factor."""
+
+
+def takes(transform: Callable[..., Node]) -> int:
+    """Whether a transform takes nothing beside the kernel (0), the name of a loop (1), or a factor too (2)."""
+    return transform.__code__.co_argcount - 1
+
+
+def apply(
+    kernel: Node,
+    steps: Sequence[Transform],
+    transforms: Mapping[str, Callable[..., Node]] = TRANSFORMS,
+) -> Node:
     """Run a schedule.
 
     Raises:
-        ScheduleError: a step cannot be applied to what the steps before it left.
+        ScheduleError: a step cannot be applied to what the steps before it left; it says which, why, and which loops there are.
     """
-    for step in steps:
-        match step.name:
-            case "divide":
-                kernel = divide(kernel, step.loop, step.factor)
-            case "interchange":
-                kernel = interchange(kernel, step.loop)
-            case "merge":
-                kernel = merge(kernel, step.loop)
-            case "pack":
-                kernel = pack(kernel, step.loop, step.factor)
-            case "vectorize":
-                kernel = vectorize(kernel, step.loop, step.factor)
-            case "jam":
-                kernel = jam(kernel, step.loop, step.factor)
-            case "transpose":
-                kernel = transpose(kernel, step.loop, step.factor)
-            case "accumulate":
-                kernel = accumulate(kernel)
-            case _:
-                raise ValueError(f"unknown transform {step.name!r}")
+    for number, step in enumerate(steps, 1):
+        try:
+            if step.name not in transforms:
+                names = ", ".join(transforms)
+                raise ScheduleError(f"there is no such transform; there are {names}")
+            function = transforms[step.name]
+            kernel = function(kernel, *(step.loop, step.factor)[: takes(function)])
+        except ScheduleError as error:
+            found = ", ".join(loop_name(loop) for loop, _ in all_loops(kernel))
+            raise ScheduleError(
+                f"step {number} of {len(steps)}, {step}: {error} (loops here: {found or 'none'})"
+            ) from None
     return kernel
 
 

@@ -8,7 +8,7 @@ an array that then is the group's, or are long where trips are few. No array is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Loop
@@ -62,10 +62,28 @@ def target(arch: str = "sm_80") -> CudaTarget:
     )
 
 
-def optimise(kernel: Node, target: CudaTarget) -> Node:
-    """The chosen schedule applied, then functions expanded: ready to render."""
-    kernel = spread(kernel)
-    return expand(apply(kernel, choose(kernel, target)))
+def prepared(kernel: Node, target: CudaTarget) -> Node:
+    """The loop tree that a schedule is for: with its grid marked."""
+    return spread(kernel)
+
+
+def optimise(kernel: Node, target: CudaTarget, steps: Sequence[Transform] | None = None) -> Node:
+    """A schedule applied, the chosen one where none is given; then functions expanded: ready to render.
+
+    Raises:
+        ScheduleError: a step that is given cannot be applied.
+    """
+    kernel = prepared(kernel, target)
+    return expand(apply(kernel, choose(kernel, target) if steps is None else steps))
+
+
+TRANSFORMS: dict[str, Callable[..., Node]] = {
+    **general.TRANSFORMS,
+    "share": share,
+    "tile": tile,
+    "unroll": unroll,
+}
+"""What a step may be: those for GPUs too."""
 
 
 def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
@@ -74,16 +92,7 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
     Raises:
         ScheduleError: a step cannot be applied to what the steps before it left.
     """
-    for step in steps:
-        if step.name == "share":
-            kernel = share(kernel, step.loop)
-        elif step.name == "tile":
-            kernel = tile(kernel, step.loop, step.factor)
-        elif step.name == "unroll":
-            kernel = unroll(kernel, step.loop)
-        else:
-            kernel = general.apply(kernel, [step])
-    return kernel
+    return general.apply(kernel, steps, TRANSFORMS)
 
 
 def choose(kernel: Node, target: CudaTarget) -> list[Transform]:

@@ -7,6 +7,7 @@ trip of its parallel loops, and vectorises by itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,11 +20,13 @@ from . import choose as cpu
 from .choose import Transform
 from .math import expand
 from .target import Target
-from .transform.access import Stride, body, carries, lines_inside, replace_loop
+from .transform.access import ScheduleError, Stride, body, carries, lines_inside, replace_loop
 from .transform.parallel import parallel_loop
 
 LANES = 16
 """The most lanes of a vector of OpenCL."""
+TRANSFORMS = cpu.TRANSFORMS
+"""What a step may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,34 @@ def _lanes(wanted: int) -> int:
     return min(1 << wanted.bit_length() - 1, LANES)
 
 
-def optimise(kernel: Node, target: OpenClTarget) -> Node:
-    """The chosen schedule applied, then functions expanded: ready to render."""
-    if target.kind == "gpu":
-        return expand(cpu.apply(spread(kernel), choose(kernel, target)))
-    return expand(rewrite([cpu.apply(kernel, choose(kernel, target))], UNFUSED)[0])
+def prepared(kernel: Node, target: OpenClTarget) -> Node:
+    """The loop tree that a schedule is for: with its grid marked, for a GPU."""
+    return spread(kernel) if target.kind == "gpu" else kernel
+
+
+def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
+    """Run a schedule.
+
+    Raises:
+        ScheduleError: a step cannot be applied to what the steps before it left, or makes vectors that OpenCL has not.
+    """
+    for number, step in enumerate(steps, 1):
+        if step.name in ("vectorize", "transpose") and step.factor != _lanes(step.factor):
+            raise ScheduleError(
+                f"step {number} of {len(steps)}, {step}: vectors of OpenCL have 2, 4, 8 or 16 lanes"
+            )
+    return cpu.apply(kernel, steps)
+
+
+def optimise(kernel: Node, target: OpenClTarget, steps: Sequence[Transform] | None = None) -> Node:
+    """A schedule applied, the chosen one where none is given; then functions expanded: ready to render.
+
+    Raises:
+        ScheduleError: a step that is given cannot be applied.
+    """
+    kernel = prepared(kernel, target)
+    kernel = apply(kernel, choose(kernel, target) if steps is None else steps)
+    return expand(kernel if target.kind == "gpu" else rewrite([kernel], UNFUSED)[0])
 
 
 UNFUSED: RuleTable[Node] = RuleTable("sums of products in two steps")

@@ -202,6 +202,7 @@ _ELSEWHERE = {
     "lower": "inspection",
     "compile": "compiled",
     "profile": "runtime.profile",
+    "schedule_override": "runtime.schedules",
     "OutOfMemoryError": "runtime.errors",
     **dict.fromkeys(
         (
@@ -262,6 +263,7 @@ if TYPE_CHECKING:
     from .nn.summary import summary as summary
     from .runtime.errors import OutOfMemoryError as OutOfMemoryError
     from .runtime.profile import profile as profile
+    from .runtime.schedules import schedule_override as schedule_override
     from .serialization import load as load
     from .serialization import save as save
     from .signatures.functions import *  # noqa: F403

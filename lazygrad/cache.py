@@ -17,6 +17,8 @@ NAMES = {
     "kernel": "kernels",
     "object": "support code",
     "sources": "digests of the compiler's sources",
+    "schedule": "schedules of kernels that were searched for",
+    "searched": "signs of searches",
 }
 """What the entries of each ending are."""
 

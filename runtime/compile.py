@@ -7,7 +7,6 @@ verified where `config.verify` asks, and shown by runtime/dump.py. Kernels that 
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild, remake
 
-from . import cache, dump, fingerprint, profile
+from . import cache, dump, fingerprint, profile, schedules
 from . import device as devices
 from .device import Device, Executable
 from .history import kept_for_gradients
@@ -37,6 +36,8 @@ from .plans import CompiledPlan, Record
 if TYPE_CHECKING:
     from lazygrad.ir.kernel_graph import KernelGraph
     from lazygrad.schedule.place import Schedule
+
+    from .schedules import Steps
 
 KERNEL_LIMIT = 1024
 """How many compiled kernels are kept."""
@@ -116,18 +117,24 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
 
 
 def optimise(kernel: Node, target: Any) -> Node:
-    """The transforms that the cost model chooses, then functions as arithmetic: ready to render."""
-    module: Any = importlib.import_module(OPTIMISERS[target.language])
-    optimised: Node = module.optimise(kernel, target)
+    """The transforms that were given or that the cost model chooses, then functions as arithmetic: ready to render.
+
+    Raises:
+        ScheduleError: a schedule that was given does not apply.
+    """
+    from lazygrad.codegen.schedule_text import chooser
+    from lazygrad.codegen.transform.access import ScheduleError
+
+    steps = schedules.followed()
+    try:
+        optimised: Node = chooser(target.language).optimise(kernel, target, steps)
+    except ScheduleError as error:
+        if steps is None:
+            raise
+        name = getattr(kernel.arg, "name", "")
+        raise ScheduleError(f"the schedule given for kernel {name} does not fit: {error}") from None
     return optimised
 
-
-OPTIMISERS = {
-    "llvm": "lazygrad.codegen.choose",
-    "opencl": "lazygrad.codegen.choose_opencl",
-    "cuda": "lazygrad.codegen.choose_cuda",
-}
-"""Which module chooses transforms for kernels in a language; imported at the first kernel of it."""
 
 KERNEL_PASSES: tuple[tuple[str, KernelPass], ...] = (("optimise", optimise),)
 """What is done to each kernel between lowering and rendering."""
@@ -270,14 +277,20 @@ def _count(name: str, seconds: float, changed: bool, record: Record) -> None:
 class Compiled:
     """A kernel: as it is rendered, and its code; each is made when it is first asked for."""
 
-    __slots__ = ("_kernel", "_make", "executable", "text")
+    __slots__ = ("_kernel", "_make", "executable", "given", "text")
 
     def __init__(
-        self, text: str, make: Callable[[], Node], executable: Executable | None = None
+        self,
+        text: str,
+        make: Callable[[], Node],
+        executable: Executable | None = None,
+        given: Steps | None = None,
     ) -> None:
         self.text = text
         """What it was lowered to."""
         self.executable = executable
+        self.given = given
+        """The schedule that it gets in the place of the cost model's choice."""
         self._make = make
         self._kernel: Node | None = None
 
@@ -285,8 +298,20 @@ class Compiled:
     def kernel(self) -> Node:
         """The KERNEL node after its passes."""
         if self._kernel is None:
-            self._kernel = self._make()
+            with schedules.following(self.given):
+                self._kernel = self._make()
         return self._kernel
+
+    def schedule(self, device: Any) -> Steps:
+        """The steps that make it what it is."""
+        from lazygrad.codegen.schedule_text import chooser
+        from lazygrad.ir.parse import parse
+
+        if self.given is not None:
+            return self.given
+        (kernel,) = parse(self.text)
+        chosen = chooser(device.target.language)
+        return tuple(chosen.choose(chosen.prepared(kernel, device.target), device.target))
 
     def settle(self, device: Any) -> None:
         """Let go of the program that this was a kernel of: what is asked for from now on is made from the text."""
@@ -313,15 +338,21 @@ class KernelCache:
         from lazygrad.ir.text import show
 
         text = show(lowered, sites=False)
-        key = (device.name, device.target, text)
+        name = lowered.arg.name  # type: ignore[union-attr]
         with self._lock:
+            given = schedules.by_hand(device.name, name)
+            if given is None:
+                given = searched(device, lowered, text)
+            key = (device.name, device.target, text, given)
             found = self._kernels.get(key)
             if found is not None:
                 self.hits += 1
-                profile.instant("kernel cache hit", "cache", kernel=lowered.arg.name)  # type: ignore[union-attr]
+                profile.instant("kernel cache hit", "cache", kernel=name)
                 self._kernels.move_to_end(key)
-                return found if config.active().unseen else Compiled(text, make, found.executable)
-            made = self._kernels[key] = Compiled(text, make)
+                if config.active().unseen:
+                    return found
+                return Compiled(text, make, found.executable, given)
+            made = self._kernels[key] = Compiled(text, make, None, given)
             while len(self._kernels) > self.limit:
                 self._kernels.popitem(last=False)
             return made
@@ -357,7 +388,8 @@ class KernelCache:
         from . import records
 
         def name(each: Compiled) -> str:
-            parts = (program, device.signature.encode(), each.text.encode())
+            given = "" if each.given is None else repr(each.given)
+            parts = (program, device.signature.encode(), each.text.encode(), given.encode())
             return f"{cache.digest(b'kernel', *parts)}.kernel"
 
         for each in new:
@@ -368,6 +400,20 @@ class KernelCache:
                 found = each.executable.name
                 profile.instant("kernel from the cache directory", "cache", kernel=found)
         return lambda each: store.write(name(each), records.kernel_to_bytes(each.executable))
+
+
+def searched(device: Any, kernel: Node, text: str) -> Steps | None:
+    """The best schedule of a kernel that a search has found, or finds now where LAZYGRAD_SEARCH asks for one."""
+    from . import winners
+
+    known = winners.found(device, text)
+    count = config.active().search
+    schedules.compiled(count)
+    if count and (known is None or known.measured < count):
+        from .search import search
+
+        known = search(device, kernel, text, count)
+    return None if known is None else known.steps
 
 
 def from_text(device: Any, text: str) -> Node:

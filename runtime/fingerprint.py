@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from lazygrad import config
 
 from .cache import Store, digest
+from .schedules import mark
 
 STARTED = time.time()
 """When this process began to import the package."""
@@ -35,12 +36,22 @@ class Unsettled(Exception):
 
 
 def program(store: Store) -> bytes:
-    """All of it, for the settings that hold here.
+    """All of it, for the settings and schedules that hold here.
 
     Raises:
         Unsettled: there is no cache for this process.
     """
-    return f"{sources(store)} {digest(environment())} search={config.active().search}".encode()
+    known = machine(store)
+    return b"%s search=%d %s" % (known, config.active().search, mark(store, known))
+
+
+def machine(store: Store) -> bytes:
+    """The sources and the processor alone.
+
+    Raises:
+        Unsettled: there is no cache for this process.
+    """
+    return f"{sources(store)} {digest(environment())}".encode()
 
 
 def known_program(store: Store) -> bytes | None:

@@ -22,7 +22,7 @@ from lazygrad.schedule.traffic import Traffic
 
 from . import compile as compiler
 from . import device as devices
-from . import profile
+from . import profile, schedules
 from .bundles import BYTES_PER_NANOSECOND, CLAIM_COST
 from .keys import normalise
 from .memory import Buffer
@@ -142,9 +142,14 @@ class Updates:
         shared = [buffer for buffer, at in zip(drawn.buffers, places, strict=True) if at < 0]
         return found, shared, drawn.numbers
 
+    def clear(self) -> None:
+        """Forget every update."""
+        self._known.clear()
+
 
 UPDATES = Updates()
 """The updates of this process."""
+schedules.on_change(UPDATES.clear)
 
 
 def _compile(

@@ -6,7 +6,7 @@ Out: `Lowered`, with text of every stage, source and assembler for this processo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from lazygrad.schedule.traffic import traffic
 
 from . import device as devices
 from . import dump
-from .compile import expanded, is_kernel_device, make_kernels
+from .compile import Compiled, expanded, is_kernel_device, make_kernels
 from .keys import normalise
 from .plan import Plan
 from .plans import Record
@@ -102,7 +102,17 @@ class Lowered:
     @property
     def kernels(self) -> dict[str, str]:
         """The loop tree of each kernel as it is rendered, by name."""
-        return _named([node for record in self._records for node in record.kernels], show)
+        return _named(self._compiled(), lambda each: show(each.kernel))
+
+    def schedules(self, device: str | None = None, arch: str | None = None) -> dict[str, str]:
+        """The transforms that make each kernel's loops of those it is lowered to, by name, one a line; see `source`.
+
+        `lazygrad.schedule_override` takes such text.
+        """
+        from lazygrad.codegen.schedule_text import show as steps_text
+
+        chosen, compiled = self._for(device, arch)
+        return _named(compiled, lambda each: steps_text(each.schedule(chosen)))
 
     def source(self, device: str | None = None, arch: str | None = None) -> dict[str, str]:
         """The source of each kernel, by name; for another device or architecture it is compiled anew.
@@ -111,13 +121,13 @@ class Lowered:
             RuntimeError: the device does not exist or has no kernels.
             ValueError: it knows no such architecture.
         """
-        chosen, kernels = self._for(device, arch)
-        return _named(kernels, chosen.source)
+        chosen, compiled = self._for(device, arch)
+        return _named(compiled, lambda each: chosen.source(each.kernel))
 
     def asm(self, device: str | None = None, arch: str | None = None) -> dict[str, str]:
         """The assembler text of each kernel, by name; see `source`."""
-        chosen, kernels = self._for(device, arch)
-        return _named(kernels, chosen.asm)
+        chosen, compiled = self._for(device, arch)
+        return _named(compiled, lambda each: chosen.asm(each.kernel))
 
     @property
     def cost(self) -> Cost:
@@ -131,7 +141,10 @@ class Lowered:
         """The kernels that a device with kernels would have."""
         return [kernel for record in self._records for kernel in kernels_of(record.graph)]
 
-    def _for(self, device: str | None, arch: str | None) -> tuple[Any, list[Node]]:
+    def _compiled(self) -> list[Compiled]:
+        return [each for record in self._records for each in record.compiled]
+
+    def _for(self, device: str | None, arch: str | None) -> tuple[Any, list[Compiled]]:
         """The device, and the kernels as it has them."""
         names = {record.device for record in self._records}
         name = device.lower() if device is not None else next(iter(names), "cpu")
@@ -141,14 +154,14 @@ class Lowered:
                 f"the device {name} runs graphs, not kernels: ask for another, as in source(device='cpu')"
             )
         if arch is None and names == {name}:
-            return chosen, [node for record in self._records for node in record.kernels]
+            return chosen, self._compiled()
         if arch is not None:
             chosen = _variant(name, arch)
-        kernels: list[Node] = []
-        for record in self._records:
-            compiled = make_kernels(chosen, record.graph, Record())[2]
-            kernels += [each.kernel for each in compiled]
-        return chosen, kernels
+        return chosen, [
+            each
+            for record in self._records
+            for each in make_kernels(chosen, record.graph, Record())[2]
+        ]
 
     def __str__(self) -> str:
         parts = []
@@ -176,14 +189,14 @@ def _variant(name: str, arch: str) -> Any:
     return CpuDevice(host(arch), name=f"cpu-{arch}")
 
 
-def _named(kernels: Sequence[Node], text: Any) -> dict[str, str]:
-    """The text of each kernel by its name; a second one of a name has a number."""
+def _named(compiled: Sequence[Compiled], text: Callable[[Compiled], str]) -> dict[str, str]:
+    """A text of each kernel by its name; a second one of a name has a number."""
     found: dict[str, str] = {}
-    for node in kernels:
-        name = base = str(getattr(node.arg, "name", "kernel"))
+    for each in compiled:
+        name = base = str(getattr(each.kernel.arg, "name", "kernel"))
         number = 2
         while name in found:
             name = f"{base}_{number}"
             number += 1
-        found[name] = text(node)
+        found[name] = text(each)
     return found

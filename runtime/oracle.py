@@ -178,17 +178,17 @@ def compare(
     expected = evaluate(reference.roots, inputs, numbers, dict(sizes))
     scale = max([_largest(array) for array in inputs], default=0.0)
     for node, found, wanted in zip(reference.graph.results, results, expected, strict=True):
-        excess = _excess(node.dtype, found, wanted, scale, reference.terms)
-        if excess.size and excess.max() > 0:
-            at = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), found.shape))
+        beyond = excess(node.dtype, found, wanted, scale, reference.terms)
+        if beyond.size and beyond.max() > 0:
+            at = tuple(int(i) for i in np.unravel_index(int(beyond.argmax()), found.shape))
             raise VerificationError(
                 f"kernel {reference.graph.name} computes {found[at].item()!r} at {list(at)} of {describe(node)}, "
                 f"the interpreter {wanted[at].item()!r} "
-                f"({int((excess > 0).sum())} of {found.size} elements differ)\n{show(reference.kernel)}"
+                f"({int((beyond > 0).sum())} of {found.size} elements differ)\n{show(reference.kernel)}"
             )
 
 
-def _excess(dtype: DType, found: Array, wanted: Array, scale: float, terms: int) -> Array:
+def excess(dtype: DType, found: Array, wanted: Array, scale: float, terms: int) -> Array:
     """How far each element is beyond what rounding explains; positive means wrong."""
     if not dtype.is_floating_point:
         return np.asarray(found != wanted, np.float64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lazygrad import config
 from lazygrad.ir.dim import UndecidedError
 
-from . import cache, fingerprint, profile
+from . import cache, fingerprint, profile, schedules
 from . import device as devices
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def plan_for(
         UndecidedError: there can be no plan of `general`.
     """
     made = general or normal.graph()
+    schedules.compiled(config.active().search)
     store = cache.store() if record is None and config.active().unseen else None
     device = devices.get(normal.nodes[normal.roots[0]].place or config.active().device)
     entry = _entry(store, device, normal, made) if store is not None else ""

@@ -22,7 +22,7 @@ from lazygrad.ir.template import unfold, unfold_all
 from lazygrad.schedule.dims import Pattern
 
 from . import device as devices
-from . import profile
+from . import profile, schedules
 from .families import (
     PATTERN_LIMIT,
     Family,
@@ -207,6 +207,7 @@ def with_sizes(found: CompiledPlan, pattern: Pattern, values: Sequence[int]) -> 
 
 PLANS = PlanCache()
 """The plans of this process."""
+schedules.on_change(PLANS.clear)
 
 FAILURES = tuple(ERRORS.values())
 """What a failed check raises."""
@@ -244,6 +245,8 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
 def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node], why: str) -> None:
     """Compute what is asked for and what waits, and keep what will be read again."""
     settings = config.active()
+    if settings.search:
+        schedules.search(settings.search)
     if not settings.plain or STEADY.records is not None or STEADY.observer is not None:
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)

@@ -13,6 +13,7 @@ from typing import Any
 from .. import config
 from ..functional import settings
 from ..history import mode
+from ..runtime import schedules
 from ..runtime.executor import REUSES
 from ..storage import _lock
 from .actions import AGAIN, PLAIN, Miss, settle
@@ -53,7 +54,7 @@ class Program:
         del kept[: len(kept) + 1 - TRACE_LIMIT]
         names: dict[str, Any] = {
             "active": config.active, "settings_now": self.circumstances[3], "mode": mode, "defaults": settings.DEFAULTS,
-            "dtype_now": self.circumstances[2], "device_now": self.circumstances[4], "settle": settle, "same": same, "lock": _lock, "AGAIN": AGAIN, "PLAIN": PLAIN,
+            "dtype_now": self.circumstances[2], "device_now": self.circumstances[4], "schedules": schedules.changes, "schedules_now": self.circumstances[5], "settle": settle, "same": same, "lock": _lock, "AGAIN": AGAIN, "PLAIN": PLAIN,
         }  # fmt: skip
         writer = _Writer([*kept, trace])
         text = writer.write(self.circumstances)
@@ -99,7 +100,7 @@ class _Writer:
         enabled, inference = circumstances[:2]
         emit = self.lines.append
         emit("def replay(args, kwargs):")
-        condition = f"mode.enabled is not {enabled} or mode.inference is not {inference} or defaults.dtype is not dtype_now or defaults.device != device_now or active() is not settings_now"
+        condition = f"mode.enabled is not {enabled} or mode.inference is not {inference} or defaults.dtype is not dtype_now or defaults.device != device_now or active() is not settings_now or schedules() != schedules_now"
         emit(f"  if {condition}: {self.miss(Miss('the grad mode, a default or a switch', ''))}")
         emit("  try:")
         for line in self.traces[0].guards:

@@ -394,8 +394,13 @@ def tensors_in(result: Any) -> list[Tensor]:
 def circumstances() -> tuple[object, ...]:
     """What every operation depends on beside its operands."""
     from .. import config
+    from ..runtime import schedules
 
-    return mode.enabled, mode.inference, DEFAULTS.dtype, config.active(), DEFAULTS.device
+    switches = config.active()
+    schedules.search(switches.search)
+    return (
+        mode.enabled, mode.inference, DEFAULTS.dtype, switches, DEFAULTS.device, schedules.changes(),
+    )  # fmt: skip
 
 
 def prepare(state: State) -> None:
