@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lazygrad import config
 from lazygrad.ir import extern
 from lazygrad.ir.args import Element, Scalar, Slot
 from lazygrad.ir.node import Node, Shape, postorder
@@ -22,6 +23,7 @@ from .history import expensive
 from .memory import Buffer
 from .plan import Plan, concrete, dim_names
 from .plans import Record
+from .repeat import repeated_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,21 @@ class Stretch:
         return str(self.plan)
 
 
-Step = Stretch | Transfer | HostCall
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """Run the steps of an EXTERN (repeat.py) on the values in slots `sources`."""
+
+    sources: tuple[int, ...]
+    plan: Plan
+
+    def run(self, slots: list[Buffer], numbers: Sequence[Scalar], sizes: dict[str, int]) -> None:
+        slots.extend(profile.run(self.plan, [slots[slot] for slot in self.sources], (), ()))
+
+    def __str__(self) -> str:
+        return f"on slots {list(self.sources)}: {self.plan}"
+
+
+Step = Stretch | Transfer | HostCall | Repetition
 
 
 class StagedPlan(Plan):
@@ -90,7 +106,8 @@ class StagedPlan(Plan):
     def __init__(self, steps: Sequence[Step], results: Sequence[int], dims: Sequence[str]) -> None:
         self.steps = tuple(steps)
         self.results = tuple(results)
-        self.launches = sum(step.plan.launches for step in steps if isinstance(step, Stretch))
+        plans = [step.plan for step in steps if isinstance(step, (Stretch, Repetition))]
+        self.launches = sum(plan.launches for plan in plans)
         self.dims = tuple(dims)
 
     def run(
@@ -189,7 +206,7 @@ class _Stages:
                 self.keep(node)
                 continue
             call = node.like(tuple([self.known.get(id(source), source) for source in node.src]))
-            self.steps.append(HostCall(sources, call))
+            self.steps.append(self._call(sources, call))
             first = self.slots
             self.slots += len(extern.kinds(node))
             for element in self.order:
@@ -199,6 +216,14 @@ class _Stages:
                         Op.BUFFER, (), element.dtype, element.shape, Slot(first + element.arg.index), element.place, element.site,
                     )  # fmt: skip
             self._show(call)
+
+    def _call(self, sources: tuple[int, ...], call: Node) -> Step:
+        """What runs an EXTERN: its function, or kernels where it is described by steps."""
+        device = devices.get(call.place) if call.place else devices.default()
+        steps = extern.repeated(call)
+        if steps is None or not getattr(device, "parts", False) or config.current.verify:
+            return HostCall(sources, call)
+        return Repetition(sources, repeated_plan(device, steps, call.dtype, self.record))
 
     def _show(self, call: Node) -> None:
         results = [

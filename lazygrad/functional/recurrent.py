@@ -9,14 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .. import config
+from ..composites.recurrent import layer, moment, states_of
+from ..history import mode
+from ..ir.dtype import float32, float64
+from ..results import results, tensor_nodes
+from ..runtime import device as devices
+from ..runtime.steady import STEADY
 from ..tensor import Tensor
+from . import autocasting
 from .activations import relu, sigmoid
 from .arguments import describe_operands
 from .contraction import linear
+from .creation import zeros
 from .gathering import where
 from .joining import chunk, stack, unbind
 from .registry import function
 from .unary import tanh
+
+FEWEST_STEPS = 4
+"""A pass of so many steps is one node."""
 
 State = tuple[Tensor, ...]
 """The hidden state; the LSTM's cell state second."""
@@ -92,6 +104,8 @@ def pass_over(
         reverse: from the last step to the first.
         running: for each step which sequences run, bool (N, 1); the others keep their state, and their output is 0.
     """
+    if running is None and _is_one(input, state, weights):
+        return _as_one(kind, input, state, weights, reverse)
     step = STEPS[kind]
     gates = unbind(linear(input, weights.ih, weights.bias_ih), 0)
     order = range(len(gates))
@@ -106,6 +120,43 @@ def pass_over(
             )
         state = after
     return stack([outputs[time] for time in order], 0), state
+
+
+def _is_one(input: Tensor, state: State, weights: Weights) -> bool:
+    """Whether a pass is one node (composites/recurrent.py): of several steps, on the CPU, in one precision, without a projection, outside of transforms."""
+    if input.shape[0] < FEWEST_STEPS or weights.projection is not None:
+        return False
+    if mode.transforms or STEADY.tracing is not None:
+        return False
+    tensors = [input, *state, weights.ih, weights.hh]
+    if input.dtype not in (float32, float64) or not min(weights.hh.shape) or not input.numel():
+        return False
+    if any(each.dtype is not input.dtype or each.place != input.place for each in tensors):
+        return False
+    device = devices.get(input.place or config.active().device)
+    return not autocasting.state.active and getattr(device, "parts", False)
+
+
+def _as_one(
+    kind: str, input: Tensor, state: State, weights: Weights, reverse: bool
+) -> tuple[Tensor, State]:
+    bias = weights.bias_ih
+    tensors = [*state, weights.hh]
+    if kind == "GRU":  # the bias of the state's share is inside of a product
+        rows = int(weights.hh.shape[0])
+        none = zeros(rows, dtype=input.dtype, device=input.device)
+        tensors.append(none if weights.bias_hh is None else weights.bias_hh)
+    elif bias is not None and weights.bias_hh is not None:
+        bias = bias + weights.bias_hh
+    tensors.insert(0, linear(input, weights.ih, bias))
+    nodes = tensor_nodes(*tensors)
+    frames = layer(kind, nodes, reverse)
+    states = states_of(kind, nodes, frames)
+    last = 0 if reverse else int(input.shape[0]) - 1
+    made = results(
+        f"{kind.title()}Backward0", [states[0], *[moment(each, last) for each in states]], tensors
+    )
+    return made[0], made[1:]
 
 
 def _cell(

@@ -26,7 +26,7 @@ from ..ir.args import (
 )
 from ..ir.build import gather
 from ..ir.dim import Size
-from ..ir.extern import kinds
+from ..ir.extern import kinds, repeated
 from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, Op
 from ..ir.rewrite import RuleTable
@@ -146,7 +146,15 @@ def whole(node: Node, sources: Sources) -> Node:
 
 @BATCHING.rule(Op.EXTERN)
 def host_function(node: Node, sources: Sources) -> Node:
-    """Functions of the host take matrices with any number of axes before them."""
+    """Functions of the host take matrices with any number of axes before them.
+
+    Raises:
+        NotImplementedError: a layer as one node: where functions are mapped, its steps are nodes of their own.
+    """
+    if repeated(node) is not None:
+        raise NotImplementedError(
+            "gradients of a recurrent layer cannot be mapped; map the layer itself (lazygrad.func.vmap)"
+        )
     return Node(Op.EXTERN, sources.all(), node.dtype, (), node.arg, node.place)
 
 

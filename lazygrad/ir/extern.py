@@ -8,12 +8,15 @@ gradient here: composites (composites/factorization.py, composites/solving.py) w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .args import Attribute, Call, Element
 from .dtype import DType
 from .node import Node, Shape
 from .op import Op
+
+if TYPE_CHECKING:
+    from .repeated import Repeated
 
 Host = Callable[..., tuple[Any, ...]]
 """On contiguous numpy arrays and the attributes; gives one array a result."""
@@ -31,10 +34,12 @@ class Extern(NamedTuple):
     run: Host
     results: Callable[..., Kinds]
     """From the source nodes and the attributes."""
+    repeated: Callable[..., Repeated] | None = None
+    """From the shapes of the sources and the attributes: steps that devices with kernels repeat; `run` is then the interpreter's."""
 
 
 EXTERNS: dict[str, Extern] = {}
-"""Every function of a host library that a node may call, by name. All of them stand in lapack.py."""
+"""Every function of a host library that a node may call, by name. All of them stand in lapack.py, but those that are `repeated`."""
 
 
 def extern(name: str, results: Callable[..., Kinds]) -> Callable[[Host], Host]:
@@ -80,6 +85,15 @@ def run(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
     """
     assert isinstance(node.arg, Call)
     return EXTERNS[node.arg.name].run(*arrays, **dict(node.arg.attributes))
+
+
+def repeated(node: Node) -> Repeated | None:
+    """What an EXTERN repeats on devices with kernels; None for a function of the host."""
+    assert isinstance(node.arg, Call)
+    found = EXTERNS[node.arg.name].repeated
+    if found is None:
+        return None
+    return found([source.shape for source in node.src], **dict(node.arg.attributes))
 
 
 def is_result(node: Node) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import lazygrad as lg
 from lazygrad import nn
 from lazygrad.nn.utils import rnn as packing
+from lazygrad.runtime.compile import KERNELS
 
 torch = pytest.importorskip("torch")
 
@@ -63,6 +64,65 @@ def test_net(name: str, options: dict[str, Any], form: str) -> None:
     close(left.grad, right.grad)
     for mine, other in zip(ours.parameters(), theirs.parameters()):
         close(mine.grad, other.grad)
+
+
+LAYERS: list[tuple[str, dict[str, Any], bool]] = [
+    ("RNN", {"nonlinearity": "relu", "bias": False, "num_layers": 2}, False),
+    ("GRU", {"bias": False, "bidirectional": True}, False),
+    ("LSTM", {"bidirectional": True}, False),
+    ("RNN", {}, True),
+    ("GRU", {}, True),
+    ("LSTM", {}, True),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "twice"), LAYERS, ids=str)
+def test_layer_of_several_steps(name: str, options: dict[str, Any], twice: bool) -> None:
+    """Such a pass is one node: its outputs, gradients, and gradients of these, are those of its steps."""
+    torch.manual_seed(1)
+    theirs = getattr(torch.nn, name)(5, 4, dtype=torch.float64, **options)
+    ours = getattr(nn, name)(5, 4, dtype=lg.float64, **options)
+    ours.load_state_dict({k: lg.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    draw = np.random.default_rng(0).normal(size=(4, 3, 5))
+    found = []
+    for framework, net in ((lg, ours), (torch, theirs)):
+        input = framework.tensor(draw, requires_grad=True)
+        output, states = net(input)
+        states = states if isinstance(states, tuple) else (states,)
+        total = (output**2).sum() + sum((k + 1) * (s**3).sum() for k, s in enumerate(states))
+        leaves = [input, *net.parameters()]
+        first = framework.autograd.grad(total, leaves, create_graph=twice)
+        second: Any = []
+        if twice:
+            second = framework.autograd.grad(sum((g**2).sum() for g in first), leaves)
+        found.append([v.detach().numpy() for v in (output, *states, *first, *second)])
+    for mine, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, expected, 1e-9, 1e-12)
+
+
+def test_layer_is_compiled_for_one_step() -> None:
+    """Twice as many steps need no more kernels than its products with all steps; the interpreter computes the same."""
+    net, input = nn.LSTM(3, 5), lg.randn(40, 2, 3)
+    assert net(input)[0].grad_fn.name() == "LstmBackward0"
+    built = []
+    for steps in (20, 40):
+        before = KERNELS.built
+        net(input[:steps])[0].square().sum().backward()
+        built.append(sum(each.grad.sum() for each in net.parameters()).item() and KERNELS.built - before)  # fmt: skip
+    assert built[1] <= built[0] <= 20
+    expected = net(input[:4])[0].detach().numpy()
+    with lg.config.override(verify=True):
+        np.testing.assert_allclose(net(input[:4] + 0.0)[0].detach().numpy(), expected, 1e-5, 1e-6)
+
+
+def test_layers_are_mapped_step_by_step() -> None:
+    net, input = nn.GRU(3, 4), lg.randn(2, 5, 1, 3)
+    with lg.no_grad():
+        mapped = lg.func.vmap(lambda x: net(x)[0])(input)
+        np.testing.assert_allclose(mapped[1].numpy(), net(input[1])[0].numpy(), 1e-5, 1e-6)
+    output = net(input[0].requires_grad_())[0]
+    with pytest.raises(NotImplementedError, match="map the layer itself"):
+        lg.autograd.grad(output, [net.weight_hh_l0], lg.ones(2, *output.shape), is_grads_batched=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
