@@ -30,16 +30,12 @@ from .reads import (
     inner_sizes,
 )
 
-BLOCK_BYTES = 1 << 19
-"""What the local buffers of a block hold: a quarter of a common L2. Half of one was slower in every case."""
+HEIGHTS = (32, 16)
+"""Rows of a block: the lanes of a register tile, so that a panel of the scores is one tile wide; half of them where those are too large.
+The last block may begin inside of the one before.
+"""
 MOST_BYTES = 1 << 23
-"""A block of the fewest rows may hold this much: it is near the last cache then."""
-MOST_ROWS = 128
-FEWEST_ROWS = 16
-HEIGHTS = (16, 32, 64, 96, 128)
-"""Rows of a block, in whole vectors; the last block may begin inside of the one before."""
-LOST_ROWS = 8
-"""What a block costs beside its rows, in rows: the tiles of a few are less busy."""
+"""The local buffers of a block hold at most this much: it is near the last cache then."""
 LEAST_BATCH = 2
 """Blocks that add to one result run one after the other: threads share matrices, of which there are at least two."""
 
@@ -61,32 +57,16 @@ def block_kernel(
     if adds and batches < LEAST_BATCH:
         return None
     masks = _masks(block, position)
-    for height in _heights(rows, any(masks.values())):
+    for height in HEIGHTS:
+        height = min(height, rows)
         made = _Builder(block, height, position, readers, work, masks)
         try:
             made.run()
         except _RowsTakenApart:
             return None
-        fits = MOST_BYTES if height <= 2 * FEWEST_ROWS else BLOCK_BYTES
-        if made.bytes <= fits:
+        if made.bytes <= MOST_BYTES:
             return made.kernel, made.inputs
     return None
-
-
-def _heights(rows: int, masked: bool) -> list[int]:
-    """How many rows a block may have, the best first: few are computed twice, and where a mask leaves columns out, few of those
-    that a block computes are for some of its rows only.
-    """
-
-    def price(height: int) -> float:
-        computed = -(-rows // height) * -(-height // FEWEST_ROWS) * FEWEST_ROWS
-        share = (1 + min(height / rows, 1)) / 2 if masked else 1.0
-        return computed * (1 + LOST_ROWS / height) * share
-
-    heights = {height for height in HEIGHTS if height <= rows}
-    if rows <= MOST_ROWS:
-        heights.add(rows)
-    return sorted(heights, key=lambda height: (price(height), -height))
 
 
 def _masks(block: Block, position: dict[int, int]) -> dict[int, dict[int, Index]]:

@@ -24,7 +24,7 @@ from .reads import batch_axes, contraction, inlined_reads
 
 LEAST_BYTES = 1 << 20
 """A matrix smaller than this is stored: it stays in cache anyway."""
-GROWTH = 4
+GROWTH = 2
 """How much longer the axes of a matrix are than the sum that makes it."""
 MOVED = frozenset((Op.RESHAPE, Op.PERMUTE, Op.EXPAND))
 """Movement that a block can be followed through."""
