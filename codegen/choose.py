@@ -15,6 +15,7 @@ from lazygrad.ir.args import Accumulate, Loop
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
 
+from .dot_tiles import dot_tiles
 from .target import Target
 from .tiling import alone, apart, tiles
 from .transform.access import (
@@ -30,6 +31,8 @@ from .transform.access import (
     updates,
 )
 from .transform.accumulate import accumulate
+from .transform.dots import dots
+from .transform.hold import held, hold
 from .transform.jam import jam
 from .transform.nest import divide, interchange, merge
 from .transform.pack import fills, pack
@@ -70,10 +73,12 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if nests := apart(kernel):
         return _chosen_apart(kernel, nests, target)
+    if dots_first := dot_tiles(kernel, target):
+        return [*(Transform(*step) for step in dots_first), Transform("accumulate")]
     steps = [Transform(*step) for step in tiles(kernel, target)]
     if steps:
         tiled = apply(kernel, steps)
-        for loop in fills(tiled):
+        for loop in (*fills(tiled), *held(tiled)):
             steps.extend(_best(loop, target, ())[1])
         if any(step.name == "transpose" for step in steps):
             tiled = apply(kernel, steps)
@@ -96,7 +101,8 @@ def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[T
     """The transforms of each nest of a kernel that has several, contractions among them, for one iteration of the loops around."""
     steps: list[Transform] = []
     for nest in nests:
-        tiled = tiles(alone(nest), target, shared=False)
+        within = alone(nest)
+        tiled = dot_tiles(within, target, False) or tiles(within, target, False)
         steps.extend(Transform(*step) for step in tiled)
         if not tiled:
             steps.extend(_best(nest, target, ())[1])
@@ -104,6 +110,8 @@ def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[T
     for loop in fills(made):
         if "_pack" in loop_name(loop):
             steps.extend(_best(loop, target, ())[1])
+    for loop in held(made):
+        steps.extend(_best(loop, target, ())[1])
     steps.extend(_rests(made, steps))
     return [*steps, Transform("accumulate")]
 
@@ -159,6 +167,8 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "interchange": interchange,
     "merge": merge,
     "pack": pack,
+    "hold": hold,
+    "dots": dots,
     "vectorize": vectorize,
     "jam": jam,
     "transpose": transpose,
@@ -441,20 +451,20 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
 
 
 def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
-    """Jam the two loops around a vectorized sum of products, so that each factor loaded serves several results."""
+    """Jam the loops, at most two, around a vectorized sum of products, so that each factor loaded serves several results."""
     steps = [line for line in body(loop) if line.op is Op.ACCUMULATE]
     loads = [line for line in body(loop) if line.op is Op.LOAD]
-    if len(around) < 2 or len(steps) != 1 or len(loads) < 2:
+    if len(steps) != 1 or len(loads) < 2:
         return []
-    outer, inner = around[-2:]
-    if updates(outer):
+    nearest = around[-2:]
+    if updates(nearest[0]):
         return []
-    if not any(line is steps[0].src[0] for line in body(inner)):
+    if not any(line is steps[0].src[0] for line in body(nearest[-1])):
         return []
-    if len([line for line in body(outer) if line.op is Op.LOOP]) != 1:
+    if len([line for line in body(nearest[0]) if line.op is Op.LOOP]) != 1:
         return []
     result: list[Transform] = []
-    for each in (outer, inner):
+    for each in nearest:
         stride = Stride(each.src[0])
         trips = extent(each) or TYPICAL_EXTENT
         factor = next((f for f in (4, 3, 2) if trips % f == 0), 1)

@@ -9,14 +9,17 @@ sum of a tile ends before the tile does, so that whatever follows it is computed
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lazygrad.ir import loops
+from lazygrad.ir.dim import product
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from .target import Target
-from .transform.access import Stride, body, carries, extent, loop_name
+from .transform.access import ScheduleError, Stride, body, carries, extent, loop_name
 from .transform.nest import interchange, merge, runs_on
 from .transform.pack import Sum, bound, invariant_operands, sums
 
@@ -39,6 +42,12 @@ TILE_WORK = 2_500_000
 """Products of a tile that a thread takes: about 40 microseconds."""
 MOST_TILES = 8
 """Tiles to aim at: enough to share out, few enough to pack seldom."""
+HELD_ROWS = 16
+"""Rows whose sums are held until they are written along the rows."""
+NEAR, TURNED, APART = 0.15, 0.35, 1.5
+"""Cycles an element that is moved in vectors, turned in registers, or gathered; a vector of products takes half of one."""
+LESS = 0.95
+"""The part of a price below which another order of the loops is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +94,20 @@ def contraction(kernel: Node) -> Contraction | None:
 def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str, str, int]]:
     """The steps that give a contraction with few columns more, or others.
 
-    Two innermost loops that run on in everything that they reach become one (the pixels of a convolution with a kernel of one
-    weight). Where the columns are fewer than the lanes of a vector, the most columns that another operand has come innermost, and
+    Loops that all operands depend on, one of many products each, come first. Two loops that run on in everything that they reach
+    become one (the pixels of a convolution with a kernel of one weight). Where the columns are fewer than the lanes of a vector, the most columns that another operand has come innermost, and
     the loops that this operand does not depend on become one, its rows (the gradient of a convolution's kernel: a column for each
     output channel, a row for each weight of one).
     """
     lanes = target.vector_bytes // found.itemsize
     chain = _chain(kernel)
-    if len(chain) > 2 and runs_on(*chain[-2:]):
-        return [("merge", loop_name(chain[-2]), 0)]
+    each = [loop for loop in chain if not invariant_operands(found.found, loop)]
+    if steps := _outwards(chain, each):
+        return steps
+    if len(chain) > 2:
+        for outside, inside in reversed(list(pairwise(chain))):
+            if runs_on(outside, inside):
+                return [("merge", loop_name(outside), 0)]
     if (bound(found.columns.src[1]) or TYPICAL_EXTENT) >= lanes:
         return []
     operands = {id(part): part for loop in chain for part in invariant_operands(found.found, loop)}
@@ -109,7 +123,13 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     order = [loop for loop in chain if loop is not columns]
     outer = [loop for loop in order if loop in depends]
     rows = [loop for loop in order if loop not in depends]
-    wanted = [loop_name(loop) for loop in (*outer, *rows, columns)]
+    steps = _outwards(chain, [*outer, *rows, columns])
+    return [*steps, *merged([loop_name(each) for each in rows])]
+
+
+def _outwards(chain: Sequence[Node], first: Sequence[Node]) -> list[tuple[str, str, int]]:
+    """The steps that put some loops, in their order, around the others of a chain."""
+    wanted = [loop_name(each) for each in (*first, *[loop for loop in chain if loop not in first])]
     names = [loop_name(loop) for loop in chain]
     steps: list[tuple[str, str, int]] = []
     for _ in names:
@@ -117,7 +137,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
             if wanted.index(names[place]) > wanted.index(names[place + 1]):
                 steps.append(("interchange", names[place], 0))
                 names[place : place + 2] = names[place + 1], names[place]
-    return [*steps, *merged([loop_name(each) for each in rows])]
+    return steps
 
 
 def _chain(kernel: Node) -> list[Node]:
@@ -166,10 +186,12 @@ def alone(loop: Node) -> Node:
     return loops.kernel("nest", [], [loop])
 
 
-def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, str, int]]:
+def tiles(
+    kernel: Node, target: Target, shared: bool = True, turned: bool = False
+) -> list[tuple[str, str, int]]:
     """The steps, as (name, loop, factor), that tile the contraction of a kernel, in their order; none where it is too small.
 
-    Threads share the tiles, unless `shared` says that they have other loops to share.
+    Threads share the tiles, unless `shared` says that they have other loops to share. `turned`: rows and columns stay what they are.
     """
     found = contraction(kernel)
     if found is None:
@@ -177,18 +199,25 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
     if arranging := arranged(kernel, found, target):
         for name, loop, _ in arranging:
             kernel = interchange(kernel, loop) if name == "interchange" else merge(kernel, loop)
-        tiled = tiles(kernel, target, shared)
+        tiled = tiles(kernel, target, shared, turned)
         return [*arranging, *tiled] if tiled else []
-    rows, columns = (bound(loop.src[1]) or TYPICAL_EXTENT for loop in (found.rows, found.columns))
+    if not turned and (turning := _turned(kernel, found, target)):
+        changed = kernel
+        for _, loop, _ in turning:
+            changed = interchange(changed, loop)
+        if tiled := tiles(changed, target, shared, True):
+            return [*turning, *tiled]
+    rows, columns = _size(found.rows), _size(found.columns)
     lanes = VECTORS * target.vector_bytes // found.itemsize
-    batch = math.prod(extent(loop) or 1 for loop in found.outer)
-    work = rows * columns * found.terms
+    outer, far = _rows_around(found)
+    batch, tall = _sizes(outer), rows * _sizes(far)
+    work = tall * columns * found.terms
     between = distance(found)
     if work * (batch if between else 1) < LEAST_WORK or columns < lanes // VECTORS:
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
     direct = _moves(found.found, found.rows, found.columns) == 1
-    if rows < (LEAST_ROWS if direct or not between else LEAST_ROWS_APART):
+    if tall < (LEAST_ROWS if direct or not between else LEAST_ROWS_APART):
         return _beside(found, rows, columns, target) if direct and rows > 1 else []
     size = found.terms * found.itemsize
     if size * lanes > target.level2_cache:
@@ -196,27 +225,121 @@ def tiles(kernel: Node, target: Target, shared: bool = True) -> list[tuple[str, 
     if direct and size * columns <= target.level1_cache:
         return _beside(found, rows, columns, target) if found.outer else []
     wanted = max(1, min(MOST_TILES, batch * work // TILE_WORK)) if shared else 1
+    wanted = -(-wanted // batch)
+    while far and _size(far[0]) < wanted:
+        outer.append(far.pop(0))
+        wanted = -(-wanted // _size(outer[-1]))
+    head, deep = (far[0], rows * _sizes(far[1:])) if far else (found.rows, 1)
     along = _moves(found.found, found.columns, found.found.around[-1])
-    width, height = _block(found, rows, columns, lanes, -(-wanted // batch), along, target)
+    width, height = _block(found, deep * _size(head), columns, lanes, wanted, along, target)
     steps = [("interchange", row, 0)] * between
-    outer = [loop_name(loop) for loop in found.outer]
+    names = [loop_name(loop) for loop in outer]
     if width < columns or bound(found.columns.src[1]) is None:
-        steps += [("divide", column, width), ("interchange", row, 0)]
-        outer.append(f"{column}_part")
-    if height < rows or bound(found.rows.src[1]) is None:
-        steps.append(("divide", row, height))
-        outer.append(f"{row}_part")
-    steps.append(("pack", row, lanes))
-    far = along != 1 and (along is None or found.terms > NEAR_TERMS)
-    if width > lanes and far and invariant_operands(found.found, found.columns):
+        steps.append(("divide", column, width))
+        steps += [("interchange", loop_name(loop), 0) for loop in (found.rows, *reversed(far))]
+        names.append(f"{column}_part")
+    if height < deep * _size(head) or bound(head.src[1]) is None:
+        steps.append(("divide", loop_name(head), max(1, height // deep)))
+        names.append(f"{loop_name(head)}_part")
+    steps.append(("pack", loop_name(head), lanes))
+    across = along != 1 and (along is None or found.terms > NEAR_TERMS)
+    across = across and width > lanes and bool(invariant_operands(found.found, found.columns))
+    if across:
         room = target.level2_cache // 4 // (found.terms * found.itemsize)
         block = max(1, min(PACKED_ROWS, room) // ROWS) * ROWS
-        if block < height:
+        if block < min(height, rows):
             steps.append(("divide", row, block))
         steps += [("interchange", row, 0), ("pack", column, ROWS)]
-    steps += merged(outer)
-    steps += [("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
-    return steps
+    steps += merged(names)
+    if not across and _written(found) == "rows":
+        if rows > HELD_ROWS:
+            steps.append(("divide", row, HELD_ROWS))
+        steps.append(("hold", row, 0))
+    return [*steps, ("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
+
+
+def _turned(kernel: Node, found: Contraction, target: Target) -> list[tuple[str, str, int]]:
+    """The steps that make columns of the rows, where vectors along those waste less, or less is packed for them."""
+    chain = _chain(kernel)
+    steps = [("interchange", loop_name(found.rows), 0)] * (len(chain) - 1 - chain.index(found.rows))
+    changed = kernel
+    try:
+        for _, loop, _ in steps:
+            changed = interchange(changed, loop)
+    except ScheduleError:
+        return []
+    other = contraction(changed)
+    if other is None or other.columns.src[0] is not found.rows.src[0]:
+        return []
+    return steps if _price(other, target) < LESS * _price(found, target) else []
+
+
+def _price(found: Contraction, target: Target) -> float:
+    """About how many cycles a contraction takes in tiles: products, packing, and writing its results."""
+    outer, far = _rows_around(found)
+    lanes = target.vector_bytes // found.itemsize
+    rows, columns = _size(found.rows) * _sizes(far), _size(found.columns)
+    first = found.found.around[-1]
+    cycles = rows * -(-columns // lanes) * found.terms / 2
+    cycles += columns * found.terms * _moving(found.found, found.rows, found.columns, first)
+    written = {"columns": NEAR, "rows": TURNED, "": APART}[_written(found)]
+    if _moves(found.found, found.columns, first) == 1:
+        cycles += _reading(found, rows, target)
+    else:
+        cycles += rows * found.terms * _moving(found.found, found.columns, found.rows, first)
+        written = max(written, APART * (written == TURNED))
+    return (cycles + rows * columns * written) * _sizes(outer)
+
+
+def _reading(found: Contraction, rows: int, target: Target) -> float:
+    """Cycles to bring near what the rows read where it lies: from the second cache, or from further away."""
+    elements = 0
+    for part in invariant_operands(found.found, found.columns):
+        size = product(part.src[0].shape) if part.op is Op.LOAD else rows * found.terms
+        elements += size if isinstance(size, int) else rows * found.terms
+    return elements * (0.05 if elements * found.itemsize <= target.level2_cache // 2 else 0.5)
+
+
+def _moving(found: Sum, shared: Node, along: Node, across: Node) -> float:
+    """What it costs to put an element of an operand, that which does not depend on `shared`, in the order of vectors along a loop."""
+    if _moves(found, shared, along) == 1:
+        return NEAR
+    return TURNED if _moves(found, shared, across) == 1 else APART
+
+
+def _written(found: Contraction) -> str:
+    """Which loop the results of a tile run along in memory: "columns", "rows", or neither."""
+    own = {id(line) for line in body(found.columns) if line.op is Op.LOCAL}
+    stores = [line for line in body(found.columns) if line.op is Op.STORE]
+    offsets = [line.src[1] for line in stores if id(line.src[0]) not in own]
+    for name, loop in (("columns", found.columns), ("rows", found.rows)):
+        stride = Stride(loop.src[0])
+        if all(stride(offset) == 1 for offset in offsets):
+            return name
+    return ""
+
+
+def _rows_around(found: Contraction) -> tuple[list[Node], list[Node]]:
+    """The outer loops of a contraction, and of those the ones next to its rows that are rows too: what is packed of the columns'
+    operand serves all of them."""
+    outer = list(found.outer)
+    far: list[Node] = []
+    if not distance(found):
+        shared = invariant_operands(found.found, found.rows)
+        while outer:
+            stride = Stride(outer[-1].src[0])
+            if any(stride(operand) != 0 for operand in shared):
+                break
+            far.insert(0, outer.pop())
+    return outer, far
+
+
+def _size(loop: Node) -> int:
+    return bound(loop.src[1]) or TYPICAL_EXTENT
+
+
+def _sizes(chain: Sequence[Node]) -> int:
+    return math.prod(_size(loop) for loop in chain)
 
 
 def _beside(
@@ -269,12 +392,12 @@ def _block(
     """Columns and rows of a block: the packed part of an operand in half of the second cache, and enough blocks to share out.
 
     Of the ways to make enough blocks it takes the one that packs least: more blocks of columns pack the rows again, where they
-    are packed, and more blocks of rows the columns.
+    are packed, or far, and more blocks of rows the columns.
     """
     panels = -(-columns // lanes)
     most = max(1, target.level2_cache // 2 // (found.terms * found.itemsize * lanes))
     least = -(-panels // most)
-    dear = 0 if along == 1 else 1
+    dear = 1.0 if along != 1 else _reading(found, rows, target) / (rows * found.terms)
     ways = []
     for parts in range(least, max(least, min(panels, wanted)) + 1):
         width = min(-(-panels // parts) * lanes, columns)

@@ -70,7 +70,7 @@ def pack(kernel: Node, name: str, width: int) -> Node:
     if not fills:
         raise ScheduleError(f"no sum in loop {name} has an operand that does not depend on it")
     (changed,) = rebuild([_with_lines(loop, new)], lambda node: reads.get(id(node)))
-    return replace_loop(kernel, loop, [*fills, _without_unread(changed)])
+    return replace_loop(kernel, loop, [*fills, without_unread(changed)])
 
 
 def sums(loop: Node) -> Iterator[Sum]:
@@ -207,7 +207,7 @@ def _with_lines(loop: Node, new: dict[int, list[Node]]) -> Node:
     return with_body(loop, lines)
 
 
-def _without_unread(loop: Node) -> Node:
+def without_unread(loop: Node) -> Node:
     """The loop without the loads that nothing reads any more."""
     read: set[int] = set()
     for line in lines_inside(loop):

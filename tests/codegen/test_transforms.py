@@ -14,6 +14,7 @@ from lazygrad.codegen.lower import lower
 from lazygrad.codegen.target import host
 from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
 from lazygrad.codegen.transform.accumulate import accumulate
+from lazygrad.codegen.transform.hold import hold
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.nest import divide, interchange, merge
 from lazygrad.codegen.transform.pack import pack
@@ -116,6 +117,17 @@ def test_pack_keeps_panels_of_what_a_loop_shares(golden: Golden) -> None:
     kernel = only(PRODUCT)
     golden(pack(kernel, "i", 4))
     golden(pack(kernel, "j", 4), "rows")
+
+
+def test_hold_sets_apart_what_follows_the_sums(golden: Golden) -> None:
+    divided = divide(divide(only(PRODUCT), "i", 2), "j", 4)
+    with pytest.raises(ScheduleError, match="is divided"):
+        hold(only(PRODUCT), "i")
+    with pytest.raises(ScheduleError, match="no loops whose innermost has sums"):
+        hold(divided, "j")
+    held = hold(interchange(divided, "i"), "i")
+    verify_kernel(held)
+    golden(held)
 
 
 TURNED = """
