@@ -10,12 +10,14 @@ import os
 import platform
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
+
+from lazygrad import config
 
 if TYPE_CHECKING:
     from lazygrad.ir.dtype import DType
 
-Level = Literal["native", "avx512", "avx2", "sse4.2"]
+Level = Literal["native", "avx512", "avx2", "sse4.2", "neon"]
 
 _SSE4 = "64bit cmov cx8 cx16 fxsr mmx popcnt sahf sse sse2 sse3 ssse3 sse4.1 sse4.2"
 _AVX2 = f"{_SSE4} avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"
@@ -26,6 +28,8 @@ LEVELS: dict[str, frozenset[str]] = {
     "sse4.2": frozenset(_SSE4.split()),
 }
 """The features that each instruction set level keeps of the host's."""
+CPUS = {"avx512": "skylake-avx512", "avx2": "haswell", "sse4.2": "nehalem"}
+"""The processor that LLVM schedules code of a level for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,13 @@ class Target:
         return self.vector_bytes // size
 
     @property
+    def triple(self) -> str:
+        """What LLVM calls a machine of another architecture than this one; "" for this one's."""
+        if self.language != "llvm" or self.name.partition("-")[0] == platform.machine():
+            return ""
+        return f"{self.name.partition('-')[0]}-unknown-linux-gnu"
+
+    @property
     def converts_halves(self) -> bool:
         """Whether it has instructions between float16 and float32; every 64-bit ARM has."""
         return self.name.startswith(("aarch64", "arm64")) or not self.features.isdisjoint(
@@ -61,27 +72,31 @@ class Target:
 
     def feature_text(self) -> str:
         """LLVM's feature list: every known feature of the architecture, with + or -."""
-        known = _host_features()
+        known = frozenset[str]() if self.triple else _host_features()
         listed = sorted(known | self.features)
         return ",".join(f"{'+' if name in self.features else '-'}{name}" for name in listed)
 
 
 @cache
-def host(level: Level = "native") -> Target:
-    """This machine, or what it would be with the instruction set `level` only.
+def host(level: Level | None = None) -> Target:
+    """This machine, or what it would be with the instruction set `level` only; without one, what LAZYGRAD_ARCH says.
 
     Raises:
         RuntimeError: the machine does not have that instruction set.
     """
+    if level is None:
+        level = cast(Level, config.environment.arch)
     features = frozenset(_enabled_features())
     cpu = _cpu_name(features)
-    if level != "native":
+    if level == "neon" and not platform.machine().startswith(("aarch64", "arm64")):
+        raise RuntimeError(f"this machine has no neon: it is a {cpu}")
+    if level not in ("native", "neon"):
         wanted = LEVELS[level]
         telling = {"avx512": "avx512f", "avx2": "avx2", "sse4.2": "sse4.2"}[level]
         if telling not in features:
             raise RuntimeError(f"this machine has no {level}: it is a {cpu}")
         features &= wanted
-        cpu = {"avx512": "skylake-avx512", "avx2": "haswell", "sse4.2": "nehalem"}[level]
+        cpu = CPUS[level]
     first, second, third = _cache_sizes()
     return Target(
         f"{platform.machine()}-{level}",
@@ -92,6 +107,16 @@ def host(level: Level = "native") -> Target:
         second,
         third,
     )
+
+
+def typical(level: Literal["avx512", "avx2", "sse4.2", "neon"]) -> Target:
+    """A common processor with an instruction set, whatever this machine is: what text must not depend on it is for."""
+    sizes = {"avx512": 64, "avx2": 32, "sse4.2": 16, "neon": 16}
+    if level == "neon":
+        name, cpu, features = "aarch64-neon", "cortex-a76", frozenset(("neon", "fp-armv8"))
+    else:
+        name, cpu, features = f"x86_64-{level}", CPUS[level], LEVELS[level]
+    return Target(name, cpu, features, sizes[level], 48 << 10, 2 << 20, 32 << 20)
 
 
 def _vector_bytes(features: frozenset[str]) -> int:

@@ -23,6 +23,7 @@ from typing import cast
 DEVICES = ("cpu", "interpret", "opencl", "cuda")
 """What DEVICE may name; the last two take an index too, as in cuda:1."""
 DUMPS = ("graph", "schedule", "kernel", "source", "asm")
+ARCHITECTURES = ("native", "avx512", "avx2", "sse4.2")
 EXPLANATIONS = ("recompile", "fusion", "realize")
 
 
@@ -54,6 +55,9 @@ class Settings:
     search: int = 0
     # LAZYGRAD_NUM_THREADS: threads of the CPU device; 0 means one for each processor that this process may use.
     num_threads: int = 0
+    # LAZYGRAD_ARCH: the instruction set that the CPU device writes for, one of ARCHITECTURES: "avx2" on a machine that has more, to see the
+    # code that other machines get. It holds for the whole process, and cannot be overridden.
+    arch: str = "native"
     # LAZYGRAD_CACHE_DIR: where compiled programs are kept between runs; empty or 0 means nowhere. Not set, it is lazygrad/ in the
     # user's cache directory.
     cache_dir: str | None = None
@@ -123,6 +127,13 @@ def _count(value: object) -> int:
     return int(text)
 
 
+def _architecture(value: object) -> str:
+    name = str(value).strip().lower()
+    if name not in ARCHITECTURES:
+        raise ValueError(f"expected one of {', '.join(ARCHITECTURES)}; got {value!r}")
+    return name
+
+
 def _folder(value: object) -> str:
     text = str(value)
     return "" if text == "0" else text
@@ -141,6 +152,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "profile": ("LAZYGRAD_PROFILE", str),
     "search": ("LAZYGRAD_SEARCH", _count),
     "num_threads": ("LAZYGRAD_NUM_THREADS", _count),
+    "arch": ("LAZYGRAD_ARCH", _architecture),
     "cache_dir": ("LAZYGRAD_CACHE_DIR", _folder),
     "cache_limit": ("LAZYGRAD_CACHE_LIMIT", _count),
     "pool": ("LAZYGRAD_POOL", _flag),
@@ -224,6 +236,8 @@ def override(**changes: object) -> Iterator[Settings]:
             raise TypeError(f"override: no switch is called {name!r}; there are {names}")
         try:
             values[name] = _VARIABLES[name][1](value)
+            if name == "arch" and values[name] != environment.arch:
+                raise ValueError("it holds for the whole process: set LAZYGRAD_ARCH")
         except (RuntimeError, ValueError) as error:
             raise type(error)(f"override({name}={value!r}): {error}") from None
     settings = replace(_ACTIVE.get(), **values)  # type: ignore[arg-type]

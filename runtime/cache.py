@@ -29,7 +29,7 @@ except ImportError:
 MAGIC = b"lazygrad cache 1\n"
 """How every entry begins; then come the checksum and the content."""
 CHECKSUM_BYTES = 16
-ENDINGS = (".plan", ".kernel", ".object", ".cubin", ".sources")
+ENDINGS = (".plan", ".kernel", ".object", ".cubin", ".sources", ".schedule", ".searched")
 """What the names of entries end in."""
 UNFINISHED = ".unfinished"
 """What a file is called, after its name and a random word, while it is written."""

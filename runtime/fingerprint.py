@@ -157,7 +157,7 @@ def environment() -> bytes:
         Unsettled: one of them is not known.
     """
     python = f"{sys.implementation.name} {sys.hexversion:x} {sys.platform} {platform.machine()}"
-    return f"{python}\n{_llvm()}\n{processor()}".encode()
+    return f"{python}\n{_llvm()}\n{processor()}\n{config.environment.arch}".encode()
 
 
 def _llvm() -> str:

@@ -49,7 +49,11 @@ class Compiler:
 
         with self._lock:
             setting = self.setting()
-            return ObjectCode(binding(), setting["cpu"], setting["features"], setting["level"])
+            target = self._target if isinstance(self._target, Target) else self._target()
+            llvm = binding(target.triple)
+            return ObjectCode(
+                llvm, setting["cpu"], setting["features"], setting["level"], target.triple
+            )
 
     def setting(self) -> dict[str, Any]:
         """What the code is for: the arguments of ObjectCode after the first."""

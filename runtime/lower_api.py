@@ -175,18 +175,24 @@ class Lowered:
         return "\n\n".join(parts)
 
 
-def _variant(name: str, arch: str) -> Any:
+def _variant(name: str, arch: Any) -> Any:
     """A device that writes kernels for another processor."""
     variant = getattr(devices.get(name), "variant", None)
     if variant is not None:
         return variant(arch)
     if name != "cpu":
         raise ValueError(f"{name} has one architecture only, not {arch!r}")
-    from lazygrad.codegen.target import host
+    from lazygrad.codegen.target import CPUS, host, typical
 
     from .cpu import CpuDevice
 
-    return CpuDevice(host(arch), name=f"cpu-{arch}")
+    known = ("native", *CPUS, "neon")
+    if arch not in known:
+        raise ValueError(f"the architectures of cpu are {', '.join(known)}, not {arch!r}")
+    try:
+        return CpuDevice(host(arch), name=f"cpu-{arch}")
+    except RuntimeError:  # text can be written for what does not run here
+        return CpuDevice(typical(arch), name=f"cpu-{arch}")
 
 
 def _named(compiled: Sequence[Compiled], text: Callable[[Compiled], str]) -> dict[str, str]:

@@ -21,11 +21,13 @@ class ObjectCode:
     """LLVM, set up for one machine. Our kernels are vectors and written-out loops already, so two of its passes do (locals to
     registers, fewer blocks); its loop vectoriser and unroller, the larger part of the time of a usual compile, never run."""
 
-    def __init__(self, llvm: Any, cpu: str, features: str, level: int) -> None:
-        """`level` is how much work LLVM's code generator does, 0 to 3."""
+    def __init__(self, llvm: Any, cpu: str, features: str, level: int, triple: str = "") -> None:
+        """`level` is how much work LLVM's code generator does, 0 to 3; `triple` names another architecture than this machine's."""
         self.llvm = llvm
-        self.machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=cpu, features=features, opt=level, reloc="pic", codemodel="default", jit=True
+        self.triple = triple
+        target = llvm.Target.from_triple(triple) if triple else llvm.Target.from_default_triple()
+        self.machine = target.create_target_machine(
+            cpu=cpu, features=features, opt=level, reloc="pic", codemodel="default", jit=not triple
         )
         self.machine.set_asm_verbosity(False)
         self._passes = llvm.create_new_module_pass_manager()
@@ -41,6 +43,9 @@ class ObjectCode:
             RuntimeError: LLVM does not accept the text.
         """
         module = self.llvm.parse_assembly(text)
+        if self.triple:
+            module.triple = self.triple
+            module.data_layout = str(self.machine.target_data)
         self._passes.run(module, self._builder)
         return module
 
@@ -50,10 +55,14 @@ class ObjectCode:
         return code
 
 
-def binding() -> Any:
-    """llvmlite, with this machine's code generator ready."""
+def binding(triple: str = "") -> Any:
+    """llvmlite, with the code generator of this machine ready, or of another architecture."""
     import llvmlite.binding as llvm
 
+    if triple:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        return llvm
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm
