@@ -30,10 +30,12 @@ from .transform.access import (
     lines_inside,
     loop_name,
 )
+from .transform.contraction import contraction
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.share import LEAST_THREADS, obstacle, share
-from .transform.tile import contraction, tile
+from .transform.tensorize import of_halves, tensorize
+from .transform.tile import tile
 from .transform.unroll import unroll
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -81,6 +83,7 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     **general.TRANSFORMS,
     "share": share,
     "tile": tile,
+    "tensorize": tensorize,
     "unroll": unroll,
 }
 """What a step may be: those for GPUs too."""
@@ -118,7 +121,7 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
 
 
 def _tile(kernel: Node) -> list[Transform]:
-    """The step that tiles a contraction, where it is large enough: with larger tiles where these still keep a GPU busy."""
+    """The step that tiles a contraction, where it is large enough: for matrix instructions if it is one of halves, with larger tiles where these keep a GPU busy."""
     found = contraction(kernel)
     if found is None:
         return []
@@ -128,7 +131,8 @@ def _tile(kernel: Node) -> list[Transform]:
         return []
     large = batches * (rows // 128) * (columns // 128) >= BUSY_BLOCKS
     fits = found.line.src[2].dtype.itemsize <= 4
-    return [Transform("tile", loop_name(found.columns), 128 if large and fits else 64)]
+    how = "tile" if of_halves(found) is None else "tensorize"
+    return [Transform(how, loop_name(found.columns), 128 if large and fits else 64)]
 
 
 def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:

@@ -15,11 +15,8 @@ from lazygrad.ir.op import Op
 
 from ..transform.access import body, lines_inside
 from .c_functions import COMBINE
-from .c_locals import is_shared
+from .c_locals import WARP, is_shared
 from .c_text import UNSIGNED, Writer, register_type
-
-WARP = 32
-"""The work-items that exchange registers."""
 
 
 @dataclass(slots=True)
@@ -52,10 +49,14 @@ def barriers(kernel: Node, private: Set[int]) -> set[int]:
         if line.op is Op.LOOP and not is_shared(line):
             stack.extend([*reversed(body(line))] * 2)
             continue
+        if line.op in (Op.COMMIT, Op.AWAIT):
+            since = [] if line.op is Op.AWAIT else since  # which has a barrier of its own
+            continue
         unit = units.get(id(line))
         if unit is None:
             inside = list(lines_inside(line)) if line.op is Op.LOOP else [line]
             reads = _buffers(inside, (Op.LOAD, Op.ACCUMULATE)) - private
+            reads |= {id(each.src[2]) for each in inside if each.op is Op.FETCH}
             writes = _buffers(inside, (Op.STORE, Op.ACCUMULATE)) - private
             unit = units[id(line)] = _Unit(line, reads, writes)
         if id(line) in found or any(unit.meets(earlier) for earlier in since):

@@ -14,7 +14,7 @@ from lazygrad.ir.blocks import Block, Nested, blocks, parameters
 from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import int64
 from lazygrad.ir.node import Node
-from lazygrad.ir.op import Op
+from lazygrad.ir.op import TILED, Op
 from lazygrad.ir.text import user_line
 
 from ..transform.access import constant_value, lines_inside
@@ -33,11 +33,18 @@ from .c_text import (
     number_text,
     register_type,
     type_of,
+    without_unused,
 )
+from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
 from .c_values import OPERATOR, compute, lane_mask
+from .llvm_text import RenderError
 
 SHORT_BITS = 32
 """Of a narrow index."""
+INDEX_NAMES = {
+    Op.ADD: "place", Op.MUL: "place", Op.SUB: "place", Op.IDIV: "quotient", Op.MOD: "rest", Op.LT: "inside", Op.LE: "inside", Op.AND: "inside",
+}  # fmt: skip
+"""What indices are called, and conditions on them, where they are not written where they are used."""
 INLINED = 40
 """An index of more characters than this has a name of its own."""
 
@@ -86,6 +93,9 @@ class _KernelWriter:
         self.places: Places = place_locals(kernel, dialect, mapping == "group")
         self.alone = mapping != "group"
         """Whether what is written now a work-item runs on its own."""
+        self.swizzles = swizzles(kernel)
+        self.lanes: dict[tuple[int, int], str] = {}
+        """Where a lane's lines of the operands of an MMA begin."""
         self.barriers = set() if self.alone else self._barriers()
         self.checks: dict[Message, int] = {}
         self.steps: list[Node] = []
@@ -93,11 +103,13 @@ class _KernelWriter:
 
     def _barriers(self) -> set[int]:
         kept = self.places.shared | self.places.group_scratch.keys()
+        kept -= staged_arrays(self.kernel)
         locals_ = [line for line in lines_inside(self.kernel) if line.op is Op.LOCAL]
         return barriers(self.kernel, {id(line) for line in locals_} - kept)
 
     def write(self) -> Source:
         arguments = self._params()
+        lanes(self.writer, self.kernel, self.lanes)
         self._body()
         writer = self.writer
         memory = self.dialect.memory
@@ -121,7 +133,7 @@ class _KernelWriter:
             ),
             "{" if arguments else ") {",
             *head,
-            *writer.lines,
+            *(without_unused(writer.lines) if self.dialect.narrow else writer.lines),
             "}",
         ]
         return Source(
@@ -241,6 +253,8 @@ class _KernelWriter:
                 self._check(line)
             elif line.op is Op.LOCAL:
                 self._declare(line)
+            elif line.op in TILED:
+                self._tiled(line)
             else:
                 self._value(line)
 
@@ -306,9 +320,21 @@ class _KernelWriter:
             )
         else:
             text = compute(writer, node, operands)
-        hint = node.op.name.lower()
+        hint = self._hint(node)
         kind = self.dialect.narrow if writer.is_narrow(node) else type_of(node)
         self.operands[id(node)] = writer.value(kind, text, hint, self._comment(node))
+
+    def _hint(self, node: Node) -> str:
+        """What a value is called: by what it does, or where that says little by what it is for."""
+        if self.dialect.narrow and (node.dtype is int64 or self._compares(node)):
+            return INDEX_NAMES.get(node.op, node.op.name.lower())
+        return node.op.name.lower()
+
+    def _compares(self, node: Node) -> bool:
+        """Whether it says of indices that they are inside of something."""
+        if node.op is Op.AND and node.dtype.kind == "bool":
+            return all(map(self._compares, node.src))
+        return node.op in (Op.LT, Op.LE) and node.src[0].dtype is int64
 
     def _short(self, node: Node) -> bool:
         """Whether short arithmetic is enough for a value, or for a comparison."""
@@ -327,9 +353,11 @@ class _KernelWriter:
 
     def _inline(self, node: Node) -> str | None:
         """Index arithmetic as it is written by hand: i*16 + j."""
+        left, right = node.src if len(node.src) == 2 else (node, node)
+        if node.op in (Op.IDIV, Op.MOD):
+            return self._quotient(node)
         if node.op not in (Op.ADD, Op.SUB, Op.MUL):
             return None
-        left, right = node.src
         if node.op is Op.MUL:
             text = f"{self._factor(left)}*{self._factor(right)}"
         else:
@@ -338,6 +366,15 @@ class _KernelWriter:
         if self._overflows(node):
             text = f"(long)({self._index(left)}) {OPERATOR[node.op]} {self._factor(right)}"
         return text if len(text) <= INLINED else None
+
+    def _quotient(self, node: Node) -> str | None:
+        """A quotient or remainder that C rounds as it is meant: short, of what is not negative."""
+        left, right = node.src
+        known, by = self.writer.ranges.of(left), constant_value(right)
+        if not self._short(node) or known is None or known[0] < 0 or not by or by < 0:
+            return None
+        text = f"{self._factor(left)} {OPERATOR[node.op]} {by}"
+        return text if len(text) <= INLINED and self.writer.is_narrow(left) else None
 
     def _index(self, node: Node) -> str:
         """An operand without parentheses around a sum, constants without their ending."""
@@ -397,7 +434,48 @@ class _KernelWriter:
         offset = node.src[1]
         if id(node.src[0]) in self.places.owned:
             offset = owned_place(offset) or offset
-        return self._index(offset)
+        return self._swizzled(node.src[0], offset)
+
+    def _swizzled(self, buffer: Node, offset: Node) -> str:
+        """Where an element stands in an array: in one that matrix instructions read, not in order."""
+        shift = self.swizzles.get(id(buffer))
+        if shift is None:
+            return self._index(offset)
+        whole, rest = (self._sum(each) for each in split_place(offset, shift))
+        changed = f"lg_swizzled<{shift}>({rest})"
+        return f"{whole} + {changed}" if whole else changed
+
+    def _sum(self, addends: list[Node]) -> str:
+        return " + ".join(text for text in map(self._index, addends) if text != "0")
+
+    def _tiled(self, node: Node) -> None:
+        """A line of ir/tiles.py."""
+        writer = self.writer
+        if not self.dialect.copies:
+            raise RenderError(f"{self.dialect.language} has no {node.op.name.lower()}")
+        if node.op is Op.COMMIT:
+            writer.add("lg_cp_async_commit();")
+        elif node.op is Op.AWAIT:
+            writer.add(wait(node))
+            writer.add(self.dialect.barrier)
+        elif node.op is Op.FETCH:
+            target, at, source, begin, *mask = node.src
+            places = [
+                _at(self.buffers[id(target)], self._swizzled(target, at)),
+                _at(self.buffers[id(source)], self._index(begin)),
+                *map(self._operand, mask),
+            ]
+            writer.add(f"{copy(node)}({', '.join(places)});")
+        else:
+            places = [self.buffers[id(node.src[0])]]
+            for operand in (2, 4):
+                array, offset = node.src[operand : operand + 2]
+                stage = self._sum(split_place(offset, self.swizzles[id(array)])[0])
+                places += [
+                    _at(self.buffers[id(array)], stage or "0"),
+                    self.lanes[id(node), operand],
+                ]
+            writer.add(f"{products(writer, node)}({', '.join(places)});")
 
     def _read(self, node: Node, mask: str | None) -> str:
         writer, buffer, lanes = self.writer, node.src[0], lanes_of(node)

@@ -21,7 +21,13 @@ from .llvm_text import RenderError
 
 VARIABLES_LIMIT = 64
 """A local of more elements (or vectors) than this is an array."""
+OWNED_LIMIT = 128
+"""The most registers of a work-item's part of an array."""
+REDUCTION_BYTES = 2 << 10
+"""Of a group's memory, for the parts of reductions."""
 ALIGNMENT = 128
+WARP = 32
+"""The work-items that exchange registers."""
 
 
 @dataclass(slots=True)
@@ -46,7 +52,7 @@ class Places:
 
 def is_shared(loop: Node) -> bool:
     """Whether the work-items of a group share the iterations of a loop."""
-    return isinstance(loop.arg, Loop) and loop.arg.kind == "threads"
+    return isinstance(loop.arg, Loop) and loop.arg.kind in ("threads", "warps")
 
 
 def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
@@ -73,6 +79,15 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
             accesses.setdefault(id(line.src[0]), set()).add((place, lanes_of(value)))
             places.lanes[id(line.src[0])] = lanes_of(value)
             offsets.setdefault(id(line.src[0]), []).append(offset)
+        elif line.op in (Op.FETCH, Op.MMA):
+            for array in line.src[:1] if line.op is Op.FETCH else line.src[::2]:
+                accesses.setdefault(id(array), set()).add((None, None))
+                places.lanes[id(array)] = None
+            if line.op is Op.MMA:
+                offsets.setdefault(id(line.src[0]), []).append(line.src[1])
+    room = dialect.shared_bytes
+    if any(node.op is Op.REDUCE for node in postorder([kernel])):
+        room -= REDUCTION_BYTES
     unrolled = {id(loop.src[0]) for loop, _ in all_loops(kernel) if _is_unrolled(loop)}
     private = shared = 0
     for size, line in sorted(found, key=lambda item: item[0]):
@@ -85,9 +100,9 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
         elif not used:
             places.variables[id(line)] = {}
         elif own is not None and id(line) not in own:
-            if _is_owned(line, offsets[id(line)], kernel, unrolled):
+            if _is_owned(line, offsets.get(id(line), []), kernel, unrolled):
                 places.owned.add(id(line))
-            elif shared + size <= dialect.shared_bytes:
+            elif shared + size <= room:
                 shared += _aligned(size)
                 places.shared.add(id(line))
             else:
@@ -121,18 +136,24 @@ def owned_place(offset: Node) -> Node | None:
 
 def _is_owned(line: Node, offsets: list[Node], kernel: Node, unrolled: set[int]) -> bool:
     """Whether each work-item meets only its own part of an array: that of its one iteration of a shared loop, at constant places."""
-    shared = {id(loop.src[0]): extent(loop) for loop, _ in all_loops(kernel) if is_shared(loop)}
+    shared = {id(loop.src[0]): loop for loop, _ in all_loops(kernel) if is_shared(loop)}
     size = int(product(line.shape))  # type: ignore[arg-type]
+    if not offsets:
+        return False
     for offset in offsets:
         place = owned_place(offset)
-        if place is None:
+        if place is None and offset.op is not Op.MUL:
             return False
-        index, part = offset.src[0].src
-        count = shared.get(id(index))
-        each = constant_value(part)
-        if count is None or each is None or count != group_size(kernel) or count * each != size:
+        index, part = (offset.src[0] if place is not None else offset).src
+        loop, each = shared.get(id(index)), constant_value(part)
+        if loop is None or each is None:
             return False
-        if not _is_constant(place, unrolled) or each > VARIABLES_LIMIT:
+        count = extent(loop) or 0
+        if isinstance(loop.arg, Loop) and loop.arg.kind == "warps":
+            count, each = count * WARP, each // WARP
+        if count != group_size(kernel) or count * each != size or each > OWNED_LIMIT:
+            return False
+        if place is not None and not _is_constant(place, unrolled):
             return False
     return True
 

@@ -13,6 +13,7 @@ from lazygrad.ir.node import Node
 
 from ..transform.access import constant_value
 from .c_grid import Mapped
+from .c_locals import WARP
 from .c_text import NARROW_LIMIT, Writer
 
 FEW = 8
@@ -40,6 +41,9 @@ class DividedLoops:
         """A loop of the group: the iterations of this work-item, written out where they are few. Returns how many braces it opened."""
         assert isinstance(loop.arg, Loop)
         writer, step, known = self.writer, loop.arg.step, constant_value(loop.src[1])
+        if loop.arg.kind == "warps":  # as many as the group has
+            writer.add(f"{{ const int {name} = thread / {WARP};")
+            return 1
         first = "thread" if step == 1 else f"thread * {step}"
         by = self.group * step
         kind = writer.index_type(loop.src[1], by)

@@ -7,8 +7,9 @@ chars that are 0 or -1, and a half float is a float that conversions round to it
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import c_float
 from dataclasses import dataclass, field
 
@@ -84,6 +85,8 @@ class Dialect:
     """How much of such arrays a group may have; the rest lives in scratch memory."""
     barrier: str = ""
     """Waits for all work-items of the group."""
+    copies: bool = False
+    """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
 
 
 def lanes_of(node: Node) -> int | None:
@@ -178,6 +181,22 @@ def constant_text(node: Node) -> str:
     return number_text(node.arg.value, node.dtype, lanes_of(node))
 
 
+DECLARATION = re.compile(r"\s*const (?:int|long|bool) (\w+) = ")
+NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def without_unused(lines: Sequence[str]) -> list[str]:
+    """The lines but for indices and conditions that no later line uses: they were written where they are used."""
+    used: set[str] = set()
+    kept: list[str] = []
+    for line in reversed(lines):
+        declared = DECLARATION.match(line)
+        if declared is None or declared[1] in used or line.lstrip().startswith("{"):
+            used.update(NAME.findall(line))
+            kept.append(line)
+    return kept[::-1]
+
+
 class Writer:
     """The text of one kernel as it grows: lines, names, what is known of values, and the functions that it calls."""
 
@@ -205,7 +224,7 @@ class Writer:
 
     def value(self, kind: str, text: str, hint: str, comment: str = "") -> str:
         """A line that gives a value a name."""
-        name = self.name(hint if hint not in self._uses else f"{hint}_")
+        name = self.name(hint if hint not in RESERVED else f"{hint}_")
         self.add(f"const {kind} {name} = {text};{comment}")
         return name
 

@@ -21,8 +21,8 @@ from .cuda_functions import DEFINITIONS, FUNCTION, TYPES
 
 GROUP = 256
 """The work-items of a group, where each has trips of its own."""
-SHARED_BYTES = 46 << 10
-"""Of the 48 KB that every kernel may have; reductions need a little."""
+SHARED_BYTES = 48 << 10
+"""What every kernel may have."""
 
 CUDA = Dialect(
     language="CUDA C",
@@ -45,6 +45,7 @@ CUDA = Dialect(
     shared="__shared__ __align__(16) ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
+    copies=True,
 )
 OPTIONS = ("-std=c++17", "--fmad=false")
 """What NVRTC and nvcc are told beside the architecture."""

@@ -53,8 +53,78 @@ def _bits(kind: str) -> str:
     return text
 
 
+def _instruction(declaration: str, body: str) -> str:
+    """A function of PTX, which the emulator has one of its own for."""
+    return f"#ifndef LAZYGRAD_EMULATOR\n{declaration} {{\n{body}\n}}\n#endif"
+
+
+def _copy(size: int, zero: bool) -> str:
+    """A copy past the registers; `cg` ones do not stay in the first cache, and have 16 bytes."""
+    code = f"cp.async.{'cg' if size == 16 else 'ca'}.shared.global [%0], [%1], {size}"
+    given, operand = (", bool valid", f', "r"(valid ? {size} : 0)') if zero else ("", "")
+    name = f"lg_cp_async_{'zero_' if zero else ''}{size}"
+    return _instruction(
+        f"{FUNCTION}void {name}(void *shared, const void *global{given})",
+        f'  asm volatile("{code}{", %2" if zero else ""};"\n'
+        f'      :: "r"((uint)__cvta_generic_to_shared(shared)), "l"(global){operand} : "memory");',
+    )
+
+
+def _ldmatrix(trans: bool) -> str:
+    code = f"ldmatrix.sync.aligned.m8n8.x4{'.trans' if trans else ''}.shared.b16"
+    return _instruction(
+        f"{FUNCTION}void lg_ldmatrix_x4{'_trans' if trans else ''}(uint *result, const void *row)",
+        f'  asm volatile("{code} {{%0, %1, %2, %3}}, [%4];"\n'
+        '      : "=r"(result[0]), "=r"(result[1]), "=r"(result[2]), "=r"(result[3])\n'
+        '      : "r"((uint)__cvta_generic_to_shared(row)) : "memory");',
+    )
+
+
+def _mma(kind: str) -> str:
+    code = f"mma.sync.aligned.m16n8k16.row.col.f32.{kind}.{kind}.f32"
+    return _instruction(
+        f"{FUNCTION}void lg_mma_m16n8k16_{kind}(float *d, const uint *a, const uint *b)",
+        f'  asm("{code} {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"\n'
+        '      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])\n'
+        '      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));',
+    )
+
+
+SWIZZLED = f"""
+template <int shift> {FUNCTION}int lg_swizzled(int place) {{ // units of 8 elements change places, in each line in another way
+  return place ^ (place >> shift & 7) * 8;
+}}
+""".strip()
+
+KEPT = _instruction(
+    f"{FUNCTION}int lg_kept(int x)",
+    '  asm volatile("" : "+r"(x));  // computed here, once, and not again where it is used\n  return x;',
+)
+
+INSTRUCTIONS: dict[str, str] = {
+    **{
+        f"lg_cp_async_{'zero_' if zero else ''}{size}": _copy(size, zero)
+        for zero in (False, True)
+        for size in (4, 8, 16)
+    },
+    "lg_cp_async_commit": _instruction(
+        f"{FUNCTION}void lg_cp_async_commit()",
+        '  asm volatile("cp.async.commit_group;" ::: "memory");',
+    ),
+    "lg_cp_async_wait": _instruction(
+        f"template <int left> {FUNCTION}void lg_cp_async_wait()",
+        '  asm volatile("cp.async.wait_group %0;" :: "n"(left) : "memory");',
+    ),
+    **{f"lg_ldmatrix_x4{'_trans' if trans else ''}": _ldmatrix(trans) for trans in (False, True)},
+    **{f"lg_mma_m16n8k16_{kind}": _mma(kind) for kind in ("f16", "bf16")},
+    "lg_swizzled": SWIZZLED,
+    "lg_kept": KEPT,
+}
+"""What tiles are made with: copies, loads and products of matrices."""
+
 DEFINITIONS: dict[str, str] = {
     **CONSTANTS,
+    **INSTRUCTIONS,
     **{_named("convert", kind): _conversion(kind) for kind in (*INTEGERS, "float", "double")},
     **{_named("as", kind): _bits(kind) for kind in (*INTEGERS, "float", "double")},
 }

@@ -60,7 +60,18 @@ class Ranges:
             return self.of(node.src[0])
         if op is Op.WHERE:
             return self._join(node.src[1], node.src[2])
-        if op not in (Op.ADD, Op.SUB, Op.MUL, Op.IDIV, Op.MOD, Op.MAX, Op.MIN, Op.SHR, Op.AND):
+        if op not in (
+            Op.ADD,
+            Op.SUB,
+            Op.MUL,
+            Op.IDIV,
+            Op.MOD,
+            Op.MAX,
+            Op.MIN,
+            Op.SHR,
+            Op.AND,
+            Op.XOR,
+        ):
             return None
         left, right = self.of(node.src[0]), self.of(node.src[1])
         if op is Op.MOD and right is not None and right[0] > 0:
@@ -85,6 +96,8 @@ class Ranges:
             return min(a // c, a // d), max(b // c, b // d)
         if op is Op.SHR and c >= 0 and d < node.dtype.bits:
             return min(a >> c, a >> d), max(b >> c, b >> d)
+        if op is Op.XOR and a >= 0 and c >= 0:
+            return 0, (1 << max(b, d).bit_length()) - 1
         if op is Op.AND and (a >= 0 or c >= 0):
             return 0, b if c < 0 else d if a < 0 else min(b, d)
         return None

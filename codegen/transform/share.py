@@ -81,6 +81,9 @@ def share(kernel: Node, name: str) -> Node:
 
 def group_size(kernel: Node) -> int:
     """How many work-items share the loops of a kernel: about one for four iterations of the longest, whole warps; 0 where none is shared."""
+    waits = [line for line in lines_inside(kernel) if line.op is Op.AWAIT]
+    if waits:
+        return _size_of_tiles(kernel, {id(array) for line in waits for array in line.src})
     sizes = [
         extent(loop) or TYPICAL_EXTENT
         for loop, _ in all_loops(kernel)
@@ -92,6 +95,19 @@ def group_size(kernel: Node) -> int:
     while threads < MOST_THREADS and threads * 4 < max(sizes):
         threads *= 2
     return threads
+
+
+def _size_of_tiles(kernel: Node, staged: set[int]) -> int:
+    """As many as have parts of their own in locals: iterations of the shared loops that meet some which no AWAIT names."""
+    sizes: set[int] = set()
+    for loop, _ in all_loops(kernel):
+        if isinstance(loop.arg, Loop) and loop.arg.kind == "threads":
+            lines = list(lines_inside(loop))
+            declared = {id(line) for line in lines} | staged
+            met = [line.src[0] for line in lines if line.op in (Op.LOAD, Op.STORE)]
+            if any(each.op is Op.LOCAL and id(each) not in declared for each in met):
+                sizes.add(extent(loop) or 0)
+    return max(sizes)
 
 
 def obstacle(loop: Node) -> str:

@@ -223,10 +223,10 @@ class Name(Arg):
 @dataclass(frozen=True, slots=True)
 class Loop(Arg):
     """LOOP: the step, and what the iterations may do: `parallel` ones are independent, as are those of `threads`, which the
-    work-items of a group share; `unroll` is written out."""
+    work-items of a group share, and of `warps`, of which each is run by 32 of them together; `unroll` is written out."""
 
     step: int = 1
-    kind: Literal["serial", "parallel", "unroll", "threads"] = "serial"
+    kind: Literal["serial", "parallel", "unroll", "threads", "warps"] = "serial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +234,46 @@ class Accumulate(Arg):
     """ACCUMULATE: how the value meets what the element holds. Reassociation is allowed here and nowhere else."""
 
     kind: ReduceKind
+
+
+@dataclass(frozen=True, slots=True)
+class Dots(Arg):
+    """DOTS: the size of the tile, and how many terms each of its dot products has.
+
+    `pitch` is how many elements lie between the rows of the left operand, 0 where they are packed.
+    """
+
+    rows: int
+    columns: int
+    terms: int
+    pitch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mma(Arg):
+    """MMA: the size of the tile, and how far apart in each operand neighbouring rows or columns, and terms, are."""
+
+    rows: int
+    columns: int
+    terms: int
+    left_row: int
+    left_term: int
+    right_term: int
+    right_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Arg):
+    """FETCH: how many elements are copied."""
+
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Await(Arg):
+    """AWAIT: how many groups of copies, the last ones, may still be under way."""
+
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +318,10 @@ ARG_CLASS: dict[Op, type[Arg]] = {
     Op.INDEX: Name,
     Op.LOOP: Loop,
     Op.ACCUMULATE: Accumulate,
+    Op.DOTS: Dots,
+    Op.MMA: Mma,
+    Op.FETCH: Fetch,
+    Op.AWAIT: Await,
     Op.CHECK: Message,
     Op.SHUFFLE: Lanes,
 }

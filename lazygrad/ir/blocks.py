@@ -13,9 +13,9 @@ from typing import Literal
 
 from .args import Kernel
 from .node import Node
-from .op import Op
+from .op import STATEMENT, Op
 
-LISTED = frozenset((Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL, Op.LOOP))
+LISTED = STATEMENT | {Op.LOAD}
 """The operations that a body lists."""
 UNLISTED = frozenset((Op.CONST, Op.PARAM, Op.INDEX))
 """Values that no line computes."""

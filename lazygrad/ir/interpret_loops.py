@@ -15,7 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from .args import Accumulate, Constant, Lanes, Loop, Message, Name, Param, Reduction
+from .args import (
+    Accumulate,
+    Await,
+    Constant,
+    Dots,
+    Fetch,
+    Lanes,
+    Loop,
+    Message,
+    Mma,
+    Name,
+    Param,
+    Reduction,
+)
 from .blocks import Block, Nested, blocks, parameters
 from .dtype import DType
 from .elementwise import (
@@ -31,9 +44,11 @@ from .elementwise import (
     value_dtype,
 )
 from .errors import ERRORS
+from .interpret_dots import left_places, products, right_places
 from .node import Node, postorder
 from .op import ELEMENTWISE, Op
 from .text import describe
+from .tiles import operand_places, sum_places
 
 TRIPS = 4096
 """How many iterations of a parallel loop run in lockstep."""
@@ -60,6 +75,15 @@ class _Memory:
 
 
 @dataclass(slots=True, eq=False)
+class _Copy:
+    """Elements on their way into a local: they are unwritten until they are waited for."""
+
+    memory: _Memory
+    places: tuple[Array, Array]
+    values: Array
+
+
+@dataclass(slots=True, eq=False)
 class _Frame:
     """A block that is running: a loop's, or the kernel's."""
 
@@ -83,6 +107,8 @@ class _Run:
     first: int = 0
     """The first trip of the running batch of the parallel loop; meaningful while `parallel`."""
     parallel: bool = False
+    copies: list[list[_Copy]] = field(default_factory=lambda: [[]])
+    """What FETCHes have begun to copy: a list for each group that an AWAIT has not waited for, the last one not closed yet."""
 
 
 def run_kernel(kernel: Node, arguments: Sequence[Any]) -> None:
@@ -173,6 +199,8 @@ def _differs(loop: Node) -> bool:
 
 
 def _leave_parallel(run: _Run) -> None:
+    if any(run.copies):
+        raise SimulationError("a copy is never waited for")
     run.parallel, run.trips, run.first = False, 1, 0
     run.memory = {key: memory for key, memory in run.memory.items() if memory.shared}
     for memory in run.memory.values():
@@ -286,15 +314,23 @@ class _Access:
 
 
 def _access(run: _Run, node: Node, lanes: int, mask: Sequence[Node]) -> _Access:
-    """Check bounds and races, for a LOAD, STORE or ACCUMULATE of `lanes` lanes."""
-    memory = run.memory.get(id(node.src[0]))
+    """Check bounds, for a LOAD, STORE or ACCUMULATE of `lanes` lanes."""
+    offsets = _read(run, node.src[1])
+    if offsets.shape[1] != lanes:
+        offsets = offsets + np.arange(lanes, dtype=np.int64)
+    return _reached(run, node, 0, offsets, mask)
+
+
+def _reached(
+    run: _Run, node: Node, position: int, offsets: Array, mask: Sequence[Node] = ()
+) -> _Access:
+    """Check that `offsets`, of shape (trips, lanes), lie in the buffer that is the source `position` of `node`."""
+    memory = run.memory.get(id(node.src[position]))
     if memory is None:
         raise SimulationError(
             f"a buffer is used outside the loop that declares it: {describe(node)}"
         )
-    offsets = _read(run, node.src[1])
-    if offsets.shape[1] != lanes:
-        offsets = offsets + np.arange(lanes, dtype=np.int64)
+    lanes = offsets.shape[1]
     shape = (run.trips if run.parallel else 1, lanes)
     offsets = np.broadcast_to(offsets, shape)
     active = np.broadcast_to(_read(run, mask[0]), shape) if mask else np.ones(shape, bool)
@@ -359,9 +395,12 @@ def _load(run: _Run, node: Node) -> None:
 
 def _store(run: _Run, node: Node) -> None:
     value = _read(run, node.src[2])
-    access = _access(run, node, value.shape[1], node.src[3:])
+    _write(_access(run, node, value.shape[1], node.src[3:]), node, value, node.src[2].dtype)
+
+
+def _write(access: _Access, node: Node, value: Array, dtype: DType) -> None:
     _race(access, node, writes=True)
-    stored = to_storage(np.broadcast_to(value, access.active.shape), node.src[2].dtype)
+    stored = to_storage(np.broadcast_to(value, access.active.shape), dtype)
     access.memory.data[access.places] = stored[access.active]
     if access.memory.written is not None:
         access.memory.written[access.places] = True
@@ -388,6 +427,64 @@ def _accumulate(run: _Run, node: Node) -> None:
         access.memory.data[part.places] = to_storage(result, dtype)[part.active]
 
 
+def _dots(run: _Run, node: Node) -> None:
+    arg = node.arg
+    assert isinstance(arg, Dots)
+    operands: list[Array] = []
+    for position, places in ((2, left_places), (4, right_places)):
+        start = _read(run, node.src[position + 1])
+        offsets = start + places(arg, node.src[position].dtype).reshape(1, -1)
+        operands.append(_fetch(_reached(run, node, position, offsets), node))
+    tile = node.src[0].dtype
+    total = products(arg, tile, *operands)
+    offsets = _read(run, node.src[1]) + np.arange(total.shape[1], dtype=np.int64)
+    _write(_reached(run, node, 0, offsets), node, total, tile)
+
+
+def _mma(run: _Run, node: Node) -> None:
+    """A product of small matrices, added to what the sums hold."""
+    arg = node.arg
+    assert isinstance(arg, Mma)
+    found: list[Array] = []
+    accesses: list[_Access] = []
+    for number, places in enumerate((sum_places(arg), *operand_places(arg))):
+        start = _read(run, node.src[2 * number + 1])
+        access = _reached(run, node, 2 * number, start + places.reshape(1, -1))
+        found.append(_fetch(access, node).reshape(-1, *places.shape))
+        accesses.append(access)
+    sums, left, right = (each.astype(np.float32) for each in found)
+    total = sums + left @ right
+    _write(accesses[0], node, total.reshape(len(total), -1), node.src[0].dtype)
+
+
+def _begin_copy(run: _Run, node: Node) -> None:
+    """Read the elements; where they go to is unwritten from now on until they are waited for."""
+    arg = node.arg
+    assert isinstance(arg, Fetch)
+    steps = np.arange(arg.elements, dtype=np.int64)
+    source = _reached(run, node, 2, _read(run, node.src[3]) + steps, node.src[4:])
+    target = _reached(run, node, 0, _read(run, node.src[1]) + steps)
+    values = to_storage(_fetch(source, node), node.src[2].dtype)
+    _race(target, node, writes=True)
+    assert target.memory.written is not None
+    target.memory.written[target.places] = False
+    run.copies[-1].append(_Copy(target.memory, target.places, values[target.active]))
+
+
+def _commit(run: _Run, node: Node) -> None:
+    run.copies.append([])
+
+
+def _await(run: _Run, node: Node) -> None:
+    arg = node.arg
+    assert isinstance(arg, Await)
+    while len(run.copies) - 1 > arg.left:
+        for copy in run.copies.pop(0):
+            copy.memory.data[copy.places] = copy.values
+            assert copy.memory.written is not None
+            copy.memory.written[copy.places] = True
+
+
 _LINES: dict[Op, Callable[[_Run, Node], None]] = {
     Op.LOCAL: _local,
     Op.CHECK: _check,
@@ -398,4 +495,9 @@ _LINES: dict[Op, Callable[[_Run, Node], None]] = {
     Op.LOAD: _load,
     Op.STORE: _store,
     Op.ACCUMULATE: _accumulate,
+    Op.DOTS: _dots,
+    Op.MMA: _mma,
+    Op.FETCH: _begin_copy,
+    Op.COMMIT: _commit,
+    Op.AWAIT: _await,
 }

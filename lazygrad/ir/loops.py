@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from .args import Accumulate, Kernel, Lanes, Loop, Message, Name, Param, ReduceKind
+from .args import (
+    Accumulate,
+    Await,
+    Dots,
+    Fetch,
+    Kernel,
+    Lanes,
+    Loop,
+    Message,
+    Mma,
+    Name,
+    Param,
+    ReduceKind,
+)
 from .dtype import DType, bool_, int64
 from .node import Node, Shape, constant
 from .op import Op
@@ -36,7 +49,7 @@ def loop(
     extent: Node | int,
     body: Sequence[Node],
     step: int = 1,
-    kind: Literal["serial", "parallel", "unroll", "threads"] = "serial",
+    kind: Literal["serial", "parallel", "unroll", "threads", "warps"] = "serial",
 ) -> Node:
     """Run `body` with `variable` = 0, step, 2 * step, ... below `extent`."""
     return Node(Op.LOOP, (variable, _number(extent), *body), bool_, (), Loop(step, kind))
@@ -65,6 +78,49 @@ def accumulate(
     """One step of a reduction: the element becomes `kind` of itself and `value`."""
     src = (buffer, _number(offset), value)
     return Node(Op.ACCUMULATE, src if mask is None else (*src, mask), bool_, (), Accumulate(kind))
+
+
+def dots(
+    tile: tuple[Node, Node | int],
+    left: tuple[Node, Node | int],
+    right: tuple[Node, Node | int],
+    arg: Dots,
+) -> Node:
+    """Write a tile of dot products: of each, the buffer and where it begins there."""
+    src = [part for buffer, offset in (tile, left, right) for part in (buffer, _number(offset))]
+    return Node(Op.DOTS, tuple(src), bool_, (), arg)
+
+
+def mma(
+    sums: tuple[Node, Node | int],
+    left: tuple[Node, Node | int],
+    right: tuple[Node, Node | int],
+    arg: Mma,
+) -> Node:
+    """Add a tile of products to a warp's sums: of each, the local and where it begins there."""
+    src = [part for buffer, offset in (sums, left, right) for part in (buffer, _number(offset))]
+    return Node(Op.MMA, tuple(src), bool_, (), arg)
+
+
+def fetch(
+    target: tuple[Node, Node | int],
+    source: tuple[Node, Node | int],
+    elements: int,
+    mask: Node | None = None,
+) -> Node:
+    """Begin to copy elements from a place of a buffer to a place of a local."""
+    src = [part for buffer, offset in (target, source) for part in (buffer, _number(offset))]
+    return Node(Op.FETCH, (*src, *([] if mask is None else [mask])), bool_, (), Fetch(elements))
+
+
+def commit() -> Node:
+    """Make a group of the copies that have begun."""
+    return Node(Op.COMMIT, (), bool_, ())
+
+
+def arrived(arrays: Sequence[Node], left: int = 0) -> Node:
+    """Wait for the copies into some locals, but for those of the last `left` groups."""
+    return Node(Op.AWAIT, tuple(arrays), bool_, (), Await(left))
 
 
 def check(

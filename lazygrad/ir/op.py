@@ -111,6 +111,15 @@ class Op(IntEnum):
     LOAD = auto()  # buffer, element offset[, mask]: where the mask is false, 0 and no access
     STORE = auto()  # buffer, element offset, value[, mask]
     ACCUMULATE = auto()  # buffer, element offset, value[, mask]: a step of a reduction whose order is free; lowered before code
+    DOTS = auto()  # buffer, offset of a tile, of its left and of its right operand: a tile of dot products, see dots.py
+    MMA = (
+        auto()
+    )  # sums, left and right operand, an offset in each: a warp's sums and products, see tiles.py
+    FETCH = (
+        auto()
+    )  # local, offset, buffer, offset[, mask]: elements copied while the kernel goes on
+    COMMIT = auto()  # the copies that came before it are a group
+    AWAIT = auto()  # locals: waits for copies into them
     CHECK = auto()  # condition: where false the kernel reports arg.message; execution goes on
     SPLAT = auto()  # a scalar in every lane
     LANES = auto()  # 0, 1, 2, ... across the lanes, int64
@@ -124,9 +133,10 @@ ELEMENTWISE = UNARY | BINARY | TERNARY
 COMPARISON = frozenset((Op.LT, Op.LE, Op.EQ, Op.NE))
 COMMUTATIVE = frozenset((Op.ADD, Op.MUL, Op.MAX, Op.MIN, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR))
 MOVEMENT = frozenset(range(Op.RESHAPE, Op.WINDOW + 1))
-STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL))
+TILED = frozenset((Op.MMA, Op.FETCH, Op.COMMIT, Op.AWAIT))
+STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.DOTS, *TILED, Op.CHECK, Op.LOCAL))
 NO_RESULT = frozenset(
-    (Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.KERNEL)
+    (Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.DOTS, *TILED, Op.CHECK, Op.KERNEL)
 )  # their dtype and shape say nothing
 
 _BY_NAME = {op.name.lower(): op for op in Op}

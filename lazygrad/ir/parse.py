@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import loops
-from .args import Arg, Constant, Scalar, Slot
+from .args import Arg, Constant, Dots, Scalar, Slot
 from .dim import Dim, Size
 from .dtype import DType, bool_, int64
 from .node import Node
-from .op import COMPARISON, ELEMENTWISE, Op
+from .op import COMPARISON, ELEMENTWISE, TILED, Op
 from .tokens import Line, ParseError
 
 __all__ = ["ParseError", "default_type", "parse"]
@@ -198,6 +198,10 @@ class _Reader:
             line.expect(",")
             return loops.check(condition, error, ast.literal_eval(line.take("string")))
         op, _ = line.operation()
+        if op is Op.DOTS:
+            return self.dots()
+        if op in TILED:
+            return self.tiled(op)
         if op not in (Op.STORE, Op.ACCUMULATE):
             line.fail(f"{op.name.lower()} has no result to name, or is none of a kernel's lines")
         buffer, offset = self.place()
@@ -208,6 +212,28 @@ class _Reader:
         arg = line.arg(op, "")
         mask = self.mask()
         return Node(op, (buffer, offset, value, *([mask] if mask else [])), bool_, (), arg)
+
+    def dots(self) -> Node:
+        places: list[tuple[Node, Node]] = []
+        for number in range(3):
+            if number:
+                self.line.expect(",")
+            places.append(self.place())
+        arg = self.line.arg(Op.DOTS, "")
+        assert isinstance(arg, Dots)
+        tile, left, right = places
+        return loops.dots(tile, left, right, arg)
+
+    def tiled(self, op: Op) -> Node:
+        """Places, or the names of locals, then the arg and a mask."""
+        line = self.line
+        src: list[Node] = []
+        while line.kind() == "name":
+            src += self.place() if op is not Op.AWAIT else [_known(line, self.values)]
+            line.accept(",")
+        arg = line.arg(op, "")
+        mask = self.mask()
+        return Node(op, (*src, *([mask] if mask else [])), bool_, (), arg)
 
     def value(self) -> Node:
         line = self.line

@@ -14,7 +14,7 @@ from .blocks import blocks, events, parameters
 from .dim import Dim, Size, Variable
 from .dtype import DType, int64
 from .node import Node, Site, postorder
-from .op import Op
+from .op import STATEMENT, TILED, Op
 from .parse import default_type, parse
 from .template import unfold_all
 
@@ -194,7 +194,7 @@ class _KernelText:
                         f"{self.names[id(node)]} = {self.written.pop(id(node))[0]} : i64",
                         node,
                     )
-            elif node.op in (Op.STORE, Op.ACCUMULATE, Op.CHECK, Op.LOCAL):
+            elif node.op in STATEMENT:
                 self._line(depth, self._statement(node), node)
             else:
                 self._name(node, count)
@@ -258,10 +258,26 @@ class _KernelText:
             return f"check {self._operand(node.src[0], None)}, {arg.error}, {arg.text!r}"
         if node.op is Op.LOCAL:
             return f"local {self.names[id(node)]} : {_type(node.dtype, node.shape)}"
+        if node.op is Op.DOTS:
+            pairs = zip(node.src[::2], node.src[1::2], strict=True)
+            places = ", ".join(self._place(buffer, offset) for buffer, offset in pairs)
+            return f"dots {places} {attributes(node)}"
+        if node.op in TILED:
+            return self._tiled(node)
         buffer, offset, value, *mask = node.src
         kind = f" {{kind={arg.kind}}}" if isinstance(arg, Accumulate) else ""
         written = self._operand(value, (buffer.dtype, ()))
         return f"{node.op.name.lower()} {self._place(buffer, offset)}, {written}{kind}{self._mask(mask)}"
+
+    def _tiled(self, node: Node) -> str:
+        if node.op is Op.AWAIT:
+            places = [self.names[id(source)] for source in node.src]
+        else:
+            pairs = zip(node.src[::2], node.src[1::2], strict=False)  # a mask may follow
+            places = [self._place(buffer, offset) for buffer, offset in pairs]
+        words = [node.op.name.lower(), ", ".join(places), attributes(node)]
+        mask = self._mask(node.src[4:]) if node.op is Op.FETCH else ""
+        return " ".join(word for word in words if word) + mask
 
     def _computed(self, node: Node) -> str:
         if node.op is Op.LOAD:
@@ -292,6 +308,7 @@ def _inlined(order: Sequence[Node]) -> set[int]:
         for position, source in enumerate(node.src):
             uses[id(source)] = uses.get(id(source), 0) + 1
             offset = position == 1 and node.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.LOOP)
+            offset = offset or (node.op in (Op.DOTS, Op.MMA, Op.FETCH) and position % 2 == 1)
             if not offset and not _is_index(node):
                 elsewhere.add(id(source))
     size: dict[int, int] = {}

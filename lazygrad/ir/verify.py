@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from .args import Accumulate, Constant, Kernel, Lanes, Loop, Name, Param, Reduction
+from .args import Accumulate, Constant, Dots, Kernel, Lanes, Loop, Name, Param, Reduction
 from .blocks import ScopeError, blocks, parameters
 from .dim import UndecidedError, product
+from .dots import check_dots, left_size
 from .dtype import int64
 from .grammar import ELEMENTWISE_GRAMMAR, GRAPH_GRAMMAR, Entry, check_entry
 from .node import Node, postorder
 from .op import Op
 from .text import describe
+from .tiles import check_await, check_fetch, check_mma
 
 
 class VerificationError(ValueError):
@@ -129,6 +131,22 @@ def _mask(mask: Sequence[Node], value: Node) -> str | None:
     return None
 
 
+def _check_dots(node: Node) -> str | None:
+    arg = node.arg
+    assert isinstance(arg, Dots)
+    if isinstance(node.src[0].arg, Param) and node.src[0].arg.role == "in":
+        return f"%{node.src[0].arg.name} is only read"
+    sizes = arg.rows * arg.columns, left_size(arg), arg.columns * arg.terms
+    for buffer, offset, lanes in zip(node.src[::2], node.src[1::2], sizes, strict=True):
+        value = Node(Op.CONST, (), buffer.dtype, (lanes,))
+        if offset.shape:
+            return "a tile begins at one element"
+        wrong = _buffer(buffer) or _reach(buffer, offset, value, masked=False)
+        if wrong is not None:
+            return wrong
+    return check_dots(node)
+
+
 def _check_loop(node: Node) -> str | None:
     assert isinstance(node.arg, Loop)
     index, extent = node.src[:2]
@@ -201,6 +219,15 @@ KERNEL_GRAMMAR: dict[Op, Entry] = {
     Op.LOAD: Entry(("any", "any"), "first", False, more=True, relation=_check_load),
     Op.STORE: Entry(("any", "any", "any"), "any", False, more=True, relation=_check_write),
     Op.ACCUMULATE: Entry(("any", "any", "any"), "any", False, more=True, relation=_check_write),
+    Op.DOTS: Entry(
+        ("any", "index", "any", "index", "any", "index"), "any", False, relation=_check_dots
+    ),
+    Op.MMA: Entry(
+        ("any", "index", "any", "index", "any", "index"), "any", False, relation=check_mma
+    ),
+    Op.FETCH: Entry(("any", "index", "any", "any"), "any", False, more=True, relation=check_fetch),
+    Op.COMMIT: Entry((), "any"),
+    Op.AWAIT: Entry(("any",), "any", False, more=True, relation=check_await),
     Op.CHECK: Entry(("bool",), "any", False, relation=_check_condition),
     Op.SPLAT: Entry(("any",), "first", False, relation=_check_splat),
     Op.LANES: Entry((), "any", relation=_vector),

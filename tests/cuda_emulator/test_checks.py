@@ -27,6 +27,10 @@ WRONG = {  # body of a kernel with x: 64 floats, out: 64 floats, bytes: 64 bytes
     "two barriers": ("if (t < 5) __syncthreads();\n else __syncthreads();", "others to the one in line"),
     "some lanes": ("if (t % 32 < 5) out[t] = __shfl_sync(0xffffffffu, x[t], 0); else __syncthreads();", "of the lanes ffffffff only 0000001f came"),
     "not in the mask": ("out[t] = __shfl_sync(1u, x[t], 0);", "lane 1 is not in its mask"),
+    "a copy under way": ("lg_cp_async_4(tile + t, x + t); lg_cp_async_commit(); out[t] = tile[t];", "a read of what an asynchronous copy, which has not been waited for, writes, byte 0 of the shared tile"),
+    "another thread's copy": ("if (t < 32) lg_cp_async_4(tile + t, x + t); __syncthreads(); out[t] = tile[t % 32];", "a read of what an asynchronous copy"),
+    "a copy of the last group": ("lg_cp_async_4(tile + t, x + t); lg_cp_async_commit(); lg_cp_async_wait<1>(); out[t] = tile[t];", "a read of what an asynchronous copy"),
+    "a copy without a barrier": ("lg_cp_async_4(tile + t, x + t); lg_cp_async_commit(); lg_cp_async_wait<0>(); out[t] = tile[63 - t];", "race: a"),
     "assertion": ("assert(x[t] == 0);", "assertion failed: x[t] == 0"),
 }  # fmt: skip
 RIGHT = {
@@ -36,6 +40,7 @@ RIGHT = {
     "in a warp": "tile[t] = t; __syncwarp(); const float v = tile[t ^ 1]; __syncwarp(); tile[t] = v; out[t] = v;",
     "atomic": "atomicAdd(x + 3, 1.0f); __syncthreads(); atomicAdd(tile, 1.0f);",
     "all barriers": "for (int i = 0; i < 3; ++i) { if (t < 5) tile[t] = i; __syncthreads(); }",
+    "copies": "lg_cp_async_zero_4(tile + t, x + 64 + t, false); lg_cp_async_commit(); lg_cp_async_wait<0>(); __syncthreads(); assert(tile[63 - t] == 0);",
     "vectors": "if (t < 16) *reinterpret_cast<float4 *>(out + 4 * t) = *reinterpret_cast<const float4 *>(x + 4 * t);",
 }
 TEXT = """

@@ -14,6 +14,10 @@ void emulator_copy_wait(unsigned groups_left);
 EMULATOR_PLAIN void lg_cp_async_4(void *shared, const void *global) { emulator_copy_async(shared, global, 4); }
 EMULATOR_PLAIN void lg_cp_async_8(void *shared, const void *global) { emulator_copy_async(shared, global, 8); }
 EMULATOR_PLAIN void lg_cp_async_16(void *shared, const void *global) { emulator_copy_async(shared, global, 16); }
+EMULATOR_PLAIN void lg_cp_async_zero_4(void *shared, const void *global, bool valid) { emulator_copy_async(shared, valid ? global : nullptr, 4); }
+EMULATOR_PLAIN void lg_cp_async_zero_8(void *shared, const void *global, bool valid) { emulator_copy_async(shared, valid ? global : nullptr, 8); }
+EMULATOR_PLAIN void lg_cp_async_zero_16(void *shared, const void *global, bool valid) { emulator_copy_async(shared, valid ? global : nullptr, 16); }
+EMULATOR_PLAIN int lg_kept(int x) { return x; }
 EMULATOR_PLAIN void lg_cp_async_commit() { emulator_copy_commit(); }
 template <int groups_left>
 EMULATOR_PLAIN void lg_cp_async_wait() { emulator_copy_wait(groups_left); }

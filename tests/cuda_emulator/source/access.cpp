@@ -86,6 +86,10 @@ void elsewhere(uint64_t address, uint64_t bytes, How how, const void *site) {
   if (variable) {
     if (address + bytes > variable->end) outside(address, bytes, how, site);
     last_variable = variable;
+    if (how == READ && block.copies && !variable->copies.empty())
+      for (uint64_t at = (address - variable->begin) / 4; at <= (address + bytes - 1 - variable->begin) / 4; ++at)
+        if (variable->copies[at])
+          failed(LAUNCH_FAILED, "a read of what an asynchronous copy, which has not been waited for, writes, " + where(address, true), address, site);
     if (check_races) {
       const uint64_t first = variable->begin & ~3ull;
       note_all(address, bytes, how, [&](uint64_t at) -> Shadow & { return variable->shadow[(at - first) / 4]; }, variable->shared, site);
@@ -137,6 +141,15 @@ struct PointerCheck {
 }  // namespace
 
 void forget_variables() { last_variable = nullptr; }
+
+void note_copy(void *target, uint64_t bytes, bool begins) {
+  const uint64_t address = reinterpret_cast<uint64_t>(target);
+  Variable *variable = variable_of(address);
+  if (!variable || !variable->shared) return;
+  if (variable->copies.empty()) variable->copies.resize((variable->end - variable->begin + 3) / 4);
+  for (uint64_t at = (address - variable->begin) / 4; at < (address + bytes - variable->begin) / 4; ++at) variable->copies[at] += begins ? 1 : -1;
+  block.copies += begins ? 1 : -1;
+}
 
 }  // namespace emulator
 

@@ -70,6 +70,7 @@ struct Shadow {
 };
 OWN Shadow *arena_shadow;
 OWN bool check_races;
+void note_copy(void *target, uint64_t bytes, bool begins);  // an asynchronous one: until it ends nobody may read what it writes
 
 // --- module.cpp: one object that the stand-in of NVRTC has built
 
@@ -79,6 +80,7 @@ struct Variable {
   std::string kernel;  // whose shared memory it is; empty for a variable of the module
   bool shared = false, checked = true;  // not checked: it is of the kernel's second text
   std::vector<Shadow> shadow;
+  std::vector<uint16_t> copies;  // of each four bytes of a shared one: asynchronous copies into them that have not been waited for
 };
 
 struct KernelTable {  // what EMULATOR_KERNEL of the shim leaves in the object
@@ -128,7 +130,7 @@ struct Warp {
 };
 struct PendingCopy {
   void *target;
-  const void *source;
+  const void *source;  // null: zeros
   uint32_t bytes, group;
 };
 struct Thread {
@@ -146,6 +148,7 @@ struct Block {
   Index3 index{}, size{}, grid{};
   uint32_t count = 0, waiting = 0, finished = 0;
   uint32_t launch_phase = 0, first_phase = 0, phase = 0;
+  uint32_t copies = 0;  // asynchronous ones that have not been waited for
   bool follows_earlier_blocks = false;  // a fence and an atomic operation have ordered it after them
   int device = 0;
   Module *module = nullptr;

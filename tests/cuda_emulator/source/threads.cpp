@@ -194,6 +194,7 @@ bool run_block() {
     thread.exchange = nullptr;
     thread.fenced = false;
     thread.copy_group = 0;
+    for (const PendingCopy &copy : thread.copies) note_copy(copy.target, copy.bytes, false);
     thread.copies.clear();
   }
   for (uint32_t i = 0; i < block.warps.size(); ++i) {
@@ -285,8 +286,9 @@ void emulator_write(const void *p, uint64_t bytes);
 void emulator_copy_async(void *target, const void *source, uint32_t bytes) {
   if ((reinterpret_cast<uint64_t>(target) | reinterpret_cast<uint64_t>(source)) % bytes)
     failed(716, text("cp.async of %u bytes with an address that is no multiple of it", bytes), 0, __builtin_return_address(0));
-  emulator_read(source, bytes);
+  if (source) emulator_read(source, bytes);
   emulator_write(target, bytes);
+  note_copy(target, bytes, true);
   current->copies.push_back({target, source, bytes, current->copy_group});
 }
 void emulator_copy_commit() { ++current->copy_group; }
@@ -294,9 +296,11 @@ void emulator_copy_wait(uint32_t groups_left) {
   std::vector<PendingCopy> &copies = current->copies;
   size_t done = 0;
   for (; done < copies.size() && copies[done].group + groups_left < current->copy_group; ++done) {
-    emulator_read(copies[done].source, copies[done].bytes);
-    emulator_write(copies[done].target, copies[done].bytes);
-    memcpy(copies[done].target, copies[done].source, copies[done].bytes);
+    const auto [target, source, bytes, group] = copies[done];
+    emulator_write(target, bytes);
+    note_copy(target, bytes, false);
+    if (source) emulator_read(source, bytes), memcpy(target, source, bytes);
+    else memset(target, 0, bytes);
   }
   copies.erase(copies.begin(), copies.begin() + done);
 }
