@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal, cast
@@ -22,14 +23,24 @@ Level = Literal["native", "avx512", "avx2", "sse4.2", "neon"]
 _SSE4 = "64bit cmov cx8 cx16 fxsr mmx popcnt sahf sse sse2 sse3 ssse3 sse4.1 sse4.2"
 _AVX2 = f"{_SSE4} avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"
 _AVX512 = f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
+"""The system call that asks Linux for the matrix registers of AMX."""
 LEVELS: dict[str, frozenset[str]] = {
     "avx512": frozenset(_AVX512.split()),
     "avx2": frozenset(_AVX2.split()),
     "sse4.2": frozenset(_SSE4.split()),
 }
 """The features that each instruction set level keeps of the host's."""
+
+
 CPUS = {"avx512": "skylake-avx512", "avx2": "haswell", "sse4.2": "nehalem"}
 """The processor that LLVM schedules code of a level for."""
+DOTS = {
+    "bfloat16": ("amx-bf16", "avx512bf16"),
+    "float16": ("amx-fp16",),
+    "byte": ("amx-int8", "avx512vnni"),
+}
+"""The features that compute dot products of these types, the fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,17 @@ class Target:
     def streams(self) -> bool:
         """Whether stores can pass the caches by."""
         return self.language == "llvm" and self.name.startswith(("x86_64", "AMD64", "amd64"))
+
+    def dots(self, left: DType, right: DType) -> str:
+        """The feature that has tiles of dot products of these types (ir/dots.py); "" where there is none."""
+        kinds = {dtype.name if dtype.kind == "float" else "byte" for dtype in (left, right)}
+        if self.language != "llvm" or len(kinds) > 1 or left.itemsize > 2:
+            return ""
+        for feature in DOTS.get(kinds.pop(), ()):
+            needed = {feature, "amx-tile" if feature.startswith("amx") else "avx512bw"}
+            if needed <= self.features:
+                return feature
+        return ""
 
     def feature_text(self) -> str:
         """LLVM's feature list: every known feature of the architecture, with + or -."""
@@ -113,7 +135,7 @@ def typical(level: Literal["avx512", "avx2", "sse4.2", "neon"]) -> Target:
     """A common processor with an instruction set, whatever this machine is: what text must not depend on it is for."""
     sizes = {"avx512": 64, "avx2": 32, "sse4.2": 16, "neon": 16}
     if level == "neon":
-        name, cpu, features = "aarch64-neon", "cortex-a76", frozenset(("neon", "fp-armv8"))
+        name, cpu, features = "aarch64-neon", "generic", frozenset(("neon", "fp-armv8"))
     else:
         name, cpu, features = f"x86_64-{level}", CPUS[level], LEVELS[level]
     return Target(name, cpu, features, sizes[level], 48 << 10, 2 << 20, 32 << 20)
@@ -137,7 +159,24 @@ def _host_features() -> frozenset[str]:
 def _enabled_features() -> frozenset[str]:
     import llvmlite.binding as llvm
 
-    return frozenset(name for name, enabled in llvm.get_host_cpu_features().items() if enabled)
+    found = {name for name, enabled in llvm.get_host_cpu_features().items() if enabled}
+    if not matrix_registers():
+        found = {name for name in found if not name.startswith("amx")}
+    return frozenset(found)
+
+
+@cache
+def matrix_registers() -> bool:
+    """Whether this process may use the matrix registers of AMX: Linux gives them to those who ask, once for all their threads.
+
+    Asked again, or in a child that was forked, the answer is the same.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    import ctypes
+
+    system = ctypes.CDLL(None, use_errno=True).syscall
+    return bool(system(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0)
 
 
 def _cpu_name(features: frozenset[str]) -> str:

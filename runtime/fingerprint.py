@@ -177,7 +177,9 @@ def _llvm() -> str:
 
 
 def processor() -> str:
-    """What the system says of the processor: its model and features, and the sizes of its caches."""
+    """What the system says of the processor: its model and features, the sizes of its caches, and whether we may use all of it."""
+    from lazygrad.codegen.target import matrix_registers
+
     try:
         text = _start_of("/proc/cpuinfo")
     except OSError:
@@ -186,6 +188,7 @@ def processor() -> str:
         return repr(sorted(host().features)) + repr(host())
     first = text.partition("\n\n")[0].splitlines()
     lines = [line for line in first if line.partition(":")[0].strip() in TELLING]
+    lines.append(f"matrix registers: {matrix_registers()}")  # also asks for them: kernels use them
     folder = "/sys/devices/system/cpu/cpu0/cache"
     with contextlib.suppress(OSError):
         for index in range(8):

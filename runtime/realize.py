@@ -303,8 +303,9 @@ def _run_slowly(
         else:
             for number, node in enumerate(drawn.nodes):
                 if node.op is Op.APPLY:
-                    for line, made in enumerate(unfold(node)[:-1]):
-                        origins[id(made)] = number, line
+                    # no name may stay behind that holds a node: what is held is kept
+                    lines = enumerate(map(id, unfold(node)[:-1]))
+                    origins.update((each, (number, line)) for line, each in lines)
         normal = normalise((*asked, *waiting), history)
         if not history:
             watch_recorded(normal, len(asked))

@@ -18,8 +18,10 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from ..target import Target
+from ..transform.access import lines_inside
 from ..transform.parallel import grain, parallel_loop
-from .llvm_convert import from_memory, to_memory
+from . import llvm_dots
+from .llvm_convert import from_memory, half_bits, to_memory
 from .llvm_text import (
     Emitter,
     RenderError,
@@ -32,7 +34,8 @@ from .llvm_text import (
     suffix,
     with_lanes,
 )
-from .llvm_values import compute
+from .llvm_values import compute, compute_bits
+from .moves import moved
 from .streaming import LINE, streamed
 
 STACK_LIMIT = 16 << 10
@@ -101,21 +104,32 @@ class _Writer:
         self.steps: list[Node] = []
         self.entry: list[str] = []
         self.streamed = streamed(kernel, target)
+        self.moved = moved(kernel)
+        self.constants: list[str] = []
         self.has_inout = any(
             isinstance(p.arg, Param) and p.arg.role == "inout" for p in parameters(kernel)
         )
 
     def write(self) -> Rendered:
+        emit = self.emit
         self._params()
         self._locals()
+        tiles = any(
+            line.op is Op.DOTS and llvm_dots.uses_tiles(line, self.target)
+            for line in lines_inside(self.kernel)
+        )
+        if tiles:
+            self.constants.append(llvm_dots.enter(emit))
         self._body()
-        emit = self.emit
+        if tiles:
+            llvm_dots.leave(emit)
         if self.streamed:  # what has passed the caches by is there before anything that follows
             emit.add(emit.call("llvm.x86.sse.sfence", "void", ()))
         emit.add(f"ret i64 {self.trips}")
         width = str(self.target.vector_bytes * 8)
         text = [
             f"{NOTHING} = private unnamed_addr constant i64 0, align 8",
+            *self.constants,
             "",
             f"define i64 @{quoted(symbol(self.arg.name))}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
             "ptr noalias align 64 %scratch) #0 {",
@@ -205,13 +219,29 @@ class _Writer:
                 self._store(line)
             elif line.op is Op.ACCUMULATE:
                 self._accumulate(line)
+            elif line.op is Op.DOTS:
+                self._dots(line)
             elif line.op is Op.CHECK:
                 self._check(line)
             elif line.op is not Op.LOCAL:
                 self._value(line)
 
+    def _dots(self, node: Node) -> None:
+        places = [
+            self._pointer_to(buffer, offset, True)
+            for buffer, offset in zip(node.src[::2], node.src[1::2], strict=True)
+        ]
+        self.current = llvm_dots.compute(self.emit, node, self.target, places, self.current)
+
     def _value(self, node: Node) -> None:
         self.emit.ranges.learn(node)
+        if id(node) in self.moved:
+            operands = [
+                self._bits(source) if source.dtype is node.dtype else self._operand(source)
+                for source in node.src
+            ]
+            self.operands[id(node)] = compute_bits(self.emit, node, operands)
+            return
         known = self.emit.ranges.of(node)
         if known is not None and known[0] == known[1]:
             kind = register_type(node.dtype)
@@ -232,6 +262,17 @@ class _Writer:
         self.operands[id(before)] = self._load(before)
         self._value(after)
         self._store(store)
+
+    def _bits(self, node: Node) -> str:
+        """A half float as it is stored."""
+        if node.op is Op.CONST:
+            return half_bits(node)
+        text = self._operand(node)
+        return (
+            text
+            if id(node) in self.moved
+            else to_memory(self.emit, node.dtype, lanes_of(node), text)
+        )
 
     def _operand(self, node: Node) -> str:
         return constant_text(node) if node.op is Op.CONST else self.operands[id(node)]
@@ -353,6 +394,8 @@ class _Writer:
                              (f"<{lanes} x i1>", mask), (kind, "zeroinitializer")),
             )  # fmt: skip
         loaded = emit.value(text + notes, f"{_buffer_name(buffer)}.value")
+        if id(node) in self.moved:
+            return loaded
         return from_memory(emit, node.dtype, lanes, loaded)
 
     def _store(self, node: Node) -> None:
@@ -361,10 +404,12 @@ class _Writer:
         if lanes is None:
             lanes = lanes_of(offset)
         scalar = memory_type(value.dtype)
-        text = self._operand(value)
         if lanes is not None and lanes_of(value) is None:
             raise RenderError("a scatter of one scalar: splat it first")
-        text = to_memory(emit, value.dtype, lanes, text)
+        if id(value) in self.moved:
+            text = self._bits(value)
+        else:
+            text = to_memory(emit, value.dtype, lanes, self._operand(value))
         kind, align = with_lanes(scalar, lanes), value.dtype.itemsize
         mask = self._mask(node.src[3], lanes) if len(node.src) > 3 else None
         notes = self._notes(buffer, read=False)
@@ -411,7 +456,9 @@ class _Writer:
 
     def _pointer(self, node: Node, certain: bool) -> str:
         """The address (a vector of them for a gather) of an access; `certain` that it lies in the buffer."""
-        buffer, offset = node.src[0], node.src[1]
+        return self._pointer_to(node.src[0], node.src[1], certain)
+
+    def _pointer_to(self, buffer: Node, offset: Node, certain: bool) -> str:
         base, lanes, text = self.addresses[id(buffer)], lanes_of(offset), self._operand(offset)
         flags = "inbounds nuw " if certain else ""
         kind = memory_type(buffer.dtype)

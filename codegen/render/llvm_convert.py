@@ -6,6 +6,9 @@ defined: a float that an integer cannot hold becomes what x86-64 makes of it, as
 
 from __future__ import annotations
 
+import struct
+
+from lazygrad.ir.args import Constant
 from lazygrad.ir.dtype import DType, bfloat16, float16, float64
 from lazygrad.ir.node import Node
 
@@ -132,6 +135,21 @@ def pack_half(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str
     sign = emit.value(f"and {word} {high}, {number(0x8000)}", "sign")
     joined = emit.value(f"or {word} {chosen}, {sign}", "joined")
     return emit.value(f"trunc {word} {joined} to {short}", "packed")
+
+
+def half_bits(node: Node) -> str:
+    """A CONST half float as it is stored."""
+    assert isinstance(node.arg, Constant)
+    value = float(node.arg.value)
+    if value != value:
+        bits = 0x7FC0 if node.dtype is bfloat16 else 0x7E00
+    else:
+        (double,) = struct.unpack("d", struct.pack("Q", int(float_text(value, node.dtype), 16)))
+        if node.dtype is float16:
+            (bits,) = struct.unpack("h", struct.pack("e", double))
+        else:
+            bits = struct.unpack("i", struct.pack("f", double))[0] >> 16
+    return splat_text(str(bits), "i16", lanes_of(node))
 
 
 # --- conversions

@@ -7,7 +7,7 @@ the `Emitter`. No result is ever undefined: divisions and shifts out of range gi
 from __future__ import annotations
 
 from lazygrad.ir.args import Lanes, Reduction
-from lazygrad.ir.dtype import float64
+from lazygrad.ir.dtype import float64, int16
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import RuleTable
@@ -47,6 +47,15 @@ def compute(emit: Emitter, node: Node, operands: list[str]) -> str:
     if node.op in ROUNDED and is_half(node.dtype):
         return round_half(emit, node.dtype, lanes_of(node), result)
     return result
+
+
+def compute_bits(emit: Emitter, node: Node, operands: list[str]) -> str:
+    """The same of a half float that is only moved: on its 16 bits."""
+    sources = [
+        Node(Op.CONST, (), int16, source.shape) if is_half(source.dtype) else source
+        for source in node.src
+    ]
+    return compute(emit, Node(node.op, tuple(sources), int16, node.shape, node.arg), operands)
 
 
 # --- the rules

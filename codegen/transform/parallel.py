@@ -6,7 +6,7 @@ does again. How long a chunk takes depends on the kernel alone, never on the num
 
 from __future__ import annotations
 
-from lazygrad.ir.args import Loop
+from lazygrad.ir.args import Dots, Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import ELEMENTWISE, Op
 
@@ -17,6 +17,8 @@ CHUNK_COST = 20_000.0
 ACCESS_COST = 1.0
 OPERATION_COST = 0.4
 """Of one vector or one scalar."""
+DOT_PRODUCTS = 300.0
+"""Products of a tile of dot products in a nanosecond."""
 TYPICAL_EXTENT = 64
 """What a loop of unknown extent is taken for."""
 
@@ -74,6 +76,8 @@ def _typical(size: Node) -> int:
 def _access_cost(line: Node) -> float:
     if line.op is Op.CHECK:
         return OPERATION_COST
+    if isinstance(line.arg, Dots):
+        return line.arg.rows * line.arg.columns * line.arg.terms / DOT_PRODUCTS
     lanes = line.src[1].shape  # a vector of offsets: each lane is an access
     return ACCESS_COST * (lanes[0] if lanes and isinstance(lanes[0], int) else 1)
 

@@ -124,17 +124,23 @@ def _tile(outer: Node, inner: Node, turned: Sequence[Node], lanes: int) -> list[
     return [*read, *widen.lines(tuple(line for line in lines if id(line) not in dropped))]
 
 
-def turn(vectors: Sequence[Node]) -> list[Node]:
-    """The vectors whose lane `i` of number `k` is lane `k` of number `i`: blocks change places, from halves down to single lanes."""
-    turned, lanes = list(vectors), len(vectors)
-    block = lanes // 2
+def turn(vectors: Sequence[Node], run: int = 1) -> list[Node]:
+    """The vectors whose lane `i` of number `k` is lane `k` of number `i`: blocks change places, from halves down to single lanes.
+
+    With `run`, so many neighbouring lanes move as one.
+    """
+    turned, count = list(vectors), len(vectors)
+    block = count // 2
     while block:
-        low = [p if p // block % 2 == 0 else lanes + p - block for p in range(lanes)]
-        high = [p + block if p // block % 2 == 0 else lanes + p for p in range(lanes)]
-        for number in range(lanes):
+        low = [p if p // block % 2 == 0 else count + p - block for p in range(count)]
+        high = [p + block if p // block % 2 == 0 else count + p for p in range(count)]
+        lower, upper = (
+            [p * run + lane for p in each for lane in range(run)] for each in (low, high)
+        )
+        for number in range(count):
             if number // block % 2 == 0:
                 pair = turned[number], turned[number + block]
-                turned[number] = loops.shuffle(*pair, low)
-                turned[number + block] = loops.shuffle(*pair, high)
+                turned[number] = loops.shuffle(*pair, lower)
+                turned[number + block] = loops.shuffle(*pair, upper)
         block //= 2
     return turned

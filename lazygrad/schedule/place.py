@@ -40,6 +40,7 @@ from .reads import (
     scattered_position,
     shortened,
     used_variables,
+    widened,
 )
 
 NUMBERS = LEAVES - {Op.BUFFER}
@@ -346,6 +347,8 @@ class _Placement:
         """
         if node.op not in ELEMENTWISE:
             return False
+        if widened(node):
+            return all(self._room(kernel, node) for kernel in reads)
         few = cost.count(node.shape) // cost.FEW_SHARE
         work = loaded = 0
         stack, seen = [node], {id(node)}

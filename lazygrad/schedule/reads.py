@@ -81,8 +81,18 @@ def factor_axes(node: Node) -> tuple[set[int], set[int]] | None:
     return moving[0], moving[1]
 
 
+def widened(node: Node) -> bool:
+    """Whether it is a value of a narrower type, widened: that one is read, as there is less of it, and widened on the way."""
+    if node.op is not Op.CAST:
+        return False
+    before, after = node.src[0].dtype, node.dtype
+    return 0 < before.category == after.category and before.itemsize < after.itemsize
+
+
 def cheap_operand(node: Node) -> bool:
     """Whether it is at most two cheap operations on one value: computed again in registers, it costs a contraction little."""
+    if widened(node):
+        return True
     for _ in range(2):
         if cost.work(node) > 1 or node.op not in ELEMENTWISE:
             return False
