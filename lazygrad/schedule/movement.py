@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.args import Axes, Axis, Padding, Region
+from ..ir.args import Axes, Axis, Padding, Region, Windows
 from ..ir.build import pad, shrink
 from ..ir.dim import Size
 from ..ir.node import Node, Shape
@@ -430,6 +430,34 @@ def compute_before_expand(node: Node) -> Node | None:
     sources = tuple([_narrowed(source, shape) for source in node.src])
     result = Node(node.op, sources, node.dtype, shape, node.arg, node.place, node.site)
     return result.expand(node.shape)
+
+
+# --- windows
+
+
+@SIMPLIFY.rule(Op.FOLD)
+def fold_of_windows_side_by_side(node: Node) -> Node | None:
+    """Windows that follow each other without a gap: each element is in one of them, or in none at the end."""
+    assert isinstance(node.arg, Windows)
+    arg, source, rank = node.arg, node.src[0], len(node.shape)
+    if arg.sizes != arg.strides or any(d != 1 for d in arg.dilations):
+        return None
+    order: list[int] = []
+    flat, left = list(source.shape[:rank]), [0] * rank
+    for axis in range(rank):
+        order.append(axis)
+        if axis in arg.axes:
+            place = arg.axes.index(axis)
+            order.append(rank + place)
+            count, whole = source.shape[axis], node.shape[axis]
+            if not isinstance(count, int) or not isinstance(whole, int):
+                return None
+            flat[axis] = count * arg.sizes[place]
+            left[axis] = whole - count * arg.sizes[place]
+    if min(left) < 0:
+        return None
+    moved = pad(source.permute(order).reshape(flat), [0] * rank, left)
+    return moved + 0 if node.dtype.kind == "float" else moved  # a sum of one -0 is 0
 
 
 def _distinct(node: Node) -> Shape:

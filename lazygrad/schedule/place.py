@@ -418,6 +418,9 @@ class _Placement:
         if self._contraction(node) and (times := evaluations(node, positions)) > 1.01:
             graph.reasons.append(f"{label(node)} stored: it would be computed {times:.0f} times")
             return False
+        if node.op is Op.REDUCE and not free_sizes and (again := self._again(node, prefix)):
+            graph.reasons.append(f"{label(node)} stored: it would be computed {again:.0f} times")
+            return False
         if not full and not self._row_fits(node, prefix):
             graph.reasons.append(f"{label(node)} stored: what it reads does not fit in cache")
             return False
@@ -432,6 +435,15 @@ class _Placement:
             prefix = graph.loops
         self._add_stage(node, kernel, prefix, tuple(fixed), stored)
         return True
+
+    def _again(self, node: Node, prefix: Path) -> float:
+        """How often each sum is computed by a stage at `prefix`, if storing it costs less (windows that all their elements ask for); or 0."""
+        times = cost.count([variable.extent for variable in prefix]) / max(
+            cost.count(node.shape), 1
+        )
+        terms = cost.count(node.src[0].shape) / max(cost.count(node.shape), 1)
+        work = (times - 1) * terms * (1 + self.subtree[id(node.src[0])])
+        return times if times >= 2 and work > cost.STORE_WORK else 0
 
     def _divides(self, node: Node, graph: KernelGraph, inside: set[Variable]) -> bool:
         """Whether a stage of `node` keeps threads from dividing much work: its own, or that of the kernel whose loops wait for it."""

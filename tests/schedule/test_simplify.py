@@ -91,6 +91,9 @@ def scattered(shape: Shape) -> Node:
 
 
 CASES: dict[str, Callable[[], Node | Sequence[Node]]] = {
+    "fold_of_windows_side_by_side": lambda: build.fold(
+        x((2, 3, 2, 2, 3)), (2, 6, 6), (1, 2), (2, 3), (2, 3), (1, 1)
+    ),
     "fold": lambda: x() * (number(0.1, x()) + 0.2) + unary(Op.EXP, number(0.5, x())),
     "number_right": lambda: 2.0 * x() + 3.0,
     "add_zero": lambda: [x() + -0.0, x() + 0.0, i() + 0],
