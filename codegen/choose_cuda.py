@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lazygrad.ir.args import Loop
 from lazygrad.ir.dim import product
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
 from . import choose as general
@@ -37,6 +37,7 @@ from .transform.share import LEAST_THREADS, obstacle, share
 from .transform.tensorize import of_halves, tensorize
 from .transform.tile import tile
 from .transform.unroll import unroll
+from .transform.wide import wide, widest
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 TYPICAL_EXTENT = 1024
@@ -48,6 +49,9 @@ LEAST_SIDE = 32
 LEAST_TERMS = 16
 BUSY_BLOCKS = 128
 """Blocks that keep a GPU busy, where each has much to do."""
+MOST_WORK = 400
+"""Of all elements of a thread, in operations; a function of mathematics is some."""
+FUNCTION_WORK = 20
 UNROLLED = 16
 """The most iterations of a loop that is written out."""
 
@@ -84,6 +88,7 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "share": share,
     "tile": tile,
     "tensorize": tensorize,
+    "wide": wide,
     "unroll": unroll,
 }
 """What a step may be: those for GPUs too."""
@@ -111,7 +116,7 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
         steps += chosen
     shared = [step.loop for step in steps if step.name == "share"]
     if not shared or not _pays(merged, shared, nests):
-        steps, merged, shared = [], kernel, []
+        steps, merged, shared = _wide(kernel), kernel, []
     steps += [
         Transform("unroll", loop_name(loop))
         for loop in _short_loops(merged)
@@ -133,6 +138,18 @@ def _tile(kernel: Node) -> list[Transform]:
     fits = found.line.src[2].dtype.itemsize <= 4
     how = "tile" if of_halves(found) is None else "tensorize"
     return [Transform(how, loop_name(found.columns), 128 if large and fits else 64)]
+
+
+def _wide(kernel: Node) -> list[Transform]:
+    """The step that gives a thread neighbouring elements, where there are many and little is done with each."""
+    grid, lines = _grid(kernel)
+    if not grid or math.prod(map(_size, grid)) < MANY_TRIPS:
+        return []
+    values = postorder([source for line in lines for source in line.src])
+    work = sum(FUNCTION_WORK if Op.EXP <= node.op <= Op.DIGAMMA else 1 for node in values)
+    lanes = min(widest(kernel, grid[-1]), MOST_WORK // work)
+    lanes = 1 << max(lanes, 1).bit_length() - 1
+    return [Transform("wide", loop_name(grid[-1]), lanes)] if lanes > 1 else []
 
 
 def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:

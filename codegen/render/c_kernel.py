@@ -205,6 +205,8 @@ class _KernelWriter:
         else:
             self.spaces[id(node)] = ""
             shared = self.dialect.shared if id(node) in places.shared else ""
+            if places.lanes.get(id(node)) is not None and not shared:
+                shared = self.dialect.aligned
             size = int(product(node.shape))  # type: ignore[arg-type]
             if id(node) in places.owned:
                 size //= self.group
@@ -271,6 +273,9 @@ class _KernelWriter:
         name = self.operands[id(index)] = writer.name(index.arg.name)
         if loop in self.grid:
             braces = self.loops.grid_trip(loop, name)
+        elif extent.op is Op.WHERE and [constant_value(n) for n in extent.src[1:]] == [1, 0]:
+            writer.add(f"if ({self._index(extent.src[0])}) {{")
+            braces = 1
         elif (constant_value(extent) or step + 1) <= step and not is_shared(loop):
             writer.add(f"{{ const {writer.index_type(extent, step)} {name} = 0;")
             braces = 1
@@ -413,8 +418,18 @@ class _KernelWriter:
             return mask
         return f"(char{lanes})({mask} ? -1 : 0)"
 
+    def _copy(self, value: Node, target: Node) -> None:
+        """Neighbours from a buffer into a local, or from a local into a buffer, where there are no vectors."""
+        lanes = lanes_of(value)
+        assert lanes is not None
+        places = [_at(self.buffers[id(each.src[0])], self._place(each)) for each in (target, value)]
+        size = lanes * value.dtype.itemsize
+        self.writer.add(f"lg_copy_{size}({', '.join(places)});")
+
     def _load(self, node: Node) -> None:
         writer, buffer, lanes = self.writer, node.src[0], lanes_of(node)
+        if lanes is not None and self.dialect.lanes == 1:
+            return  # where it is stored
         mask = self._mask(node.src[2], lanes) if len(node.src) > 2 else None
         kind = type_of(node)
         hint = self._name_of(buffer)
@@ -502,6 +517,9 @@ class _KernelWriter:
         writer = self.writer
         buffer, offset, value = node.src[:3]
         lanes = lanes_of(value)
+        if lanes is not None and self.dialect.lanes == 1 and value.op is Op.LOAD:
+            self._copy(value, node)
+            return
         mask = self._mask(node.src[3], lanes) if len(node.src) > 3 else None
         text = self._operand(value)
         if id(buffer) in self.places.variables:

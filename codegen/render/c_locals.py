@@ -77,7 +77,7 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
             offset = line.src[1]
             place = constant_value(offset) if lanes_of(offset) is None else None
             accesses.setdefault(id(line.src[0]), set()).add((place, lanes_of(value)))
-            places.lanes[id(line.src[0])] = lanes_of(value)
+            places.lanes[id(line.src[0])] = places.lanes.get(id(line.src[0])) or lanes_of(value)
             offsets.setdefault(id(line.src[0]), []).append(offset)
         elif line.op in (Op.FETCH, Op.MMA):
             for array in line.src[:1] if line.op is Op.FETCH else line.src[::2]:

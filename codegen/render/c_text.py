@@ -85,6 +85,8 @@ class Dialect:
     """How much of such arrays a group may have; the rest lives in scratch memory."""
     barrier: str = ""
     """Waits for all work-items of the group."""
+    aligned: str = ""
+    """What the declaration of a local array begins with that is copied at once."""
     copies: bool = False
     """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
 

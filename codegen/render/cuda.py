@@ -45,6 +45,7 @@ CUDA = Dialect(
     shared="__shared__ __align__(16) ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
+    aligned="__align__(16) ",
     copies=True,
 )
 OPTIONS = ("-std=c++17", "--fmad=false")

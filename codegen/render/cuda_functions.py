@@ -90,6 +90,15 @@ def _mma(kind: str) -> str:
     )
 
 
+def _run(size: int) -> str:
+    """Neighbours in memory, all at once."""
+    kind = {16: "uint4", 8: "uint2", 4: "uint", 2: "ushort"}[size]
+    return _instruction(
+        f"{FUNCTION}void lg_copy_{size}(void *to, const void *from)",
+        f"  *({kind} *)to = *(const {kind} *)from;",
+    )
+
+
 SWIZZLED = f"""
 template <int shift> {FUNCTION}int lg_swizzled(int place) {{ // units of 8 elements change places, in each line in another way
   return place ^ (place >> shift & 7) * 8;
@@ -117,6 +126,7 @@ INSTRUCTIONS: dict[str, str] = {
     ),
     **{f"lg_ldmatrix_x4{'_trans' if trans else ''}": _ldmatrix(trans) for trans in (False, True)},
     **{f"lg_mma_m16n8k16_{kind}": _mma(kind) for kind in ("f16", "bf16")},
+    **{f"lg_copy_{size}": _run(size) for size in (2, 4, 8, 16)},
     "lg_swizzled": SWIZZLED,
     "lg_kept": KEPT,
 }

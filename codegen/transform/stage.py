@@ -183,7 +183,7 @@ class Operand:
         along = found.terms[-1] if self.along_terms else self.loop
         every_loop = [*found.outer, found.rows, found.columns, *found.terms]
         strides = {id(loop): Stride(loop.src[0])(offset) for loop in every_loop}
-        first = _first(offset)
+        first = at_zero(offset)
         widths = [n // value.dtype.itemsize for n in COPIED_BYTES if n >= value.dtype.itemsize]
         for width in widths:
             if width == 1:
@@ -298,7 +298,7 @@ def _is_load(node: Node) -> bool:
     return node.op is Op.LOAD
 
 
-def _first(offset: Node) -> int | None:
+def at_zero(offset: Node) -> int | None:
     """An offset where all indices are 0; None if it depends on anything else."""
     known: dict[int, int] = {}
     for node in postorder([offset]):

@@ -12,6 +12,7 @@ from lazygrad.codegen.choose_cuda import choose, optimise, prepared, target
 from lazygrad.codegen.render.cuda import OPTIONS, program, render
 from lazygrad.codegen.transform.access import ScheduleError
 from lazygrad.codegen.transform.tensorize import tensorize
+from lazygrad.ir.dtype import DType
 from lazygrad.ir.interpret_loops import SimulationError, run_kernel
 from lazygrad.ir.node import Node, same
 from lazygrad.ir.text import parse, show
@@ -190,7 +191,7 @@ PROGRAMS: list[Callable[[lg.Tensor, lg.Tensor, lg.Tensor], lg.Tensor]] = [
 
 
 @pytest.mark.parametrize("kind", [lg.float16, lg.bfloat16])
-def test_contractions_of_halves(kind: lg.dtype) -> None:
+def test_contractions_of_halves(kind: DType) -> None:
     """Sizes that nothing divides, aligned and not; transposed operands, batches, what is computed before and after the sum, gradients."""
     needs_cuda()
     draws = np.random.default_rng(0)

@@ -22,6 +22,20 @@ EMULATOR_PLAIN void lg_cp_async_commit() { emulator_copy_commit(); }
 template <int groups_left>
 EMULATOR_PLAIN void lg_cp_async_wait() { emulator_copy_wait(groups_left); }
 
+// --- neighbours in memory, all at once
+
+template <int bytes>
+EMULATOR_PLAIN void emulator_copy(void *to, const void *from) {
+  emulator_read(from, bytes), emulator_write(to, bytes);
+  if ((reinterpret_cast<size_t>(to) | reinterpret_cast<size_t>(from)) % bytes) emulator_trap("a copy at once, with an address that is no multiple of its size");
+  memcpy(to, from, bytes);
+}
+
+EMULATOR_PLAIN void lg_copy_2(void *to, const void *from) { emulator_copy<2>(to, from); }
+EMULATOR_PLAIN void lg_copy_4(void *to, const void *from) { emulator_copy<4>(to, from); }
+EMULATOR_PLAIN void lg_copy_8(void *to, const void *from) { emulator_copy<8>(to, from); }
+EMULATOR_PLAIN void lg_copy_16(void *to, const void *from) { emulator_copy<16>(to, from); }
+
 // --- ldmatrix: 8 x 8 matrices of 16-bit elements; lane 8 m + r has the address of row r of matrix m
 
 template <int count, bool transposed>
