@@ -182,6 +182,7 @@ _MODULES = (
     "autograd",
     "config",
     "cuda",
+    "distributions",
     "func",
     "linalg",
     "nn",
@@ -192,6 +193,7 @@ _MODULES = (
     "utils",
     "ir",
     "serialization",
+    "special",
     "runtime",
     "codegen",
     "schedule",
@@ -240,6 +242,7 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import config as config
     from . import cuda as cuda
+    from . import distributions as distributions
     from . import func as func
     from . import linalg as linalg
     from . import nn as nn
@@ -247,6 +250,7 @@ if TYPE_CHECKING:
     from . import opencl as opencl
     from . import optim as optim
     from . import serialization as serialization
+    from . import special as special
     from . import testing as testing
     from . import utils as utils
     from .amp.autocast_mode import autocast as autocast

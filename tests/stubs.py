@@ -20,6 +20,7 @@ from lazygrad.functional.registry import (
     METHODS,
     NN_FUNCTIONS,
     OPERATORS,
+    SPECIAL_FUNCTIONS,
 )
 from lazygrad.nn import functional
 
@@ -170,6 +171,7 @@ def stubs() -> dict[str, str]:
             set(),
         ),
         "linalg.pyi": functions("The functions of linalg.", LINALG_FUNCTIONS, set()),
+        "special.pyi": functions("The functions of special.", SPECIAL_FUNCTIONS, set()),
     }
 
 

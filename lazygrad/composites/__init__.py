@@ -22,5 +22,6 @@ from . import resampling as resampling
 from . import select as select
 from . import softmax as softmax
 from . import solving as solving
+from . import special as special
 from . import statistics as statistics
 from . import vision as vision

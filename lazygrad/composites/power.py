@@ -1,10 +1,11 @@
-"""Powers: with a number as exponent the frequent ones are products, roots and quotients, as in PyTorch."""
+"""Powers: with a number as exponent the frequent ones are products, roots and quotients, as in PyTorch; and the neighbours of numbers."""
 
 from __future__ import annotations
 
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
 from ..ir.composite import composite
-from ..ir.node import Node, constant, unary
+from ..ir.dtype import BY_NAME
+from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
 from .activation import attribute
 
@@ -46,3 +47,20 @@ def pow_scalar_reverse(node: Node, cotangent: Node) -> Cotangents:
     if exponent == 1:
         return (cotangent,)
     return (cotangent * (pow_scalar(x, exponent - 1) * exponent),)
+
+
+@composite("next_number")
+def next_number(x: Node, towards: Node) -> Node:
+    """The neighbour of x: numbers of one sign are ordered as their bits, so its bits are one more or one less."""
+    bits = x.bitcast(BY_NAME[f"int{x.dtype.bits}"])
+    away = towards.gt(x) ^ x.lt(0.0)
+    moved = where(away, bits + 1, bits - 1).bitcast(x.dtype)
+    least = constant(1, bits.dtype, bits.shape, bits.place).bitcast(x.dtype)
+    moved = where(x.eq(0.0), where(towards.lt(0.0), -least, least), moved)
+    return where(x.ne(x) | towards.ne(towards), x + towards, where(x.eq(towards), towards, moved))
+
+
+@COMPOSITE_REVERSE.rule("next_number")
+def next_number_reverse(node: Node, cotangent: Node) -> Cotangents:
+    """As of x itself."""
+    return cotangent, cotangent * 0.0

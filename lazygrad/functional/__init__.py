@@ -30,6 +30,8 @@ from . import mutation as mutation
 from . import normalization as normalization
 from . import notebooks as notebooks
 from . import padding as padding
+from . import pairs as pairs
+from . import parts as parts
 from . import pickling as pickling
 from . import pooling as pooling
 from . import quantiles as quantiles
@@ -43,6 +45,7 @@ from . import scattering as scattering
 from . import searching as searching
 from . import shaping as shaping
 from . import sorting as sorting
+from . import special as special
 from . import tables as tables
 from . import unary as unary
 from . import updates as updates

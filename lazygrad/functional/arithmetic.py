@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir import composite
 from ..ir.dtype import DType, bool_
-from ..ir.node import Node, constant, unary, where
+from ..ir.node import Node, accumulation, constant, unary, where
 from ..ir.op import Op
 from ..results import tensor_nodes
 from ..tensor import Tensor
@@ -396,14 +396,14 @@ def atan2(input: Tensor, other: Tensor) -> Outcome:
 def hypot(input: Tensor, other: Tensor) -> Outcome:
     """sqrt(input ** 2 + other ** 2), elementwise, without overflow in between. Same as torch.hypot."""
     require_tensor("hypot", "other", 2, other)
-    (left, right), _, _ = elementwise_nodes("hypot", input, other)
+    (left, right), dtype = _wide("hypot", input, other)
     large = unary(Op.ABS, left).maximum(unary(Op.ABS, right))
     # The scale cancels, so no gradient needs to pass through it.
     scale = where(large.eq(0.0) | large.eq(float("inf")), 1.0, large).stop()
     a, b = left / scale, right / scale
     node = unary(Op.SQRT, a * a + b * b) * scale
     own = [each for each in (input, other) if each.requires_grad]
-    return Outcome("HypotBackward0", node, (input, other), (*own, "result"))
+    return Outcome("HypotBackward0", node.cast(dtype), (input, other), (*own, "result"))
 
 
 @operator("logaddexp")
@@ -420,7 +420,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Outcome:
     )
 
 
-@operator("xlogy", inplace=True)
+@operator("xlogy", inplace=True, number_first=True)
 def xlogy(input: Tensor, other: Operand) -> Outcome:
     """input * log(other), elementwise, and 0 where input is 0 (NaN where other is). Same as torch.xlogy."""
     other = operand(other)
@@ -431,7 +431,13 @@ def xlogy(input: Tensor, other: Operand) -> Outcome:
     product = left * unary(Op.LOG, where(zero, 1.0, right))
     node = where(zero, 0.0, product) + 0.0
     if isinstance(other, Tensor):
-        return Outcome("XlogyBackward0", node, (input, other), (input, other))
+        given = (as_input(input), other)
+        return Outcome(
+            "XlogyBackward0" if given[0] is not None else "XlogyBackward1",
+            node,
+            given,
+            (other,) if given[0] is None else (input, other),
+        )
     return Outcome("XlogyBackward2", node, (input,), (input,))
 
 
@@ -451,24 +457,34 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Outcome:
                 f"lerp: expected dtype {type_name(input.dtype).lower()} for `{name}` but got dtype "
                 f"{type_name(each.dtype).lower()}"
             )
-    (start, stop, share), _, _ = elementwise_nodes("lerp", input, end, weight, dtype=input.dtype)
+    nodes, dtype, _ = elementwise_nodes("lerp", input, end, weight, dtype=input.dtype)
+    start, stop, share = (node.cast(accumulation(dtype)) for node in nodes)
     difference = stop - start
     near = start + share * difference
     far = stop - difference * (1.0 - share)
-    node = where(unary(Op.ABS, share).lt(0.5), near, far)
+    node = where(unary(Op.ABS, share).lt(0.5), near, far).cast(dtype)
     if isinstance(weight, Tensor):
         ends = (input, end) if weight.requires_grad else ()
         return Outcome("LerpBackward1", node, (input, end, weight), (*ends, weight))
     return Outcome("LerpBackward0", node, (input, end))
 
 
+def _wide(name: str, *operands: Tensor) -> tuple[list[Node], DType]:
+    """The operands in the type that sums have, so that half types are rounded once, and the dtype of the result."""
+    nodes, dtype, _ = elementwise_nodes(name, *operands)
+    return [node.cast(accumulation(dtype)) for node in nodes], dtype
+
+
 @operator("addcmul", inplace=True)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Outcome:
     """input + value * tensor1 * tensor2, elementwise. Same as torch.addcmul."""
-    (base, left, right), _, _ = elementwise_nodes("addcmul", input, tensor1, tensor2)
+    (base, left, right), dtype = _wide("addcmul", input, tensor1, tensor2)
     node = base + (left * right if value == 1 else left * as_number(value) * right)
     return Outcome(
-        "AddcmulBackward0", node, (input, tensor1, tensor2), saved_pair(tensor1, tensor2)
+        "AddcmulBackward0",
+        node.cast(dtype),
+        (input, tensor1, tensor2),
+        saved_pair(tensor1, tensor2),
     )
 
 
@@ -483,10 +499,10 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     """
     if tensor1.dtype.kind != "float" and tensor2.dtype.kind != "float":
         raise RuntimeError("addcdiv: Integer division with addcdiv is no longer supported")
-    (base, left, right), _, _ = elementwise_nodes("addcdiv", input, tensor1, tensor2)
+    (base, left, right), dtype = _wide("addcdiv", input, tensor1, tensor2)
     node = base + (left / right if value == 1 else left * as_number(value) / right)
     saved = saved_quotient(tensor1, tensor2)
-    return Outcome("AddcdivBackward0", node, (input, tensor1, tensor2), saved)
+    return Outcome("AddcdivBackward0", node.cast(dtype), (input, tensor1, tensor2), saved)
 
 
 METHODS["__radd__"] = METHODS["__add__"]

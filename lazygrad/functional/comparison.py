@@ -100,7 +100,7 @@ def logical_not(input: Tensor) -> Outcome:
 def _bitwise(
     name: str, combine: Callable[[Node, Node], Node], word: str, dunder: str, shift: bool = False
 ) -> Callable[..., Tensor]:
-    def build(input: Tensor, other: Operand) -> Outcome:
+    def build(input: Operand, other: Operand) -> Outcome:
         other = operand(other)
         dtype = result_type(input, other)
         if dtype.kind == "float" or (shift and dtype is bool_):
@@ -113,7 +113,7 @@ def _bitwise(
     build.__doc__ = (
         f"The bits of input {word} those of other; integers and bool. Same as torch.{name}."
     )
-    run = operator(name, inplace=True, dunder=dunder)(build)
+    run = operator(name, inplace=True, dunder=dunder, number_first=True)(build)
     return run
 
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, cast
 import numpy as np
 
 from ..ir.dtype import BY_NAME, DType, bfloat16, bool_, float32, float64, int64
-from ..ir.node import Node, constant, iota, unary, where
+from ..ir.node import Node, accumulation, constant, iota, unary, where
 from ..ir.op import Op
 from ..results import from_external, from_node
 from ..runtime import device as runtime_device
@@ -507,18 +507,17 @@ def linspace(
     if count < 0:
         raise RuntimeError("linspace: number of steps must be non-negative")
     dtype = dtype_or_default(dtype)
-    wide = dtype if dtype.kind == "float" and dtype.itemsize > 2 else float32
+    wide = dtype if dtype.kind == "float" else float64
     if dtype.kind != "float":
         low, high = int(low), int(high)
     place = creation_place(device)
     if count == 1:
         return leaf(constant(low, dtype, (1,), place), requires_grad)
-    step = (high - low) / max(count - 1, 1)
-    if wide is float32:
-        step = float(np.float32(step))
     index = iota(count, int64, place)
-    forward = constant(low, wide, (count,), place) + index.cast(wide) * step
-    backward = constant(high, wide, (count,), place) - ((count - 1) - index).cast(wide) * step
+    first, last = (constant(each, wide, (count,), place) for each in (low, high))
+    step = (last - first) / float(max(count - 1, 1))  # every step rounds to the dtype, as PyTorch's
+    forward = first + index.cast(wide) * step
+    backward = last - ((count - 1) - index).cast(wide) * step
     node = where(index.lt(count // 2), forward, backward)
     if dtype.kind != "float":
         node = unary(Op.TRUNC, node)
@@ -536,7 +535,8 @@ def logspace(
     found = dtype_or_default(dtype)
     if found.kind == "float":
         powers = linspace(start, end, steps, dtype=found, device=device)
-        return leaf(rpow(powers, base).node, requires_grad)
+        wide = powers.to(accumulation(found))
+        return leaf(rpow(wide, base).node.cast(found), requires_grad)
     powers = linspace(int(_plain(start)), int(_plain(end)), steps, dtype=float64, device=device)
     return leaf(unary(Op.TRUNC, rpow(powers, base).node).cast(found), requires_grad)
 

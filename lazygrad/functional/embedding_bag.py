@@ -7,6 +7,7 @@ In: indices as (bags, size), or in a row with the position where each bag begins
 from __future__ import annotations
 
 from ..ir.dtype import int32, int64
+from ..ir.node import accumulation
 from ..tensor import Tensor
 from .activations import clamp_min
 from .arguments import describe_operands, sizes_text, type_name
@@ -71,14 +72,15 @@ def embedding_bag(
         padding_idx %= rows
     found = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
-        found = found * per_sample_weights.unsqueeze(-1)
+        wide = accumulation(found.dtype)  # products and their sums are rounded once
+        found = found.to(wide) * per_sample_weights.unsqueeze(-1).to(wide)
     counted = None if padding_idx is None else input.ne(padding_idx)
     count = int(input.shape[0])
     bags = int(offsets.shape[0])
     bag = _bag_of_each(offsets, count)
     if mode == "max":
         return _largest(found, bag, bags, counted)
-    return _sums(found, bag, bags, counted, mode == "mean")
+    return _sums(found, bag, bags, counted, mode == "mean").to(weight.dtype)
 
 
 def _check_weights(

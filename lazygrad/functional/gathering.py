@@ -404,7 +404,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Outcome:
     return _scattered("scatter_add", input, dim, index, src, "add", "ScatterAddBackward0")
 
 
-def _lines(name: str, input: Tensor, axis: int, index: Tensor) -> tuple[Node, tuple[int, ...]]:
+def lines(name: str, input: Tensor, axis: int, index: Tensor) -> tuple[Node, tuple[int, ...]]:
     """The index of each element of the slices that a vector of indices lists."""
     if index.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be 1-dimensional")
@@ -425,7 +425,7 @@ def _written(node: Node, places: Node, values: Node, axis: int, kind: str) -> No
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Outcome:
     """Input with the slices of `source` added to those that a vector of indices lists. Same as torch.index_add."""
     axis = arguments.axis(dim, input.ndim, "index_add")
-    places, shape = _lines("index_add", input, axis, index)
+    places, shape = lines("index_add", input, axis, index)
     _same_shape("index_add", source, shape, input)
     node, values = tensor_nodes(input, source)
     values = values if alpha == 1 else values * as_number(alpha)
@@ -441,7 +441,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Outcome:
     """Input with the slices that a vector of indices lists replaced by those of `source`. Same as torch.index_copy."""
     axis = arguments.axis(dim, input.ndim, "index_copy")
-    places, shape = _lines("index_copy", input, axis, index)
+    places, shape = lines("index_copy", input, axis, index)
     _same_shape("index_copy", source, shape, input)
     node, values = tensor_nodes(input, source)
     return Outcome(
@@ -456,7 +456,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Outcom
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Outcome:
     """Input with the slices that a vector of indices lists set to a number. Same as torch.index_fill."""
     axis = arguments.axis(dim, input.ndim, "index_fill")
-    places, shape = _lines("index_fill", input, axis, index)
+    places, shape = lines("index_fill", input, axis, index)
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(

@@ -18,12 +18,13 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 from ..dispatch import binary, general
 from ..dispatch import inplace as inplace_method
 from ..ir.dtype import DType
-from ..ir.node import Node
+from ..ir.node import Node, constant
 from ..recipes import Recipes
-from ..results import grad_enabled, result, result_inplace
+from ..results import from_node, grad_enabled, result, result_inplace
 from ..tensor import Tensor
-from .arguments import describe_operands, require_castable, sizes_text, type_name
+from .arguments import describe_operands, number_dtype, require_castable, sizes_text, type_name
 from .autocasting import autocasting
+from .devices import creation_place
 
 P = ParamSpec("P")
 Return = TypeVar("Return")
@@ -67,9 +68,16 @@ NN_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 LINALG_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions of linalg, by name: those registered as `linalg.name`."""
 
+SPECIAL_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of special, by name: those registered as `special.name`."""
+
+NAMESPACES = {"linalg": LINALG_FUNCTIONS, "special": SPECIAL_FUNCTIONS}
 
 REFLECTED: dict[str, Callable[..., Any]] = {}
 """What computes f(number, tensor) as g(tensor, number), by the name of f."""
+
+OF_NUMBERS = ("add", "sub", "mul", "div", "floor_divide")
+"""What two numbers can be given to: the result is a tensor of no axes."""
 
 
 def operator(
@@ -82,6 +90,7 @@ def operator(
     dunder: str | None = None,
     numeric: bool = False,
     exact: bool = False,
+    number_first: bool = False,
 ) -> Callable[
     [Callable[Concatenate[Tensor, P], Outcome]], Callable[Concatenate[Tensor, P], Tensor]
 ]:
@@ -94,13 +103,14 @@ def operator(
         numeric: floats among the arguments only ever become constants that scale, shift or are compared with, all but 0, 1 and -1
             in the same way: the nodes for one number serve any other (recipes.py).
         exact: the dtype of out= must be the result's.
+        number_first: `build` takes a number and a tensor, too.
     """
 
     def register(
         build: Callable[Concatenate[Tensor, P], Outcome],
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
         def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
-            if not isinstance(input, Tensor):
+            if not isinstance(input, Tensor) and not (number_first and _leads(input, args)):
                 return _number_first(name, input, args, out)
             outcome = build(input, *args, **kwargs)
             if out is not None:
@@ -121,7 +131,7 @@ def operator(
             )
         if inplace:
             changing = _inplace(name, build, recipes)
-            for each in names:
+            for each in [each for each in names if "." not in each]:
                 METHODS[f"{each}_"] = changing
                 if module and not dunder:
                     FUNCTIONS[f"{each}_"] = changing
@@ -299,9 +309,23 @@ def _is_number(value: object) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0
 
 
+def _leads(input: object, args: tuple[Any, ...]) -> bool:
+    """Whether arguments are a number and a tensor."""
+    return isinstance(input, (bool, int, float)) and len(args) == 1 and isinstance(args[0], Tensor)
+
+
 def _number_first(name: str, input: object, args: tuple[Any, ...], out: Tensor | None) -> Tensor:
-    """f(2, tensor), for the operators that have a reflected form."""
+    """f(2, tensor), for the operators that have a reflected form, and f(2, 3) for those of arithmetic."""
     reflected = REFLECTED.get(name)
+    numbers = [each for each in (input, *args) if isinstance(each, (bool, int, float))]
+    if name in OF_NUMBERS and len(args) == len(numbers) - 1 == 1 and out is None:
+        dtype = number_dtype(numbers[0])
+        return cast(
+            Tensor,
+            FUNCTIONS[name](
+                from_node(constant(numbers[0], dtype, (), creation_place(None))), *args
+            ),
+        )
     if reflected is None or len(args) != 1 or not isinstance(args[0], Tensor) or out is not None:
         raise TypeError(
             f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
@@ -329,13 +353,14 @@ def _add(
 ) -> None:
     if name in OPERATORS:
         raise ValueError(f"an operator named {name!r} exists")
-    plain = tuple([each for each in names if not each.startswith("linalg.")])
+    plain = tuple([each for each in names if each.partition(".")[0] not in NAMESPACES])
     functions = plain if module else ()
     methods = plain if is_method else ()
     in_nn = plain if nn else ()
     for each in names:
-        if each.startswith("linalg."):
-            LINALG_FUNCTIONS[each.removeprefix("linalg.")] = run
+        room, _, short = each.partition(".")
+        if room in NAMESPACES:
+            NAMESPACES[room][short] = run
     OPERATORS[name] = Operator(name, run, functions, methods, in_nn, inplace, build)
     for each in functions:
         FUNCTIONS[each] = run

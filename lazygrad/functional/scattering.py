@@ -38,18 +38,25 @@ def scatter_reduce(
     if input.dtype is bool_ and reduce == "mean":
         raise no_kernel("scatter_gather_tensor_cpu_reduce_mean", input.dtype)
     axis, node, places, values, inputs = scatter_operands("scatter_reduce", input, dim, index, src)
-    kind = (BOOL_KINDS if input.dtype is bool_ else KINDS)[reduce]
 
     def meet(base: Node) -> Node:
-        if not include_self:
-            start = constant(identity(kind, base.dtype), base.dtype, places.shape, base.place)
-            base = scatter(base, places, start, axis, "set")
-        met = scatter(base, places, values, axis, kind)
-        return _mean(met, places, axis, include_self) if reduce == "mean" else met
+        return combined(base, places, values, axis, reduce, include_self)
 
     made = onto_part(node, places.shape, axis, meet).reshape(tuple(input.shape))
     saved = (index,) if reduce == "sum" else (input, index, src, "result")
     return Outcome("ScatterReduceBackward0", made, inputs, saved)
+
+
+def combined(
+    base: Node, places: Node, values: Node, axis: int, reduce: str, include_self: bool
+) -> Node:
+    """`base` with the elements that indices along an axis choose combined with values."""
+    kind = (BOOL_KINDS if base.dtype is bool_ else KINDS)[reduce]
+    if not include_self:
+        start = constant(identity(kind, base.dtype), base.dtype, places.shape, base.place)
+        base = scatter(base, places, start, axis, "set")
+    met = scatter(base, places, values, axis, kind)
+    return _mean(met, places, axis, include_self) if reduce == "mean" else met
 
 
 def _mean(total: Node, places: Node, axis: int, include_self: bool) -> Node:

@@ -1,6 +1,6 @@
 """PyTorch's own operator database, as much of it as we serve: names, families, and how a sample reaches either library.
 
-In: the names of names.txt, a family a heading. Out: OpInfo entries with their samples, and `copy`, which makes fresh arguments for
+In: the names of names.txt and beside.txt, a family a heading. Out: OpInfo entries with their samples, and `copy`, which makes fresh arguments for
 PyTorch or for lazygrad from those of a sample: the same numbers, strides, dtypes and needs of gradients.
 """
 
@@ -31,15 +31,20 @@ class Unserved(Exception):
     """A sample needs what lazygrad leaves out on purpose: complex numbers, sparse or quantized tensors."""
 
 
+LIST, BESIDE = "names.txt", "beside.txt"
+"""The operators that have to be whole, and others that are served."""
+
+
 @cache
-def families() -> dict[str, list[str]]:
-    """The names by family."""
+def families(*files: str) -> dict[str, list[str]]:
+    """The names by family, those of both files unless told otherwise."""
     found: dict[str, list[str]] = {}
-    for line in (Path(__file__).parent / "names.txt").read_text().splitlines():
-        if line.startswith("# --- "):
-            family = found.setdefault(line.removeprefix("# --- "), [])
-        else:
-            family.extend(line.split())
+    for file in files or (LIST, BESIDE):
+        for line in (Path(__file__).parent / file).read_text().splitlines():
+            if line.startswith("# --- "):
+                family = found.setdefault(line.removeprefix("# --- "), [])
+            else:
+                family.extend(line.split())
     return found
 
 

@@ -44,7 +44,8 @@ def quiet_on_the_interpreter() -> Iterator[None]:
 
 def test_the_list_names_operators() -> None:
     assert set(NAMES) >= NOT_WHOLE
-    assert len(NAMES) == len(set(NAMES)) == 328
+    assert len(NAMES) == len(set(NAMES))
+    assert sum(map(len, operators.families(operators.LIST).values())) == 328
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,7 @@ ROOMS = {
     ),
     **dict.fromkeys(("printing", "random"), "functional"),
     **dict.fromkeys(
-        ("__init__", "array_api", "cache", "cuda", "inspection", "linalg", "opencl", "testing"),
+        ("__init__", "array_api", "cache", "cuda", "inspection", "linalg", "opencl", "special", "testing"),
         "public",
     ),
 }
@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "compiled": {*OPERATORS, "nn", "optim"},
     "serialization": {*OPERATORS, "nn"},
     "amp": OPERATORS,
+    "distributions": OPERATORS,
     "onnx": {*OPERATORS, "nn"},
     "public": {*OPERATORS, "nn", "optim", "func", "compiled", "serialization", "amp"},
     "__main__": set(),

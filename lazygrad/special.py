@@ -1,0 +1,12 @@
+"""The namespace of special functions, `lazygrad.special`, as PyTorch's torch.special: functional/special.py has the operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .functional.registry import SPECIAL_FUNCTIONS
+
+if TYPE_CHECKING:
+    from .signatures.special import *  # noqa: F403
+
+globals().update(SPECIAL_FUNCTIONS)
