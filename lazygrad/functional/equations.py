@@ -40,6 +40,8 @@ def summation(equation: str, operands: Sequence[Tensor]) -> Tensor:
     for position, (other, other_labels) in enumerate(prepared[1:], 1):
         later = {label for _, each in prepared[position + 1 :] for label in each} | set(out)
         kept = tuple(dict.fromkeys(each for each in (*labels, *other_labels) if each in later))
+        if node.dtype.kind != "float" and (set(labels) ^ set(other_labels)) - set(kept):
+            node, other = node.cast(int64), other.cast(int64)  # sums of one operand's own axes
         node = contract(node, other, labels, other_labels, kept)
         labels = kept
     summed = [axis for axis, label in enumerate(labels) if label not in out]

@@ -22,7 +22,14 @@ from ..ir.node import Node, constant
 from ..recipes import Recipes
 from ..results import from_node, grad_enabled, result, result_inplace
 from ..tensor import Tensor
-from .arguments import describe_operands, number_dtype, require_castable, sizes_text, type_name
+from .arguments import (
+    describe_operands,
+    number_dtype,
+    require_castable,
+    result_type,
+    sizes_text,
+    type_name,
+)
 from .autocasting import autocasting
 from .devices import creation_place
 
@@ -111,7 +118,7 @@ def operator(
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
         def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
             if not isinstance(input, Tensor) and not (number_first and _leads(input, args)):
-                return _number_first(name, input, args, out)
+                return _number_first(name, input, args, kwargs, out)
             outcome = build(input, *args, **kwargs)
             if out is not None:
                 if exact:
@@ -314,24 +321,25 @@ def _leads(input: object, args: tuple[Any, ...]) -> bool:
     return isinstance(input, (bool, int, float)) and len(args) == 1 and isinstance(args[0], Tensor)
 
 
-def _number_first(name: str, input: object, args: tuple[Any, ...], out: Tensor | None) -> Tensor:
-    """f(2, tensor), for the operators that have a reflected form, and f(2, 3) for those of arithmetic."""
-    reflected = REFLECTED.get(name)
-    numbers = [each for each in (input, *args) if isinstance(each, (bool, int, float))]
-    if name in OF_NUMBERS and len(args) == len(numbers) - 1 == 1 and out is None:
-        dtype = number_dtype(numbers[0])
-        return cast(
-            Tensor,
-            FUNCTIONS[name](
-                from_node(constant(numbers[0], dtype, (), creation_place(None))), *args
-            ),
-        )
-    if reflected is None or len(args) != 1 or not isinstance(args[0], Tensor) or out is not None:
-        raise TypeError(
-            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
-        )
-    made: Tensor = reflected(args[0], input)
-    return made
+def _number_first(
+    name: str, input: object, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor | None
+) -> Tensor:
+    """f(2, tensor), for the operators that have a reflected form; f(2, 3) and f(2, tensor, alpha=3) for those of arithmetic."""
+    other = args[0] if len(args) == 1 and out is None else None
+    if isinstance(other, Tensor) and not kwargs and name in REFLECTED:
+        made: Tensor = REFLECTED[name](other, input)
+        return made
+    if (
+        name in OF_NUMBERS
+        and isinstance(input, (bool, int, float))
+        and isinstance(other, (Tensor, bool, int, float))
+    ):
+        place = other.place if isinstance(other, Tensor) else creation_place(None)
+        dtype = result_type(input, other) if isinstance(other, Tensor) else number_dtype(input)
+        return cast(Tensor, FUNCTIONS[name](from_node(constant(input, dtype, (), place)), other, **kwargs))  # fmt: skip
+    raise TypeError(
+        f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+    )
 
 
 def _describe(run: Callable[..., Any], name: str, build: Callable[..., Any]) -> None:
