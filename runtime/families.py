@@ -51,6 +51,8 @@ class Sizes:
     structure: Entry
     vector: tuple[int, ...]
     limits: tuple[int | None, ...]
+    heavy: tuple[int, ...] = ()
+    """Where the sizes of nodes with much to compute stand among them."""
 
 
 def take_apart(normal: Normal) -> Sizes:
@@ -58,6 +60,7 @@ def take_apart(normal: Normal) -> Sizes:
     vector: list[int] = []
     limits: list[int | None] = []
     entries: list[Entry] = []
+    heavy: set[int] = set()
 
     def shape(sizes: Shape) -> tuple[int, ...]:
         small: list[int] = []
@@ -96,8 +99,12 @@ def take_apart(normal: Normal) -> Sizes:
                 place(arg.before, [HIGH] * len(arg.before))
                 place(arg.after, [HIGH] * len(arg.after))
                 arg = ("padding", arg.between, arg.value)
+            before = len(vector)
             entries.append((op, sources, shape(sizes), dtype, arg))
-    return Sizes((tuple(entries), *normal.key[1:]), tuple(vector), tuple(limits))
+            if example(product(node.shape)) >= HEAVY:
+                heavy.update(range(before, len(vector)))
+    structure = (tuple(entries), *normal.key[1:])
+    return Sizes(structure, tuple(vector), tuple(limits), tuple(sorted(heavy)))
 
 
 def last_starts(node: Node, region: Region) -> list[int]:
@@ -150,11 +157,12 @@ def pattern_for(family: Family, sizes: Sizes) -> Pattern | None:
     return pattern
 
 
-def deserves_its_own(family: Family, normal: Normal) -> bool:
-    """Whether a program computes so much that a plan without dims pays, and the family has not had many of those."""
+def deserves_its_own(family: Family, sizes: Sizes) -> bool:
+    """Whether what a program computes most of has other sizes than before, so that a plan without dims pays, and the family has not
+    had many of those."""
     if family.heavy >= HEAVY_LIMIT:
         return False
-    return any(example(product(node.shape)) >= HEAVY for node in normal.nodes)
+    return any(vector[at] != sizes.vector[at] for vector in family.vectors for at in sizes.heavy)
 
 
 def note(family: Family, sizes: Sizes) -> None:

@@ -153,7 +153,7 @@ class PlanCache:
             self._families.move_to_end(sizes.structure)
             while len(self._families) > self.limit:
                 self._families.popitem(last=False)
-        alone = observed or deserves_its_own(family, normal)
+        alone = observed or deserves_its_own(family, sizes)
         if not alone:
             for known, plan in family.plans:
                 bound = known.bind(sizes.vector)

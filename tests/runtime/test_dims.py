@@ -12,7 +12,7 @@ from lazygrad.ir.dim import Dim
 from lazygrad.ir.dtype import float32
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
-from lazygrad.runtime import device
+from lazygrad.runtime import device, families
 from lazygrad.runtime.device import Array
 from lazygrad.runtime.realize import PLANS, realize
 from lazygrad.schedule.dims import generalise
@@ -133,3 +133,18 @@ def test_a_computed_region_is_a_leaf(place: str) -> None:
         read(changed)
         expected = [0.0, 2.0, *[1.0] * (length - 3), 2.0 * (length - 1)]
         assert read(changed + changed).tolist() == expected
+
+
+def test_much_to_compute_makes_plans_of_its_own_where_its_sizes_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(families, "HEAVY", 1 << 12)
+    large = leaf(np.ones((64, 64)))
+    before = PLANS.compiled
+    for length in range(2, 12):
+        row = leaf(np.arange(length, dtype=np.float32))
+        read(row.sum((0,)).expand((64, 64)) + large)
+    assert PLANS.compiled - before <= 3
+    for length in range(50, 60):
+        read(leaf(np.ones((length, 90))).sum((0,)) * 3)
+    assert PLANS.compiled - before > 3 + 3
