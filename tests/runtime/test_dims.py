@@ -146,5 +146,6 @@ def test_much_to_compute_makes_plans_of_its_own_where_its_sizes_change(
         read(row.sum((0,)).expand((64, 64)) + large)
     assert PLANS.compiled - before <= 3
     for length in range(50, 60):
-        read(leaf(np.ones((length, 90))).sum((0,)) * 3)
+        shared = leaf(np.ones((1, 90))).expand((length, 90))
+        read((leaf(np.ones((length, 90))) * shared).sum((0,)))
     assert PLANS.compiled - before > 3 + 3
