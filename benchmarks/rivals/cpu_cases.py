@@ -208,13 +208,14 @@ def training(torch: ModuleType, compiled: Any, model: str, start: dict[str, Arra
     run = models.Training(torch, called, loss_of, name, lr=1e-3)
     if ours:
         run.optimizer = torch.optim.__dict__[name](network.parameters(), lr=1e-3)
+    optimizer = run.optimizer
     data = [tuple(torch.tensor(each) for each in batch) for batch in batches(model)]
 
     def step(inputs: Any, answers: Any) -> Any:
-        run.optimizer.zero_grad()
-        loss = run.loss(torch, called, inputs, answers)
+        optimizer.zero_grad()
+        loss = loss_of(torch, called, inputs, answers)
         loss.backward()
-        run.optimizer.step()
+        optimizer.step()
         return loss
 
     whole = compiled(step) if compiled is not None and ours else step
