@@ -17,8 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cuda_accesses import accesses
+
 import lazygrad as lg
+from lazygrad.codegen.render.c_grid import Source
+from lazygrad.codegen.render.c_locals import place_locals
+from lazygrad.codegen.render.cuda import CUDA, OPTIONS, program, render_all
 from lazygrad.ir.dim import example
+from lazygrad.ir.node import Node
 from lazygrad.runtime import cubin, nvrtc
 from lazygrad.runtime import device as devices
 from lazygrad.runtime.compile import make_kernels
@@ -30,18 +36,29 @@ REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
 SHARED_BYTES = {"sm_80": 164 << 10, "sm_90": 228 << 10}
 H100 = 67e12 / 3.35e12
 """Flops in float32 for each byte of memory that an H100 can do at once."""
-KINDS = ("FFMA", "HMMA", "LDS.128", "LDS", "STS", "LDG", "STG", "BAR", "SHFL")
+HALF_PRECISION = 989e12 / 67e12
+"""So many times more of them in float16, by matrix instructions."""
+KINDS = (
+    "FFMA", "DFMA", "HMMA", "LDSM", "LDGSTS", "LDS", "STS", "LDG", "STG", "BAR", "SHFL", "mma", "ldmatrix", "cp.async", "ld.shared", "fma", "bar",
+)  # fmt: skip
+SASS = r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)"
+PTX = r"\s+(?:@!?%p\d+\s+)?([a-z][\w.]+)\s"
 
 
 def programs(size: int) -> dict[str, Callable[[], Any]]:
     x, w = (lg.empty(size, size).realize() for _ in range(2))
     half = lg.empty(size, size, dtype=lg.float16).realize()
+    brain = half.bfloat16().realize()
     image = lg.empty(8, 64, 56, 56).realize()
     filters = lg.empty(64, 64, 3, 3).realize()
     return {
         "matmul": lambda: x @ w,
+        "matmul, A B^T": lambda: x @ w.T,
         "matmul, bias, relu": lambda: lg.relu(x @ w + w[0]),
         "matmul float16": lambda: half @ half,
+        "matmul float16, A B^T": lambda: half @ half.T,
+        "matmul float16, A^T B": lambda: half.T @ half,
+        "linear bfloat16": lambda: lg.nn.functional.gelu(brain @ brain.T + brain[0]),
         "convolution": lambda: lg.nn.functional.conv2d(image, filters, padding=1),
         "sum": lambda: lg.sum(x),
         "rows": lambda: x.sum(1),
@@ -62,8 +79,8 @@ def occupancy(taken: cubin.Resources, threads: int, arch: str) -> float:
     return blocks * warps * 32 / THREADS
 
 
-def longest_loop(image: bytes) -> Counter[str]:
-    """The instructions between the backward jump that is farthest and where it goes, by kind; nothing without nvdisasm."""
+def main_loop(image: bytes) -> list[str]:
+    """The instructions of the loop that computes most, by name: between a jump backwards and where it goes; nothing without nvdisasm."""
     tool = next((str(p / "bin" / "nvdisasm") for p in _packages()), "nvdisasm")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cubin")
@@ -71,27 +88,42 @@ def longest_loop(image: bytes) -> Counter[str]:
         try:
             done = subprocess.run([tool, path], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
-            return Counter()
-    lines = done.stdout.splitlines()
-    labels = {line.strip(" :"): at for at, line in enumerate(lines) if line.startswith(".L_x")}
-    best: tuple[int, int] = (0, 0)
+            return []
+    return _loop(done.stdout.splitlines(), r"\.L_x_\d+", r"BRA.*`\((LABEL)\)", SASS)
+
+
+def main_loop_of_ptx(text: str) -> list[str]:
+    """The same of PTX, which is not what is issued: addresses are computed in more steps."""
+    return _loop(text.splitlines(), r"\$L__\w+", r"bra\s+(LABEL);", PTX)
+
+
+def _loop(lines: list[str], label: str, jump: str, instruction: str) -> list[str]:
+    """The innermost loop with the most multiplications."""
+    labels: dict[str, int] = {}
+    best: list[str] = []
+    begins = 0
     for at, line in enumerate(lines):
-        jump = re.search(r"BRA.*`\((\.L_x_\d+)\)", line)
-        if jump and labels.get(jump[1], at) < at:
-            start = labels[jump[1]]
-            if not any("BRA" in each and each is not line for each in lines[start:at]) or best == (
-                0,
-                0,
-            ):
-                best = max(best, (start, at), key=lambda span: span[1] - span[0])
-    found: Counter[str] = Counter()
-    for line in lines[best[0] : best[1] + 1]:
-        code = re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", line)
-        if code:
-            name = code[1]
-            kind = next((k for k in KINDS if name == k or name.startswith((k + ".", k))), "other")
-            found[kind] += 1
-    return found
+        if re.fullmatch(rf"\s*({label}):\s*", line):
+            labels[line.strip(" :\t")] = at
+        back = re.search(jump.replace("LABEL", label), line)
+        if back and labels.get(back[1], -1) >= begins:
+            inside = (re.match(instruction, each) for each in lines[labels[back[1]] : at + 1])
+            found = [match[1] for match in inside if match]
+            begins = labels[back[1]] + 1  # what goes around this loop is not looked at
+            if sum(map(_multiplies, found)) >= sum(map(_multiplies, best)):
+                best = found
+    return best
+
+
+def _multiplies(name: str) -> bool:
+    return name.startswith(("HMMA", "FFMA", "DFMA", "IMAD.", "mma", "fma"))
+
+
+def _computes(name: str) -> bool:
+    """Whether an instruction multiplies matrices or numbers, or brings what is multiplied: 16 bytes at a time, or as matrices."""
+    if name.startswith(("LDS.", "LDG", "LDGSTS", "cp.async", "ld.")):
+        return "128" in name or ".v4" in name or name.startswith("cp.async.c")
+    return name.startswith(("HMMA", "FFMA", "DFMA", "LDSM", "mma", "ldmatrix", "fma"))
 
 
 def _packages() -> list[Path]:
@@ -107,10 +139,11 @@ def main() -> None:
     library = nvrtc.packaged()
     if library is None:
         raise SystemExit("no NVRTC: pip install nvidia-cuda-nvrtc")
-    from lazygrad.codegen.render.cuda import OPTIONS, program, render_all
-
     device: Any = devices.get("cuda:0").variant(options.arch)  # type: ignore[attr-defined]
-    print(f"{options.arch}; an H100 does {H100:.0f} flops in float32 for each byte of its memory")
+    print(
+        f"{options.arch}; an H100 does {H100:.0f} flops in float32 for each byte of its memory, {H100 * HALF_PRECISION:.0f} in float16 by matrix instructions"
+    )
+    disassembled = True
     head = (
         "program",
         "kernel",
@@ -120,9 +153,12 @@ def main() -> None:
         "shared",
         "occupancy",
         "flops/byte",
+        "conflicts",
+        "sectors",
+        "computes",
         "in the main loop",
     )
-    print("{:20}{:26}{:>8}{:>10}{:>7}{:>8}{:>11}{:>11}  {}".format(*head))
+    print("{:22}{:26}{:>8}{:>10}{:>7}{:>8}{:>11}{:>11}{:>10}{:>10}{:>9}  {}".format(*head))
     for name, function in programs(options.size).items():
         lowered = lg.lower(function)
         for record in lowered._records:
@@ -134,12 +170,34 @@ def main() -> None:
                 (taken,) = cubin.resources(image).values()
                 moved = traffic(graph)
                 ratio = example(moved.flops) / max(example(moved.bytes), 1)
-                loop = longest_loop(image)
-                issued = ", ".join(f"{count} {kind}" for kind, count in loop.most_common(6))
+                met = accesses(each.kernel, source.mapping, shared_arrays(each.kernel, source))
+                loop = main_loop(image)
+                if not loop:
+                    disassembled = False
+                    virtual = options.arch.replace("sm_", "compute_")
+                    text = program([source])
+                    ptx = nvrtc.compile_with(library, text, virtual, OPTIONS, "PTX")
+                    loop = main_loop_of_ptx(ptx.rstrip(b"\0").decode())
+                part = sum(map(_computes, loop)) / max(len(loop), 1)
+                kinds = Counter(next((k for k in KINDS if n.startswith(k)), "other") for n in loop)
+                issued = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
                 print(
-                    f"{name:20}{source.name[:25]:26}{source.group:8}{taken.registers:10}{taken.stack_bytes:7}{taken.shared_bytes:8}"
-                    f"{occupancy(taken, source.group, options.arch):11.0%}{ratio:11.1f}  {issued}"
+                    f"{name:22}{source.name[:25]:26}{source.group:8}{taken.registers:10}{taken.stack_bytes:7}{taken.shared_bytes:8}"
+                    f"{occupancy(taken, source.group, options.arch):11.0%}{ratio:11.1f}{met.conflicts:10}{met.sectors / max(met.least, 1):10.2f}{part:9.0%}  {issued}"
                 )
+    print(
+        "conflicts: how often a warp goes to shared memory once more, each of its accesses counted once; sectors: of 32 bytes in global memory, in parts of those that what is"
+        " asked for would fill; computes: the part of the main loop's instructions that multiply, or bring what is multiplied by 16 bytes or as matrices"
+    )
+    if not disassembled:
+        print(
+            "no nvdisasm (pip install nvidia-cuda-nvdisasm): instructions of main loops are PTX's"
+        )
+
+
+def shared_arrays(kernel: Node, source: Source) -> set[int]:
+    """The arrays of a group."""
+    return place_locals(kernel, CUDA, source.mapping == "group").shared
 
 
 if __name__ == "__main__":

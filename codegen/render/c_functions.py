@@ -82,6 +82,8 @@ def narrow_to_odd(writer: Writer, lanes: int | None, text: str) -> str:
 
 
 def _function(writer: Writer, name: str, source: str, lanes: int | None) -> str:
+    if lanes is None and name in writer.dialect.halves:
+        return writer.dialect.halves[name]
     name = name if lanes is None else f"{name}_x{lanes}"
     text = source.strip().replace("NAME", name).replace("@", suffix(lanes))
     return writer.function(name, writer.dialect.function + text)

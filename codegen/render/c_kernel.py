@@ -124,9 +124,11 @@ class _KernelWriter:
             head.append(f"  const long item = {self.dialect.item};")
         if self.mapping == "group":
             head.append(f"  const int thread = {self.dialect.thread};")
+        # where each has trips of its own, no register is spilled for more work-items at a time
+        bounds = f"{self.group}, 1" if self.mapping == "item" else f"{self.group}"
         lines = [
             *(f"// {line}" for line in user_lines(self.kernel)),
-            f"{self.dialect.kernel.format(group=self.group)}{self.name}(",
+            f"{self.dialect.kernel.format(group=self.group, bounds=bounds)}{self.name}(",
             *(
                 f"    {text}{',' if at + 1 < len(arguments) else ')'}"
                 for at, text in enumerate(arguments)

@@ -52,7 +52,7 @@ class Dialect:
     header: str
     """What stands before everything."""
     kernel: str
-    """What a kernel's definition begins with, where a group has {group} work-items."""
+    """What a kernel's definition begins with, where a group has {group} work-items; its {bounds} are that, and the least groups at a time that registers are kept for."""
     function: str
     """What a function's definition begins with."""
     memory: str
@@ -85,6 +85,8 @@ class Dialect:
     """How much of such arrays a group may have; the rest lives in scratch memory."""
     barrier: str = ""
     """Waits for all work-items of the group."""
+    halves: Mapping[str, str] = field(default_factory=dict)
+    """Conversions of half floats that it has instructions for, by the name of the function that is written here."""
     aligned: str = ""
     """What the declaration of a local array begins with that is copied at once."""
     copies: bool = False

@@ -17,7 +17,7 @@ from ..transform.share import group_size
 from .c_grid import Source, grid_loops, names
 from .c_kernel import render_kernel
 from .c_text import Dialect
-from .cuda_functions import DEFINITIONS, FUNCTION, TYPES
+from .cuda_functions import DEFINITIONS, FUNCTION, HALVES, TYPES
 
 GROUP = 256
 """The work-items of a group, where each has trips of its own."""
@@ -27,7 +27,7 @@ SHARED_BYTES = 48 << 10
 CUDA = Dialect(
     language="CUDA C",
     header=TYPES,
-    kernel='extern "C" __global__ void __launch_bounds__({group}) ',
+    kernel='extern "C" __global__ void __launch_bounds__({bounds}) ',
     function=FUNCTION,
     memory="",
     restrict="__restrict__",
@@ -45,6 +45,7 @@ CUDA = Dialect(
     shared="__shared__ __align__(16) ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
+    halves=HALVES,
     aligned="__align__(16) ",
     copies=True,
 )

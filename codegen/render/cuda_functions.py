@@ -99,6 +99,22 @@ def _run(size: int) -> str:
     )
 
 
+def _pack(kind: str, nan: str) -> str:
+    code = f"cvt.rn.{kind}.f32 %0, %1;"
+    return _instruction(
+        f"{FUNCTION}ushort lg_pack_{kind}(float x)",
+        f'  ushort bits;\n  asm("{code}" : "=h"(bits) : "f"(x));\n  return x != x ? (ushort){nan} : bits;',
+    )
+
+
+HALVES = {"pack_f16": "lg_pack_f16", "expand_f16": "lg_expand_f16", "pack_bf16": "lg_pack_bf16"}
+"""The conversions of half floats that are instructions. A NaN becomes the quiet one, as everywhere."""
+
+EXPAND = _instruction(
+    f"{FUNCTION}float lg_expand_f16(ushort bits)",
+    '  float x;\n  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));\n  return x;',
+)
+
 SWIZZLED = f"""
 template <int shift> {FUNCTION}int lg_swizzled(int place) {{ // units of 8 elements change places, in each line in another way
   return place ^ (place >> shift & 7) * 8;
@@ -127,6 +143,9 @@ INSTRUCTIONS: dict[str, str] = {
     **{f"lg_ldmatrix_x4{'_trans' if trans else ''}": _ldmatrix(trans) for trans in (False, True)},
     **{f"lg_mma_m16n8k16_{kind}": _mma(kind) for kind in ("f16", "bf16")},
     **{f"lg_copy_{size}": _run(size) for size in (2, 4, 8, 16)},
+    "lg_pack_f16": _pack("f16", "0x7e00"),
+    "lg_pack_bf16": _pack("bf16", "0x7fc0"),
+    "lg_expand_f16": EXPAND,
     "lg_swizzled": SWIZZLED,
     "lg_kept": KEPT,
 }

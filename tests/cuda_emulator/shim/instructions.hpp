@@ -68,6 +68,9 @@ EMULATOR_PLAIN void lg_ldmatrix_x4_trans(unsigned *result, const void *row) { em
 
 inline float emulator_from_f16(unsigned short bits) { return __half2float(emulator_bits<__half>(bits)); }
 inline float emulator_from_bf16(unsigned short bits) { return emulator_bits<float>(unsigned(bits) << 16); }
+EMULATOR_PLAIN float lg_expand_f16(unsigned short bits) { return emulator_from_f16(bits); }
+EMULATOR_PLAIN unsigned short lg_pack_f16(float x) { return x != x ? 0x7e00 : emulator_bits<unsigned short>(__float2half_rn(x)); }
+EMULATOR_PLAIN unsigned short lg_pack_bf16(float x) { return x != x ? 0x7fc0 : emulator_bits<unsigned short>(__float2bfloat16_rn(x)); }
 
 EMULATOR_PLAIN void emulator_mma(float *d, const unsigned *a, const unsigned *b, float (*number)(unsigned short), unsigned line) {
   unsigned own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
