@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lazygrad.ir.args import Accumulate, Loop
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
+from lazygrad.ir.rewrite import RuleTable, rewrite
 
 from .dot_tiles import dot_tiles
 from .target import Target
@@ -52,8 +53,6 @@ COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
 TURNED = 5.0
 """What a vector of a tile that is transposed in registers costs, beside one that is only loaded: four shuffles more."""
-JAMMED_VECTORS = 16
-"""Accumulators that a jammed loop may keep in registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,20 @@ def optimise(kernel: Node, target: Target, steps: Sequence[Transform] | None = N
     """
     from .math import expand
 
-    return expand(apply(kernel, choose(kernel, target) if steps is None else steps))
+    made = apply(kernel, choose(kernel, target) if steps is None else steps)
+    return expand(made if target.fuses else rewrite([made], UNFUSED)[0])
+
+
+UNFUSED: RuleTable[Node] = RuleTable("sums of products in two steps")
+
+
+@UNFUSED.rule(Op.FMA)
+def unfused(node: Node) -> Node | None:
+    """A step of a declared reduction may round twice, where an operation that rounds once is a call."""
+    left, right, addend = node.src
+    if addend.op is Op.LOAD and addend.src[0].op is Op.LOCAL:
+        return left * right + addend
+    return None
 
 
 TRANSFORMS: dict[str, Callable[..., Node]] = {
@@ -434,7 +446,7 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
         return []
     nested = [line for line in body(loop) if line.op is Op.LOOP]
     if not nested:
-        return _jam_reduction(loop, around)
+        return _jam_reduction(loop, around, target)
     if len(nested) != 1:
         return []
     steps = [line for line in body(nested[0]) if line.op is Op.ACCUMULATE]
@@ -446,11 +458,11 @@ def _jam(loop: Node, around: tuple[Node, ...], lanes: int, target: Target) -> li
         return []
     vectors = max(1, lanes * steps[0].src[0].dtype.itemsize // target.vector_bytes)
     trips = extent(outer) or TYPICAL_EXTENT
-    factor = min(JAMMED_VECTORS // vectors, trips, 8)
+    factor = min(target.accumulators // vectors, trips, 8)
     return [Transform("jam", loop_name(outer), factor)] if factor > 1 else []
 
 
-def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
+def _jam_reduction(loop: Node, around: tuple[Node, ...], target: Target) -> list[Transform]:
     """Jam the loops, at most two, around a vectorized sum of products, so that each factor loaded serves several results."""
     steps = [line for line in body(loop) if line.op is Op.ACCUMULATE]
     loads = [line for line in body(loop) if line.op is Op.LOAD]
@@ -464,12 +476,14 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...]) -> list[Transform]:
     if len([line for line in body(nearest[0]) if line.op is Op.LOOP]) != 1:
         return []
     result: list[Transform] = []
+    room = target.accumulators
     for each in nearest:
         stride = Stride(each.src[0])
         trips = extent(each) or TYPICAL_EXTENT
-        factor = next((f for f in (4, 3, 2) if trips % f == 0), 1)
+        factor = next((f for f in (4, 3, 2) if trips % f == 0 and f <= room), 1)
         if factor > 1 and any(stride(load.src[1]) == 0 for load in loads):
             result.append(Transform("jam", loop_name(each), factor))
+            room //= factor
     return result
 
 
@@ -479,7 +493,7 @@ def _narrowed(loop: Node, lanes: int, jammed: Sequence[Transform], target: Targe
         return lanes
     size = max(line.src[0].dtype.itemsize for line in body(loop) if line.op is not Op.LOCAL)
     together = math.prod(step.factor for step in jammed)
-    registers = JAMMED_VECTORS * target.vector_bytes
+    registers = target.accumulators * target.vector_bytes
     while jammed and lanes * size > target.vector_bytes and together * lanes * size > registers:
         lanes //= 2
     return lanes

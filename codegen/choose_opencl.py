@@ -14,7 +14,7 @@ from typing import Literal
 from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
-from lazygrad.ir.rewrite import RuleTable, rewrite
+from lazygrad.ir.rewrite import rewrite
 
 from . import choose as cpu
 from .choose import Transform
@@ -90,19 +90,8 @@ def optimise(kernel: Node, target: OpenClTarget, steps: Sequence[Transform] | No
     """
     kernel = prepared(kernel, target)
     kernel = apply(kernel, choose(kernel, target) if steps is None else steps)
-    return expand(kernel if target.kind == "gpu" else rewrite([kernel], UNFUSED)[0])
-
-
-UNFUSED: RuleTable[Node] = RuleTable("sums of products in two steps")
-
-
-@UNFUSED.rule(Op.FMA)
-def unfused(node: Node) -> Node | None:
-    """A step of a declared reduction may round twice: PoCL's fma is a call, and what it contracts one lane at a time."""
-    left, right, addend = node.src
-    if addend.op is Op.LOAD and addend.src[0].op is Op.LOCAL:
-        return left * right + addend
-    return None
+    # PoCL's fma is a call, and what it contracts one lane at a time
+    return expand(kernel if target.kind == "gpu" else rewrite([kernel], cpu.UNFUSED)[0])
 
 
 def spread(kernel: Node) -> Node:

@@ -70,6 +70,19 @@ class Target:
         return f"{self.name.partition('-')[0]}-unknown-linux-gnu"
 
     @property
+    def accumulators(self) -> int:
+        """How many running results may stay in vector registers beside what they are computed from: of 32 registers, or of 16."""
+        many = self.vector_bytes >= 64 or self.name.startswith(("aarch64", "arm64"))
+        return 16 if many else 12
+
+    @property
+    def fuses(self) -> bool:
+        """Whether it has an instruction for a product and a sum that are rounded once; elsewhere that is a call."""
+        if self.language != "llvm" or self.name.startswith(("aarch64", "arm64")):
+            return True
+        return not self.features.isdisjoint(("fma", "avx512f"))
+
+    @property
     def converts_halves(self) -> bool:
         """Whether it has instructions between float16 and float32; every 64-bit ARM has."""
         return self.name.startswith(("aarch64", "arm64")) or not self.features.isdisjoint(

@@ -23,9 +23,8 @@ from .transform.access import ScheduleError, Stride, body, carries, extent, loop
 from .transform.nest import interchange, merge, runs_on
 from .transform.pack import Sum, bound, invariant_operands, sums
 
-ROWS = 8
-"""Rows of a register tile; with two vectors in each row there are twice as many accumulators."""
 VECTORS = 2
+"""Vectors in each row of a register tile, which has as many rows as its accumulators allow."""
 LEAST_WORK = 1 << 18
 """Products that a contraction has before tiles pay."""
 LEAST_ROWS = 48
@@ -114,9 +113,11 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     ways: list[tuple[int, int, list[Node], Node]] = []
     for part in operands.values():
         depends = [loop for loop in chain if Stride(loop.src[0])(part) != 0]
-        sizes = [extent(loop) or TYPICAL_EXTENT for loop in depends]
-        if len(depends) < len(chain) and max(sizes, default=0) >= lanes:
-            ways.append((math.prod(sizes), len(ways), depends, depends[sizes.index(max(sizes))]))
+        sizes = {id(loop): extent(loop) or TYPICAL_EXTENT for loop in depends}
+        own = [loop for loop in depends if loop not in each]  # the others stay outside
+        widest = max(own, key=lambda loop: sizes[id(loop)], default=None)
+        if len(depends) < len(chain) and widest is not None and sizes[id(widest)] >= lanes:
+            ways.append((math.prod(sizes.values()), len(ways), depends, widest))
     if not ways:
         return []
     _, _, depends, columns = min(ways)
@@ -208,7 +209,7 @@ def tiles(
         if tiled := tiles(changed, target, shared, True):
             return [*turning, *tiled]
     rows, columns = _size(found.rows), _size(found.columns)
-    lanes = VECTORS * target.vector_bytes // found.itemsize
+    lanes, most = VECTORS * target.vector_bytes // found.itemsize, target.accumulators // VECTORS
     outer, far = _rows_around(found)
     batch, tall = _sizes(outer), rows * _sizes(far)
     work = tall * columns * found.terms
@@ -246,16 +247,16 @@ def tiles(
     across = across and width > lanes and bool(invariant_operands(found.found, found.columns))
     if across:
         room = target.level2_cache // 4 // (found.terms * found.itemsize)
-        block = max(1, min(PACKED_ROWS, room) // ROWS) * ROWS
+        block = max(1, min(PACKED_ROWS, room) // most) * most
         if block < min(height, rows):
             steps.append(("divide", row, block))
-        steps += [("interchange", row, 0), ("pack", column, ROWS)]
+        steps += [("interchange", row, 0), ("pack", column, most)]
     steps += merged(names)
     if not across and _written(found) == "rows":
-        if rows > HELD_ROWS:
-            steps.append(("divide", row, HELD_ROWS))
+        if rows > (held := HELD_ROWS // most * most):
+            steps.append(("divide", row, held))
         steps.append(("hold", row, 0))
-    return [*steps, ("jam", row, min(ROWS, rows)), ("vectorize", column, lanes)]
+    return [*steps, ("jam", row, min(most, rows)), ("vectorize", column, lanes)]
 
 
 def _turned(kernel: Node, found: Contraction, target: Target) -> list[tuple[str, str, int]]:
@@ -350,18 +351,18 @@ def _beside(
     The rows stand beside the columns, of which there are as many at once as stay in the second cache for all rows.
     """
     row, column = loop_name(found.rows), loop_name(found.columns)
-    lanes = VECTORS * target.vector_bytes // found.itemsize
+    lanes, most = VECTORS * target.vector_bytes // found.itemsize, target.accumulators // VECTORS
     steps = [("interchange", row, 0)] * distance(found)
     outer = [loop_name(loop) for loop in found.outer]
     panel = found.terms * found.itemsize * lanes
     width = max(1, target.level2_cache // 2 // panel) * lanes
-    if rows > ROWS and width < columns:
+    if rows > most and width < columns:
         steps += [("divide", column, width), ("interchange", row, 0)]
         outer.append(f"{column}_part")
     return [
         *steps,
         *merged(outer),
-        ("jam", row, min(ROWS, rows)),
+        ("jam", row, min(most, rows)),
         ("vectorize", column, lanes),
     ]
 
@@ -403,7 +404,9 @@ def _block(
         width = min(-(-panels // parts) * lanes, columns)
         divisions = max(1, min(-(-wanted // parts), rows // LEAST_ROWS))
         even = [d for d in range(divisions, 2 * divisions) if rows % d == 0]
-        height = rows // even[0] if even else min(_upwards(math.ceil(rows / divisions), ROWS), rows)
+        together = target.accumulators // VECTORS
+        height = min(_upwards(math.ceil(rows / divisions), together), rows)
+        height = rows // even[0] if even else height
         blocks = math.ceil(columns / width) * math.ceil(rows / height)
         short = max(0, wanted - blocks)
         packed = columns * divisions + dear * rows * parts

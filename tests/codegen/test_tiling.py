@@ -77,6 +77,9 @@ BLOCKED: dict[str, Callable[[], lg.Tensor]] = {
     "few channels, every second pixel": lambda: F.conv2d(
         lg.rand(1, 3, 65, 65), lg.rand(20, 3, 3, 3), stride=2
     ),
+    "many batches of few columns": lambda: (
+        lg.rand(32, 64, 40).realize() @ lg.rand(32, 40, 3).realize()
+    ),
     "rows that are all the same": lambda: lg.zeros(64, 32) @ lg.ones(128, 32).realize().t() + 1.0,
 }
 
