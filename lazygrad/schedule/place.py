@@ -450,7 +450,10 @@ class _Placement:
         trips = cost.count([v.extent for v in graph.loops if v in inside])
         if trips >= cost.FEW_TRIPS:
             return False
-        if cost.count([v.extent for v in graph.loops]) >= cost.DIVIDED_ELEMENTS:
+        within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
+        sums = [cost.count([v.extent for v in stage.inner]) for stage in within]
+        work = cost.count([v.extent for v in graph.loops]) * max(sums, default=1)
+        if graph.loops and work >= cost.DIVIDED_ELEMENTS:
             return True
         return (
             node.op is Op.REDUCE
