@@ -221,10 +221,19 @@ class _Writer:
                 self._accumulate(line)
             elif line.op is Op.DOTS:
                 self._dots(line)
+            elif line.op is Op.PREFETCH:
+                self._prefetch(line)
             elif line.op is Op.CHECK:
                 self._check(line)
             elif line.op is not Op.LOCAL:
                 self._value(line)
+
+    def _prefetch(self, node: Node) -> None:
+        arg, pointer = node.src[0].arg, self._pointer_to(node.src[0], node.src[1], False)
+        writes = isinstance(arg, Param) and arg.role == "out"
+        flags = ("1", "3", "1") if writes else ("0", "2", "1")  # what is read, to the second cache
+        operands = (("ptr", pointer), *(("i32", flag) for flag in flags))
+        self.emit.add(self.emit.call("llvm.prefetch.p0", "void", operands))
 
     def _dots(self, node: Node) -> None:
         places = [

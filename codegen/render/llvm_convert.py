@@ -34,12 +34,21 @@ def round_half(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> st
     if dtype is float16 and emit.has_half_conversions:
         single, half = with_lanes("float", lanes), with_lanes("half", lanes)
         narrow = emit.value(f"fptrunc {single} {value} to {half}", "half")
-        return emit.value(f"fpext {half} {narrow} to {single}", "rounded")
+        rounded = emit.value(f"fpext {half} {narrow} to {single}", "rounded")
+        word = with_lanes("i16", lanes)
+        emit.packed[rounded] = emit.value(f"bitcast {half} {narrow} to {word}", "bits")
+        return rounded
     return expand_half(emit, dtype, lanes, pack_half(emit, dtype, lanes, value))
 
 
 def expand_half(emit: Emitter, dtype: DType, lanes: int | None, bits: str) -> str:
-    """The float32 that 16 bits stand for; exact."""
+    """The float32 that 16 bits stand for; exact. They are what is stored of it."""
+    value = _expanded(emit, dtype, lanes, bits)
+    emit.packed[value] = bits
+    return value
+
+
+def _expanded(emit: Emitter, dtype: DType, lanes: int | None, bits: str) -> str:
     short, word, single = (with_lanes(kind, lanes) for kind in ("i16", "i32", "float"))
 
     def number(value: int) -> str:
@@ -228,7 +237,7 @@ def bitcast(emit: Emitter, node: Node, source: str) -> str:
 def to_memory(emit: Emitter, dtype: DType, lanes: int | None, value: str) -> str:
     """A register's value as it is stored."""
     if is_half(dtype):
-        return pack_half(emit, dtype, lanes, value)
+        return emit.packed.get(value) or pack_half(emit, dtype, lanes, value)
     if dtype.kind == "bool":
         return emit.value(
             f"zext {with_lanes('i1', lanes)} {value} to {with_lanes('i8', lanes)}", "byte"

@@ -86,6 +86,10 @@ class _Job:
         offset = row // ROWS * self.group_bytes + row % ROWS * STEP_BYTES
         return self.at(self.left, offset, "left")
 
+    def tile_at(self, row: int, column: int) -> str:
+        """Where the results of a row lie, those of a group of columns."""
+        return self.at(self.tile, (row * self.arg.columns + column * ROWS) * 4, "tile.at")
+
     def at(self, base: str, offset: int | str, hint: str) -> str:
         """An address so many bytes behind another."""
         return (
@@ -128,8 +132,14 @@ def _by_tiles(job: _Job, current: str) -> str:
         operands = (tile(register), ("ptr", address), ("i64", str(pitch)))
         emit.add(emit.call(f"llvm.x86.{instruction}", "void", operands))
 
-    for result in range(len(rows) * len(columns)):
-        emit.add(emit.call("llvm.x86.tilezero", "void", (tile(result),)))
+    pitch = arg.columns * 4
+    results = [
+        (row * len(columns) + column, job.tile_at(row * ROWS, column))
+        for row in rows
+        for column in columns
+    ]
+    for register, _ in results:
+        emit.add(emit.call("llvm.x86.tilezero", "void", (tile(register),)))
     label, index = _loop(emit, "dots", current)
     along = index
     if arg.pitch:  # a step of a row is all that lies together
@@ -144,11 +154,8 @@ def _by_tiles(job: _Job, current: str) -> str:
             operands = tile(row * len(columns) + column), tile(4 + row), tile(6 + column)
             emit.add(emit.call(name, "void", operands))
     current = _next(emit, label, index, GROUP_STEP, job.group_bytes)
-    pitch = arg.columns * 4
-    for row in rows:
-        for column in columns:
-            address = job.at(job.tile, row * ROWS * pitch + column * STEP_BYTES, "tile.at")
-            move("tilestored64", row * len(columns) + column, address, pitch)
+    for register, address in results:
+        move("tilestored64", register, address, pitch)
     return current
 
 
@@ -215,7 +222,6 @@ def _rows(job: _Job, first: int, current: str) -> str:
             _add_bytes(emit, name, spread[number], "splat (i32 16843009)")
     runs = job.arg.terms * job.size // RUN_BYTES
     current = _next(emit, label, index, 1, runs)
-    pitch = arg.columns * 4
     for name, (row, column) in zip(names, places, strict=False):
         value = f"{name}.next"
         if extra and job.left_type.is_signed:
@@ -224,7 +230,7 @@ def _rows(job: _Job, first: int, current: str) -> str:
             more = names[len(places) + row]
             times = emit.value(f"shl {kind} {more}.next, splat (i32 7)", "more")
             value = emit.value(f"add {kind} {value}, {times}", "exact")
-        address = job.at(job.tile, (first + row) * pitch + column * STEP_BYTES, "tile.at")
+        address = job.tile_at(first + row, column)
         emit.add(f"store {kind} {value}, ptr {address}, align 64")
     return current
 

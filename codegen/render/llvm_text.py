@@ -102,6 +102,8 @@ class Emitter:
         self.lines: list[str] = []
         self.declarations: dict[str, str] = {}
         self.ranges = Ranges()
+        self.packed: dict[str, str] = {}
+        """The 16 bits of half floats that were made of them."""
         self.has_half_conversions = has_half_conversions
         self._uses: dict[str, int] = {}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from lazygrad.ir import loops
-from lazygrad.ir.args import Accumulate, Dots, Name
+from lazygrad.ir.args import Accumulate, Dots, Name, Param
 from lazygrad.ir.dots import ROWS, WIDENED, run_terms, step_terms
 from lazygrad.ir.dtype import DType, int64
 from lazygrad.ir.node import Node, constant, postorder, where
@@ -229,8 +229,25 @@ class _Tiling:
         copies = rebuild([*first, *lines], lambda node: known.get(id(node)), self._copy)
         inner = loops.loop(places[1], limits[1], copies[len(first) :])
         outer = loops.loop(places[0], limits[0], [*copies[: len(first)], inner])
-        compute = [tile, loops.dots((tile, 0), left, right, arg), outer]
+        soon = self._soon(row, column, size)
+        compute = [*soon, tile, loops.dots((tile, 0), left, right, arg), outer]
         return loops.loop(row, height, [*filled, loops.loop(column, width, compute)])
+
+    def _soon(self, row: Node, column: Node, size: tuple[int, ...]) -> list[Node]:
+        """What asks memory for where the results of a tile go, so that it is near once they are computed."""
+        place = loops.index(self.name(f"{loop_name(self.rows)}_soon"))
+        across = Stride(self.columns.src[0])
+        known = {
+            id(self.rows.src[0]): row * size[0] + place,
+            id(self.columns.src[0]): column * size[1],
+        }
+        lines: list[Node] = []
+        for line in body(self.columns):
+            outside = line.op is Op.STORE and isinstance(line.src[0].arg, Param)
+            if outside and across(line.src[1]) == 1:
+                (at,) = rebuild([line.src[1]], lambda node: known.get(id(node)))
+                lines.append(loops.prefetch(line.src[0], at))
+        return [loops.loop(place, size[0], lines)] if lines else []
 
     def _is_summed(self, line: Node) -> bool:
         """Whether a line of the body is of the sum itself."""

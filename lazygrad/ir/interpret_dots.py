@@ -39,4 +39,5 @@ def products(arg: Dots, dtype: DType, left: Array, right: Array) -> Array:
         total = np.matmul(rows.astype(np.float32), columns.astype(np.float32))
     else:  # 32 bits wrap in the end as they would on the way
         total = np.matmul(rows.astype(np.int64), columns.astype(np.int64)).astype(np.int32)
-    return total.reshape(-1, arg.rows * arg.columns)
+    tiles: Array = total.reshape(-1, arg.rows * arg.columns)
+    return tiles

@@ -496,6 +496,7 @@ _LINES: dict[Op, Callable[[_Run, Node], None]] = {
     Op.STORE: _store,
     Op.ACCUMULATE: _accumulate,
     Op.DOTS: _dots,
+    Op.PREFETCH: lambda run, node: None,
     Op.MMA: _mma,
     Op.FETCH: _begin_copy,
     Op.COMMIT: _commit,

@@ -80,6 +80,11 @@ def accumulate(
     return Node(Op.ACCUMULATE, src if mask is None else (*src, mask), bool_, (), Accumulate(kind))
 
 
+def prefetch(buffer: Node, offset: Node | int) -> Node:
+    """Say that an element, and those beside it, are read or written soon."""
+    return Node(Op.PREFETCH, (buffer, _number(offset)), bool_, ())
+
+
 def dots(
     tile: tuple[Node, Node | int],
     left: tuple[Node, Node | int],

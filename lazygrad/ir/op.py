@@ -120,6 +120,7 @@ class Op(IntEnum):
     )  # local, offset, buffer, offset[, mask]: elements copied while the kernel goes on
     COMMIT = auto()  # the copies that came before it are a group
     AWAIT = auto()  # locals: waits for copies into them
+    PREFETCH = auto()  # buffer, offset: the element is touched soon, if there is one
     CHECK = auto()  # condition: where false the kernel reports arg.message; execution goes on
     SPLAT = auto()  # a scalar in every lane
     LANES = auto()  # 0, 1, 2, ... across the lanes, int64
@@ -133,7 +134,7 @@ ELEMENTWISE = UNARY | BINARY | TERNARY
 COMPARISON = frozenset((Op.LT, Op.LE, Op.EQ, Op.NE))
 COMMUTATIVE = frozenset((Op.ADD, Op.MUL, Op.MAX, Op.MIN, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR))
 MOVEMENT = frozenset(range(Op.RESHAPE, Op.WINDOW + 1))
-TILED = frozenset((Op.MMA, Op.FETCH, Op.COMMIT, Op.AWAIT))
+TILED = frozenset((Op.MMA, Op.FETCH, Op.COMMIT, Op.AWAIT, Op.PREFETCH))
 STATEMENT = frozenset((Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.DOTS, *TILED, Op.CHECK, Op.LOCAL))
 NO_RESULT = frozenset(
     (Op.LOOP, Op.STORE, Op.ACCUMULATE, Op.DOTS, *TILED, Op.CHECK, Op.KERNEL)

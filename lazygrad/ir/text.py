@@ -300,6 +300,10 @@ def _is_index(node: Node) -> bool:
     )
 
 
+PLACES = frozenset((Op.DOTS, Op.MMA, Op.FETCH, Op.PREFETCH))
+"""What has buffers with an offset in each."""
+
+
 def _inlined(order: Sequence[Node]) -> set[int]:
     """The index expressions that are written where they are used: in offsets, extents and each other only, and once or short."""
     uses: dict[int, int] = {}
@@ -308,7 +312,7 @@ def _inlined(order: Sequence[Node]) -> set[int]:
         for position, source in enumerate(node.src):
             uses[id(source)] = uses.get(id(source), 0) + 1
             offset = position == 1 and node.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE, Op.LOOP)
-            offset = offset or (node.op in (Op.DOTS, Op.MMA, Op.FETCH) and position % 2 == 1)
+            offset = offset or (node.op in PLACES and position % 2 == 1)
             if not offset and not _is_index(node):
                 elsewhere.add(id(source))
     size: dict[int, int] = {}

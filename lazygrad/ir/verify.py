@@ -228,6 +228,7 @@ KERNEL_GRAMMAR: dict[Op, Entry] = {
     Op.FETCH: Entry(("any", "index", "any", "any"), "any", False, more=True, relation=check_fetch),
     Op.COMMIT: Entry((), "any"),
     Op.AWAIT: Entry(("any",), "any", False, more=True, relation=check_await),
+    Op.PREFETCH: Entry(("any", "index"), "any", False, relation=lambda node: _buffer(node.src[0])),
     Op.CHECK: Entry(("bool",), "any", False, relation=_check_condition),
     Op.SPLAT: Entry(("any",), "first", False, relation=_check_splat),
     Op.LANES: Entry((), "any", relation=_vector),
