@@ -21,13 +21,13 @@ from ..transform.access import constant_value, lines_inside
 from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
 from .c_grid import Mapped, Source, grid_loops, names, user_lines
 from .c_group import barriers, group_reduction
+from .c_index import IndexText
 from .c_locals import Places, is_shared, owned_place, place_locals
 from .c_loops import DividedLoops
 from .c_text import (
     NARROW_LIMIT,
     Dialect,
     Writer,
-    constant_text,
     lanes_of,
     memory_type,
     number_text,
@@ -36,17 +36,8 @@ from .c_text import (
     without_unused,
 )
 from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
-from .c_values import OPERATOR, compute, lane_mask
+from .c_values import compute, lane_mask
 from .llvm_text import RenderError
-
-SHORT_BITS = 32
-"""Of a narrow index."""
-INDEX_NAMES = {
-    Op.ADD: "place", Op.MUL: "place", Op.SUB: "place", Op.IDIV: "quotient", Op.MOD: "rest", Op.LT: "inside", Op.LE: "inside", Op.AND: "inside",
-}  # fmt: skip
-"""What indices are called, and conditions on them, where they are not written where they are used."""
-INLINED = 40
-"""An index of more characters than this has a name of its own."""
 
 
 @dataclass(slots=True)
@@ -84,10 +75,10 @@ class _KernelWriter:
         self.group = group
         self.name = name or names([kernel], dialect)[0]
         self.grid = grid_loops(kernel, mapping)
-        self.loops = DividedLoops(self.writer, mapping, self.grid, group, self._index)
         self.operands: dict[int, str] = {}
-        self.bare: dict[int, str] = {}
-        """Indices that are written where they are used, without parentheses."""
+        self.indices = indices = IndexText(self.writer, self.operands)
+        self._index, self._operand = indices.index, indices.operand
+        self.loops = DividedLoops(self.writer, mapping, self.grid, group, self._index)
         self.buffers: dict[int, str] = {}
         self.spaces: dict[int, str] = {}
         self.places: Places = place_locals(kernel, dialect, mapping == "group")
@@ -304,20 +295,20 @@ class _KernelWriter:
         if known is not None and known[0] == known[1]:
             self.operands[id(node)] = number_text(known[0], node.dtype, lanes_of(node))
             if node.dtype is int64 and lanes_of(node) is None and 0 <= known[0] < NARROW_LIMIT:
-                self.bare[id(node)] = str(known[0])
+                self.indices.bare[id(node)] = str(known[0])
             return
         if node.dtype is int64 and lanes_of(node) is None and known is not None:
-            text = self._inline(node)
+            text = self.indices.inline(node)
             if text is not None:
-                self.bare[id(node)] = text
+                self.indices.bare[id(node)] = text
                 self.operands[id(node)] = f"({text})"
                 return
         operands = [self._operand(source) for source in node.src]
-        if self._overflows(node):
+        if self.indices.overflows(node):
             operands[0] = f"(long){operands[0]}"
-        elif self._short(node):
+        elif self.indices.short(node):
             operands = [
-                self._factor(s) if s.op is Op.CONST else t
+                self.indices.factor(s) if s.op is Op.CONST else t
                 for s, t in zip(node.src, operands, strict=True)
             ]
         if node.op is Op.REDUCE and not self.alone:
@@ -327,79 +318,9 @@ class _KernelWriter:
             )
         else:
             text = compute(writer, node, operands)
-        hint = self._hint(node)
+        hint = self.indices.hint(node)
         kind = self.dialect.narrow if writer.is_narrow(node) else type_of(node)
         self.operands[id(node)] = writer.value(kind, text, hint, self._comment(node))
-
-    def _hint(self, node: Node) -> str:
-        """What a value is called: by what it does, or where that says little by what it is for."""
-        if self.dialect.narrow and (node.dtype is int64 or self._compares(node)):
-            return INDEX_NAMES.get(node.op, node.op.name.lower())
-        return node.op.name.lower()
-
-    def _compares(self, node: Node) -> bool:
-        """Whether it says of indices that they are inside of something."""
-        if node.op is Op.AND and node.dtype.kind == "bool":
-            return all(map(self._compares, node.src))
-        return node.op in (Op.LT, Op.LE) and node.src[0].dtype is int64
-
-    def _short(self, node: Node) -> bool:
-        """Whether short arithmetic is enough for a value, or for a comparison."""
-        narrow = self.writer.is_narrow
-        compares = node.op in (Op.LT, Op.LE, Op.EQ, Op.NE) and any(map(narrow, node.src))
-        return compares or narrow(node)
-
-    def _overflows(self, node: Node) -> bool:
-        """Whether an index may leave what short arithmetic on its sources can hold."""
-        narrow = self.writer.is_narrow
-        if node.op is Op.SHR and narrow(node.src[0]):
-            return (constant_value(node.src[1]) or SHORT_BITS) >= SHORT_BITS
-        if node.op not in (Op.ADD, Op.SUB, Op.MUL) or node.dtype is not int64:
-            return False
-        return all(map(narrow, node.src)) and not narrow(node)
-
-    def _inline(self, node: Node) -> str | None:
-        """Index arithmetic as it is written by hand: i*16 + j."""
-        left, right = node.src if len(node.src) == 2 else (node, node)
-        if node.op in (Op.IDIV, Op.MOD):
-            return self._quotient(node)
-        if node.op not in (Op.ADD, Op.SUB, Op.MUL):
-            return None
-        if node.op is Op.MUL:
-            text = f"{self._factor(left)}*{self._factor(right)}"
-        else:
-            second = self._index(right) if node.op is Op.ADD else self._factor(right)
-            text = f"{self._index(left)} {'+' if node.op is Op.ADD else '-'} {second}"
-        if self._overflows(node):
-            text = f"(long)({self._index(left)}) {OPERATOR[node.op]} {self._factor(right)}"
-        return text if len(text) <= INLINED else None
-
-    def _quotient(self, node: Node) -> str | None:
-        """A quotient or remainder that C rounds as it is meant: short, of what is not negative."""
-        left, right = node.src
-        known, by = self.writer.ranges.of(left), constant_value(right)
-        if not self._short(node) or known is None or known[0] < 0 or not by or by < 0:
-            return None
-        text = f"{self._factor(left)} {OPERATOR[node.op]} {by}"
-        return text if len(text) <= INLINED and self.writer.is_narrow(left) else None
-
-    def _index(self, node: Node) -> str:
-        """An operand without parentheses around a sum, constants without their ending."""
-        value = constant_value(node)
-        if value is not None and abs(value) < 1 << 31:
-            return str(value)
-        return self.bare.get(id(node)) or self._operand(node)
-
-    def _factor(self, node: Node) -> str:
-        """The same as part of a product or of what is subtracted."""
-        value = constant_value(node)
-        if value is not None:
-            return f"{value}" if 0 <= value < 1 << 31 else self._operand(node)
-        bare = self.bare.get(id(node))
-        return bare if bare is not None and bare.isalnum() else self._operand(node)
-
-    def _operand(self, node: Node) -> str:
-        return constant_text(node) if node.op is Op.CONST else self.operands[id(node)]
 
     def _comment(self, node: Node) -> str:
         """The user's line, where it is another than that of the line before."""
