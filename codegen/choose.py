@@ -18,7 +18,7 @@ from lazygrad.ir.rewrite import RuleTable, rewrite
 
 from .dot_tiles import dot_tiles
 from .target import Target
-from .tiling import alone, apart, tiles
+from .tiling import alone, apart, contraction, tiles
 from .transform.access import (
     ScheduleError,
     Stride,
@@ -32,6 +32,7 @@ from .transform.access import (
     updates,
 )
 from .transform.accumulate import accumulate
+from .transform.cascade import SUMMED, cascade, running
 from .transform.dots import dots
 from .transform.hold import held, hold
 from .transform.jam import jam
@@ -81,7 +82,7 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
             steps.extend(_best(loop, target, ())[1])
         if any(step.name == "transpose" for step in steps):
             tiled = apply(kernel, steps)
-        steps.extend(_rests(tiled, steps))
+        steps.extend(rests(tiled, steps))
         return [*steps, Transform("accumulate")]
     for line in body(kernel):
         if line.op is Op.LOOP:
@@ -90,10 +91,38 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
             if line is parallel_loop(kernel) and not moved:
                 steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
+    steps = [*_cascades(kernel, steps), *steps]
     if any(step.name in ("jam", "transpose") for step in steps):
-        steps.extend(_rests(apply(kernel, steps), steps))
+        steps.extend(rests(apply(kernel, steps), steps))
     steps.append(Transform("accumulate"))
     return steps
+
+
+def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
+    """Long running sums in parts, and parts of parts: of a loop that is a vector wide where there are many vectors only.
+
+    Sums of products that results share are left as they are: their error is bounded by their length.
+    """
+    if contraction(kernel) is not None:
+        return []
+    lanes = {step.loop: step.factor for step in steps if step.name == "vectorize"}
+    found: list[Transform] = []
+    for loop, _ in all_loops(kernel):
+        name, size = loop_name(loop), extent(loop)
+        if not running(loop):
+            continue
+        sizes: list[int] = []
+        if name in lanes:
+            part = lanes[name] * 4 * SUMMED
+            if size is None or size > 2 * part:
+                even = (n for n in range(part, part // 4, -lanes[name]) if size and size % n == 0)
+                sizes = [next(even, part)]
+        elif size is None:
+            sizes = [4 * SUMMED]
+        else:
+            sizes = [SUMMED**power for power in (3, 2, 1) if 2 * SUMMED**power <= size]
+        found += [Transform("cascade", name, each) for each in sizes]
+    return found
 
 
 def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[Transform]:
@@ -111,11 +140,11 @@ def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[T
             steps.extend(_best(loop, target, ())[1])
     for loop in held(made):
         steps.extend(_best(loop, target, ())[1])
-    steps.extend(_rests(made, steps))
+    steps.extend(rests(made, steps))
     return [*steps, Transform("accumulate")]
 
 
-def _rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
+def rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
     """The vectorized loops once more, in what jamming and transposing have left over of the loops around them."""
     found: list[Transform] = []
     lanes = {s.loop: s.factor for s in steps if s.name in ("vectorize", "transpose")}
@@ -184,6 +213,7 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "vectorize": vectorize,
     "jam": jam,
     "transpose": transpose,
+    "cascade": cascade,
     "accumulate": accumulate,
 }
 """What a step may be: of a kernel, and where it has them of the name of a loop and of a factor."""
@@ -480,7 +510,8 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...], target: Target) -> list
     for each in nearest:
         stride = Stride(each.src[0])
         trips = extent(each) or TYPICAL_EXTENT
-        factor = next((f for f in (4, 3, 2) if trips % f == 0 and f <= room), 1)
+        odd = 4 if trips >= TYPICAL_EXTENT and room >= 4 else 1  # few are left over
+        factor = next((f for f in (4, 3, 2) if trips % f == 0 and f <= room), odd)
         if factor > 1 and any(stride(load.src[1]) == 0 for load in loads):
             result.append(Transform("jam", loop_name(each), factor))
             room //= factor

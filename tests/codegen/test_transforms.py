@@ -14,6 +14,7 @@ from lazygrad.codegen.lower import lower
 from lazygrad.codegen.target import host
 from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
 from lazygrad.codegen.transform.accumulate import accumulate
+from lazygrad.codegen.transform.cascade import cascade
 from lazygrad.codegen.transform.hold import hold
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.nest import divide, interchange, merge
@@ -103,6 +104,12 @@ def test_jam_repeats_lines_inside_the_loops(golden: Golden) -> None:
 
 def test_divide_cuts_a_loop_into_parts(golden: Golden) -> None:
     golden(divide(only(ROW_SUM), "k", 4))
+
+
+def test_cascade_sums_parts_and_then_their_sums(golden: Golden) -> None:
+    golden(cascade(only(ROW_SUM), "k", 4))
+    with pytest.raises(ScheduleError, match="no register from outside"):
+        cascade(only(ROW_SUM), "i", 2)
 
 
 def test_interchange_takes_loads_along(golden: Golden) -> None:
@@ -246,7 +253,16 @@ def test_transforms_keep_the_meaning(data: st.DataObject) -> None:
         step = Transform(
             data.draw(
                 st.sampled_from(
-                    ["vectorize", "jam", "divide", "interchange", "merge", "pack", "transpose"]
+                    [
+                        "vectorize",
+                        "jam",
+                        "divide",
+                        "interchange",
+                        "merge",
+                        "pack",
+                        "transpose",
+                        "cascade",
+                    ]
                 )
             ),
             data.draw(st.sampled_from(names)),
