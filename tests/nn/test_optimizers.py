@@ -48,6 +48,11 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("ASGD", {"lr": 0.05, "t0": 10.0, "lambd": 0.1, "weight_decay": 0.1}),
     ("Rprop", {"lr": 0.02, "etas": (0.4, 1.1), "step_sizes": (1e-3, 0.1)}),
+    ("Adafactor", {"lr": 0.01, "weight_decay": 0.1}),
+    (
+        "Adafactor",
+        {"lr": 0.02, "eps": (1e-4, 1e-2), "d": 1.5, "beta2_decay": -0.5, "maximize": True},
+    ),
     ("Muon", {"lr": 0.02, "ns_steps": 3}),
     ("Muon", {"lr": 0.02, "nesterov": False, "ns_steps": 2, "adjust_lr_fn": "match_rms_adamw"}),
 ]
