@@ -73,6 +73,10 @@ LAUNCHED: Counter[str] = Counter()
 """The kernels that devices have launched for tests that ran on them alone."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "of_the_cpu: about memory that is the host's")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption("--device")
     folder = metafunc.definition.path.parent.name
@@ -88,9 +92,18 @@ def named_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if not hasattr(request, "param"):
         yield
         return
-    if request.node.get_closest_marker("of_the_cpu") and request.param != "cpu":
-        pytest.skip("about the CPU's plans")
-    with alone(request.param):
+    if request.node.get_closest_marker("of_the_cpu") and request.param not in ("cpu", "interpret"):
+        pytest.skip("about memory that is the host's")
+    from lazygrad import config
+
+    def override(**settings: Any) -> Any:
+        """Where a test takes the interpreter because it is quick, it takes the device."""
+        quick = settings.get("device") == "interpret"
+        return real(**(settings | {"device": request.param} if quick else settings))
+
+    real = config.override
+    with alone(request.param), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "override", override)
         yield
 
 
