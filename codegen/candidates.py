@@ -16,7 +16,7 @@ from lazygrad.ir.args import Accumulate
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
-from .choose import Transform
+from .choose import Transform, rests
 from .schedule_text import chooser
 from .target import Target
 from .transform.access import (
@@ -58,16 +58,27 @@ ORDERED = frozenset(("share", "tile"))
 def neighbours(kernel: Node, target: Target, steps: Schedule) -> Iterator[Schedule]:
     """Schedules near `steps`, each once; `kernel` is `prepared`."""
     seen = {steps}
+    changed = itertools.chain(
+        _other_factors(steps), _without_steps(steps), _with_steps(kernel, steps)
+    )
     for found in itertools.chain(
         _other_machines(kernel, target),
         _other_orders(kernel, target),
-        _other_factors(steps),
-        _without_steps(steps),
-        _with_steps(kernel, steps),
+        (_completed(kernel, target, each) for each in changed),
     ):
         if found not in seen:
             seen.add(found)
             yield found
+
+
+def _completed(kernel: Node, target: Target, steps: Schedule) -> Schedule:
+    """The schedule with the steps for what its others leave over of loops: those were for what another one left over."""
+    own = [step for step in steps if "_rest" not in step.loop and step.name != "accumulate"]
+    try:
+        made = chooser(target.language).apply(kernel, own)
+    except ScheduleError:
+        return steps  # it does not apply, whatever follows
+    return (*own, *rests(made, own), Transform("accumulate"))
 
 
 def _chosen(kernel: Node, target: Target) -> Schedule | None:
