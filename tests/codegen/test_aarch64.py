@@ -53,7 +53,8 @@ def halves(x: lg.Tensor) -> lg.Tensor:
 
 def integers(x: lg.Tensor) -> lg.Tensor:
     y = (x * x).to(lg.int32)
-    return (y // y.amax().clamp(min=1) + (y & y.roll(1, 0)) - (y ^ y.flip(1))).to(lg.int64)
+    mixed: lg.Tensor = y // y.amax().clamp(min=1) + (y & y.roll(1, 0)) - (y ^ y.flip(1))
+    return mixed.to(lg.int64)
 
 
 PROGRAMS: dict[str, tuple[Any, ...]] = {
