@@ -31,7 +31,8 @@ from .functional.registry import METHODS, function
 from .functional.settings import default_dtype
 from .history import mode
 from .ir import composite
-from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8
+from .ir.build import sort
+from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8, uint64
 from .ir.node import Node, constant, iota, unary
 from .ir.op import Op
 from .results import result_inplace, tensor_nodes
@@ -362,15 +363,25 @@ def randperm(
 ) -> Tensor:  # fmt: skip
     """The integers below n in random order. Same as torch.randperm.
 
-    Shuffled on the host: it is data that the program is given, as in `tensor(list)`, not a computation.
+    Shuffled on the host: it is data that the program is given, as in `tensor(list)`, not a computation. For examples of a batch, which
+    have orders of their own under vmap(randomness="different"), it is the order of random keys.
     """
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
+    if STEADY.tracing is not None:
+        node = _order_of_keys(n, creation_place(device), generator)
+        return leaf(node.cast(dtype or int64), requires_grad)
     seed_value, offset = (generator or default_generator).take(n)
     order = list(range(n))
     python_random.Random(seed_value << 64 | offset).shuffle(order)
     node = buffer_node(np.array(order, dtype="int64"), int64, creation_place(device))
     return leaf(node.cast(dtype or int64), requires_grad)
+
+
+def _order_of_keys(n: int, place: str, generator: Generator | None) -> Node:
+    """The places of n random keys of 63 bits in their order: every order is as likely as any other."""
+    keys = draw("random_integer", (n,), place, generator, int64, span=1 << 62)
+    return sort(keys.bitcast(uint64), 0, 64)
 
 
 @function("normal", method=False)

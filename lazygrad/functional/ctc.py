@@ -7,9 +7,8 @@ PyTorch's with exp(log_probs) added, which a log_softmax before takes away again
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
-
-import numpy as np
 
 from ..ir.dtype import int64
 from ..tensor import Tensor
@@ -22,13 +21,13 @@ from .losses import _check_reduction, _loss
 from .unary import exp, log
 
 
-def _lengths(name: str, lengths: Any, batch: int) -> Any:
-    """Lengths as an array; tensors are read now."""
+def _lengths(name: str, lengths: Any, batch: int) -> list[int]:
+    """Lengths as numbers; tensors are read now."""
     if isinstance(lengths, Tensor):
         if lengths.dtype.is_floating_point:
             raise RuntimeError(f"ctc_loss: {name} must be integral")
         lengths = lengths.tolist()
-    found = np.asarray(lengths, dtype=np.int64).reshape(-1)
+    found = [int(length) for length in (lengths if hasattr(lengths, "__iter__") else [lengths])]
     if len(found) != batch:
         raise RuntimeError(f"ctc_loss: {name} must be of size batch_size")
     return found
@@ -71,18 +70,18 @@ def ctc_loss(
         raise RuntimeError("ctc_loss: targets must be integral")
     times = _lengths("input_lengths", input_lengths, batch)
     sizes = _lengths("target_lengths", target_lengths, batch)
-    if (times > steps).any():
+    if max(times) > steps:
         raise RuntimeError(
-            f"ctc_loss: Expected input_lengths to have value at most {steps}, but got value {times.max()}"
+            f"ctc_loss: Expected input_lengths to have value at most {steps}, but got value {max(times)}"
         )
-    if (times < 0).any() or (sizes < 0).any():
+    if min(times) < 0 or min(sizes) < 0:
         raise RuntimeError("ctc_loss: Expected lengths to have value at least 0")
     labels = _padded_targets(targets, sizes, batch, batched)
     losses = _losses(log_probs, labels, times, sizes, blank)
     if zero_infinity:
         losses = where(losses.eq(float("inf")), 0.0, losses)
     if reduction == "mean":
-        scale = tensor(np.maximum(sizes, 1), device=log_probs.device)
+        scale = tensor([max(size, 1) for size in sizes], device=log_probs.device)
         mean: Tensor = (losses / scale.to(losses.dtype)).mean()
         return mean
     if reduction == "sum":
@@ -92,19 +91,23 @@ def ctc_loss(
     return found
 
 
-def _padded_targets(targets: Tensor, sizes: Any, batch: int, batched: bool) -> Tensor:
+def _padded_targets(targets: Tensor, sizes: list[int], batch: int, batched: bool) -> Tensor:
     """The targets as (N, longest), int64."""
-    longest = int(sizes.max(initial=0))
-    if targets.ndim == 1 and (batched or targets.numel() == sizes.sum()):
-        if int(targets.shape[0]) < sizes.sum():
+    longest = max(sizes)
+    if targets.ndim == 1 and (batched or targets.numel() == sum(sizes)):
+        if int(targets.shape[0]) < sum(sizes):
             raise RuntimeError(
                 "ctc_loss: Expected targets to be at least the sum of target_lengths"
                 + describe_operands(targets=targets)
             )
-        starts = np.cumsum(sizes) - sizes
-        places = np.minimum(np.arange(longest)[None, :], np.maximum(sizes[:, None] - 1, 0))
-        places = np.minimum(starts[:, None] + places, max(0, int(targets.shape[0]) - 1))
-        index = tensor(places.reshape(-1).astype(np.int64), device=targets.device)
+        last = max(0, int(targets.shape[0]) - 1)
+        starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+        places = [
+            min(start + min(place, max(size - 1, 0)), last)
+            for start, size in zip(starts, sizes, strict=True)
+            for place in range(longest)
+        ]
+        index = tensor(places, dtype=int64, device=targets.device)
         padded: Tensor = targets.to(int64).index_select(0, index).reshape(batch, longest)
         return padded
     if targets.ndim == 1:
@@ -132,7 +135,9 @@ def _log_add(terms: list[Tensor]) -> Tensor:
     return rows_of_one
 
 
-def _losses(log_probs: Tensor, labels: Tensor, times: Any, sizes: Any, blank: int) -> Tensor:
+def _losses(
+    log_probs: Tensor, labels: Tensor, times: list[int], sizes: list[int], blank: int
+) -> Tensor:
     """The loss of each sequence by the forward recursion over states blank, label, blank, label, ..., blank."""
     batch, longest = (int(n) for n in labels.shape)
     device, dtype = log_probs.device, log_probs.dtype
@@ -149,19 +154,20 @@ def _losses(log_probs: Tensor, labels: Tensor, times: Any, sizes: Any, blank: in
         else None
     )
     skips = None if before is None else extended.ne(blank) & extended.ne(before)
-    runs = [tensor((times > time)[:, None].copy(), device=device) for time in range(len(emitted))]
-    first = tensor(np.arange(states)[None, :] < 2, device=device)
+    lengths = tensor(times, device=device).unsqueeze(1)
+    runs = [lengths.gt(time) for time in range(len(emitted))]
+    first = tensor([[state < 2 for state in range(states)]], device=device)
     alpha = where(first, emitted[0], float("-inf"))
     for time in range(1, len(emitted)):
         terms = [alpha, cat([minus[:, :1], alpha[:, :-1]], 1)]
         if skips is not None:
             terms.append(where(skips, cat([minus, alpha[:, :-2]], 1), float("-inf")))
         alpha = where(runs[time], _log_add(terms) + emitted[time], alpha)
-    ends = tensor(np.stack([2 * sizes, np.maximum(2 * sizes - 1, 0)], 1), device=device)
+    ends = tensor([[2 * size, max(2 * size - 1, 0)] for size in sizes], device=device)
     last, label = unbind(gather(alpha, 1, ends), 1)
-    has_label = tensor(sizes > 0, device=device)
+    has_label = tensor([size > 0 for size in sizes], device=device)
     found = _log_add([last, where(has_label, label, float("-inf"))])
-    started = tensor(times > 0, device=device)
+    started = tensor([length > 0 for length in times], device=device)
     empty = where(has_label, float("inf"), clamp_min(-found.detach() * 0, 0))
     likely = where(stack(runs, 0), exp(log_probs), 0.0).sum((0, 2))
     losses = where(started, -found, empty)

@@ -91,6 +91,11 @@ def test_random_numbers(randomness: str) -> None:
     rows = draw(lg.zeros(3)).tolist()
     assert (rows[0] == rows[1] == rows[2]) == (randomness == "same")
     assert len({number for row in rows for number in row}) == (4 if randomness == "same" else 12)
+    orders = vmap(lambda a: lg.randperm(20) + a.long() * 0, randomness=randomness)(
+        lg.zeros(3)
+    ).tolist()
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert (orders[0] == orders[1]) == (randomness == "same")
     nested = vmap(vmap(lambda a: a + lg.rand(()), randomness="different"), randomness=randomness)
     table = nested(lg.zeros(2, 3)).tolist()
     assert (table[0] == table[1]) == (randomness == "same")

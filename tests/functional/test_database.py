@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,8 +37,29 @@ OPTIONS = Namespace(
 NAMES = [name for names in operators.families().values() for name in names]
 
 
+HOLDING = {
+    "array", "asarray", "copyto", "dtype", "empty", "float32", "frombuffer", "from_dlpack", "generic", "lib", "ndarray", "uint16", "zeros",
+}  # fmt: skip
+"""What of numpy holds and moves data."""
+COMPUTING = ("lazygrad.ir.", "lazygrad.runtime.", "lazygrad.autograd.checking")
+"""Where numpy may compute: the interpreter and the functions of LAPACK (tests/functional/test_linalg.py lists those)."""
+
+
+class Holding:
+    """numpy without what computes."""
+
+    def __getattr__(self, name: str) -> Any:
+        assert name in HOLDING, f"numpy.{name} was called outside of the interpreter and LAPACK"
+        return getattr(np, name)
+
+
 @pytest.fixture(autouse=True)
-def quiet_on_the_interpreter() -> Iterator[None]:
+def quiet_on_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Operators build nodes: numpy computes none of their results, those whose shapes depend on data included."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("lazygrad.") and not name.startswith(COMPUTING):
+            if getattr(module, "np", None) is np:
+                monkeypatch.setattr(module, "np", Holding())
     with warnings.catch_warnings(), config.override(device="interpret"):
         warnings.simplefilter("ignore")
         yield

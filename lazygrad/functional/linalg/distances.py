@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ...ir import composite
-from ...ir.node import Node
+from ...ir.node import Node, iota
 from ...results import result, tensor_nodes
 from ...tensor import Tensor
 from ..arguments import broadcast_shapes, common_place, describe_operands, no_kernel, type_name
-from ..creation import buffer_node
 from ..gathering import selected
 from ..registry import function
+from ..searching import bisect
 
 MODES = (
     "use_mm_for_euclid_dist_if_necessary",
@@ -73,6 +73,16 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) 
     return result("CdistBackward0", node, (x1, x2), (x1, x2, "result"))
 
 
+def _pairs(count: int, place: str) -> tuple[Node, Node]:
+    """The pairs i < j below `count`, in order: pair p is of the last i whose pairs begin at p or before."""
+    pair = iota(count * (count - 1) // 2, place=place)
+    row = iota(max(count, 1), place=place)
+    begins = row * (2 * count - 1 - row) // 2
+    first = bisect(begins, pair, right=True) - 1
+    here = first * (2 * count - 1 - first) // 2
+    return first, pair - here + first + 1
+
+
 @function("pdist", method=False, nn=True)
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of the pairs of rows i < j, (n, k) -> (n * (n - 1) / 2,).
@@ -82,10 +92,6 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
     Same as torch.nn.functional.pdist.
     """
-    import numpy as np
-
-    from ...ir.dtype import int64
-
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
     if input.dtype.kind != "float":
@@ -95,10 +101,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if input.dtype.itemsize == 2:
         raise no_kernel("pdist", input.dtype)
     (node,) = tensor_nodes(input)
-    first, second = (
-        selected(node, buffer_node(rows, int64, node.place), 0)
-        for rows in np.triu_indices(int(input.shape[0]), 1)
-    )
+    first, second = (selected(node, rows, 0) for rows in _pairs(int(input.shape[0]), node.place))
     return result(
         "PdistBackward0", _distances("pdist", first - second, p), (input,), (input, "result")
     )
