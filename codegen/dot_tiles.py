@@ -30,8 +30,8 @@ LEAST_WORK = 1 << 16
 """Products that a contraction has before tiles are worth their code."""
 BLOCK_WORK = 16_000_000
 """Products of a block that a thread takes: some 40 microseconds."""
-MOST_BLOCKS = 4
-"""Blocks to aim at: enough to share out, few enough to read and pack seldom."""
+MOST_BLOCKS = 2
+"""Blocks to aim at where more would fit the cache: every block reads its rows and columns anew, which takes as long as its products."""
 
 Step = tuple[str, str, int]
 
