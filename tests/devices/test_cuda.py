@@ -139,8 +139,8 @@ def test_more_elements_than_32_bits_count() -> None:
               %v = load %x[%i*100000 + %j] : f32
               store %y[%i*100000 + %j], %v
     """)
-    assert "item < 100000L * 100000L" in text and "const int j = item % 100000;" in text
-    assert "y[(long)(i) * 100000 + j] = x_value;" in text
+    assert "item < 100000L * 25000L" in text and "const int j = (item % 25000) * 4;" in text
+    assert "lg_copy_16(y + (long)(i) * 100000 + j, y_run);" in text
 
 
 SHORT = """
