@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lazygrad.ir.args import Slot
+from lazygrad.ir.composite import inline
 from lazygrad.ir.dim import example
+from lazygrad.ir.extern import is_result, repeated
 from lazygrad.ir.kernel_graph import KernelGraph
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
+from lazygrad.ir.rewrite import rebuild
 from lazygrad.ir.template import unfold_all
 from lazygrad.ir.text import show
 from lazygrad.schedule.traffic import traffic
@@ -73,9 +77,23 @@ def predict(nodes: Sequence[Node]) -> Cost:
     normal = normalise(wanted)
     roots = expanded(normal, normal.roots)
     inside = [each for each in postorder(roots) if each.op is Op.EXTERN]
-    if inside:  # what is computed before them is read by them alone
-        roots = [source for each in inside for source in each.src]
-    return total(kernels_of(roots)) if roots else Cost(0, 0, 0.0)
+    if not inside:
+        return total(kernels_of(roots))
+    results = [each for each in postorder(roots) if is_result(each)]
+    leaves = {
+        id(node): Node(Op.BUFFER, (), node.dtype, node.shape, Slot(len(normal.buffers) + index), node.place)
+        for index, node in enumerate(results)
+    }  # fmt: skip
+    roots = rebuild(
+        [*roots, *[source for each in inside for source in each.src]],
+        lambda node: leaves.get(id(node)),
+    )
+    kernels = kernels_of([root for root in roots if root.op is not Op.BUFFER])
+    for each in inside:
+        steps = repeated(each)
+        for phase in steps.phases if steps is not None else ():
+            kernels += kernels_of(inline(phase.graph(each.dtype, each.place))) * steps.steps  # type: ignore[union-attr]
+    return total(kernels)
 
 
 class Lowered:

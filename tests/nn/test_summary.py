@@ -112,3 +112,10 @@ def test_plots_take_tensors() -> None:
     axes.errorbar(x, x, yerr=x)
     figure.canvas.draw()
     pyplot.close(figure)
+
+
+def test_steps_of_recurrent_layers_are_counted() -> None:
+    """At least the products of ten steps, of two layers."""
+    found = lg.summary(nn.LSTM(6, 32, 2), lg.ones(10, 2, 6))
+    products = 2 * 10 * 2 * 4 * 32 * (6 + 32 + 32 + 32)
+    assert found.cost is not None and products < found.cost.flops < 1.5 * products
