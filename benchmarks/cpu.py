@@ -131,6 +131,38 @@ def line(case: Case, times: dict[str, float], floor: float, plans: int) -> str:
     return text + (f"  [{plans} new plans]" if plans else "")
 
 
+PEAKS = ("transformer", 0.8)
+"""The model whose training steps are asked for their peak of memory, and what it may be of PyTorch's."""
+
+
+def peak_line(scratch: Path, threads: int, ours: str) -> str:
+    """A row of the table that has bytes, not seconds: the least peak of three processes each, in turns.
+
+    Ours run once before, so that what is measured finds its plans, as every run but the first does. The losses are compared.
+    """
+    model, goal = PEAKS
+    worker = str(RIVALS / "peak_worker.py")
+    peaks: dict[str, int] = {}
+    losses: dict[str, list[float]] = {}
+    for name in (ours, *(ours, "torch") * 3):
+        command = [sys.executable, worker, name, model, str(threads), str(scratch)]
+        run = subprocess.run(command, check=False, capture_output=True, text=True)
+        if run.returncode:
+            raise Failed(f"{name} ended: {run.stderr.strip().rpartition(chr(10))[2]}")
+        peak, *found = run.stdout.split()
+        losses[name] = [float(each) for each in found]
+        peaks[name] = min(peaks.get(name, int(peak)), int(peak))
+    if not np.allclose(losses[ours], losses["torch"], rtol=2e-3):
+        raise Failed(f"losses differ: {losses}")
+    share = peaks[ours] / peaks["torch"]
+    met = "ok" if share <= goal else "short"
+    kind = "lg.compile" if ours.endswith("compile") else "plain loop"
+    return (
+        f"{f'{model} step, peak, {kind}':36} {peaks[ours] / 1e6:7.1f} MB {share:16.2f} {goal:5.2f} {met:5}"
+        f"  torch {peaks['torch'] / 1e6:.1f} MB"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="CPU code beside its rivals and the machine.")
     parser.add_argument(
@@ -165,6 +197,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 except Failed as error:
                     failed = True
                     print(f"{case.name:28} FAILED: {error}", flush=True)
+            if not words or any(word in f"{PEAKS[0]} step, peak" for word in words):
+                sides["lazygrad"].ask(save=PEAKS[0])
+                for ours in ("lazygrad.compile", "lazygrad"):
+                    try:
+                        print(peak_line(Path(scratch), given.threads, ours), flush=True)
+                    except Failed as error:
+                        failed = True
+                        print(f"{PEAKS[0]} step, peak FAILED: {error}", flush=True)
         finally:
             sides.end()
     return int(failed)

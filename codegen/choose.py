@@ -120,7 +120,7 @@ def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
         elif size is None:
             sizes = [4 * SUMMED]
         else:
-            sizes = [SUMMED**power for power in (3, 2, 1) if 2 * SUMMED**power <= size]
+            sizes = [SUMMED**power for power in (3, 2, 1) if 4 * SUMMED**power <= size]
         found += [Transform("cascade", name, each) for each in sizes]
     return found
 

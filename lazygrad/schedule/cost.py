@@ -46,6 +46,8 @@ DIVIDED_ELEMENTS = 64 * 1024
 """Threads share work on this many elements and more; a launch costs next to nothing, so it is kept apart from what they cannot share."""
 FEW_TRIPS = 4
 """A loop of fewer trips is not divided."""
+HELD_BYTES = 1 << 18
+"""A kernel whose results nothing reads runs early where what it reads, and so keeps alive, is at least as large."""
 KERNEL_INPUTS = 64
 KERNEL_STAGES = 24
 

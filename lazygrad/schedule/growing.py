@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..ir.args import Reduction
@@ -9,6 +10,7 @@ from ..ir.dim import Size
 from ..ir.index import Variable
 from ..ir.kernel_graph import KernelGraph
 from ..ir.node import Node
+from . import cost
 from .reads import contraction
 
 
@@ -107,3 +109,28 @@ def ordered(kernels: list[KernelGraph]) -> list[KernelGraph]:
             result.append(kernel)
             stack.pop()
     return result
+
+
+def results_early(kernels: Sequence[KernelGraph], roots: Sequence[Node]) -> list[KernelGraph]:
+    """The kernels in an order that keeps less alive: one whose results are all asked for runs as soon as what it reads is there.
+
+    Nothing waits for it, but what it reads waits: the activations and cotangents that a weight's gradient is made of. Small ones
+    stay where they are, beside others that share a launch with them.
+    """
+    asked = {id(root) for root in roots}
+    writer = {id(node): number for number, kernel in enumerate(kernels) for node in kernel.results}
+    after: dict[int, list[int]] = {}
+    moved: set[int] = set()
+    for number, kernel in enumerate(kernels):
+        read = [node for node in kernel.inputs if id(node) in writer]
+        size = sum(cost.count(node.shape) * node.dtype.itemsize for node in read)
+        if size >= cost.HELD_BYTES and all(id(node) in asked for node in kernel.results):
+            after.setdefault(max(writer[id(node)] for node in read), []).append(number)
+            moved.add(number)
+    order: list[KernelGraph] = []
+    stack = [number for number in reversed(range(len(kernels))) if number not in moved]
+    while stack:
+        number = stack.pop()
+        order.append(kernels[number])
+        stack.extend(reversed(after.pop(number, ())))
+    return order

@@ -23,7 +23,7 @@ from . import cost
 from .block_kernel import block_kernel
 from .block_rewrite import rewritten
 from .blocks import find_blocks
-from .growing import Growing, finish, label, ordered
+from .growing import Growing, finish, label, ordered, results_early
 from .reads import (
     LEAVES,
     STAGED,
@@ -103,7 +103,8 @@ class _Placement:
         self.kernels.reverse()
         for kernel in self.kernels:
             finish(kernel)
-        return Schedule(ordered([kernel.graph for kernel in self.kernels]), self.roots)
+        kernels = ordered([kernel.graph for kernel in self.kernels])
+        return Schedule(results_early(kernels, self.roots), self.roots)
 
     # --- blocks of rows
 

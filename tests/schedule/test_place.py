@@ -295,3 +295,25 @@ def test_long_chains_place_without_recursion(compiled: Compile) -> None:
         sys.setrecursionlimit(limit)
     assert len(kernels) >= 20_000 // cost.KERNEL_NODES
     assert len(texts) <= 2
+
+
+def test_gradients_of_weights_run_while_what_they_read_is_there() -> None:
+    """The gradient of each layer's weight before that of the layer below: no activation waits for the end."""
+    x, *weights = buffer(0, 512, 256), *(buffer(n, 256, 256) for n in range(1, 4))
+    values = [x]
+    for weight in weights:
+        values.append(matmul(values[-1], weight).maximum(0.0))
+    cotangent, gradients = values[-1] * 2.0, []
+    for weight, value in zip(reversed(weights), reversed(values[:-1]), strict=True):
+        gradients.append(matmul(value.permute((1, 0)), cotangent))
+        cotangent = matmul(cotangent, weight.permute((1, 0))) * value
+    schedule = place([cotangent, *gradients])
+    kernels = schedule.kernels
+    position = {id(n): number for number, kernel in enumerate(kernels) for n in kernel.results}
+    for kernel in kernels:
+        for node in kernel.inputs:
+            assert node.op is Op.BUFFER or position[id(node)] < kernels.index(kernel)
+    asked = {id(each) for each in schedule.values[1:]}
+    order = [any(id(node) in asked for node in kernel.results) for kernel in kernels]
+    last = len(order) - order[::-1].index(False)  # after the last kernel that is no gradient's
+    assert order.count(True) == 3 and order[last:].count(True) <= 1
