@@ -161,7 +161,7 @@ def test_version_message_in_full() -> None:
         z.sum().backward()
     assert str(error.value) == (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        "[torch.FloatTensor [3]], which is output 0 of Add, is at version 1; expected version 0 instead. Hint: enable "
+        f"[{x.type()} [3]], which is output 0 of Add, is at version 1; expected version 0 instead. Hint: enable "
         "anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
