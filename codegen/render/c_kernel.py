@@ -39,6 +39,9 @@ from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles
 from .c_values import compute, lane_mask
 from .llvm_text import RenderError
 
+MANY_SUMS = 64
+"""So many registers of an array are half of those that two groups of 256 leave a work-item."""
+
 
 @dataclass(slots=True)
 class _Frame:
@@ -115,8 +118,9 @@ class _KernelWriter:
             head.append(f"  const long item = {self.dialect.item};")
         if self.mapping == "group":
             head.append(f"  const int thread = {self.dialect.thread};")
-        # where each has trips of its own, no register is spilled for more work-items at a time
-        bounds = f"{self.group}, 1" if self.mapping == "item" else f"{self.group}"
+        # no register is spilled for more work-items at a time; where sums fill registers, as many groups as these allow are wanted
+        few = self.mapping == "item" or 0 < self.places.own < MANY_SUMS
+        bounds = f"{self.group}, 1" if few else f"{self.group}"
         lines = [
             *(f"// {line}" for line in user_lines(self.kernel)),
             f"{self.dialect.kernel.format(group=self.group, bounds=bounds)}{self.name}(",

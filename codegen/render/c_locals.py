@@ -40,6 +40,8 @@ class Places:
     """How many lanes the accesses of each local have."""
     owned: set[int] = field(default_factory=set)
     """Arrays of a group of which each work-item has a part of its own, at `iteration * size + place`: registers."""
+    own: int = 0
+    """The most elements of such a part."""
     shared: set[int] = field(default_factory=set)
     """Arrays of a group."""
     scratch: dict[int, int] = field(default_factory=dict)
@@ -102,6 +104,8 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
         elif own is not None and id(line) not in own:
             if _is_owned(line, offsets.get(id(line), []), kernel, unrolled):
                 places.owned.add(id(line))
+                count = int(product(line.shape))  # type: ignore[arg-type]
+                places.own = max(places.own, count // group_size(kernel))
             elif shared + size <= room:
                 shared += _aligned(size)
                 places.shared.add(id(line))
