@@ -143,7 +143,7 @@ class _PositiveDefinite(Constraint):
     event_dim = 2
 
     def check(self, value: Tensor) -> Tensor:
-        from ..linalg import cholesky_ex
+        from ..functional.linalg.factorizations import cholesky_ex
 
         alike = ((value - value.mT).abs() < 1e-6).flatten(-2).all(-1)
         found: Tensor = alike & (cholesky_ex(value)[1] == 0)
