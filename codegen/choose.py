@@ -46,6 +46,8 @@ TYPICAL_EXTENT = 64
 """What a loop of unknown extent is taken for."""
 CHAINS = 4
 """How many rows of running results run side by side."""
+SIDE_BY_SIDE = 8
+"""Vectors of running sums that hide how long an addition takes."""
 CROWDED = 4096
 """Elements that lie a multiple of so many bytes apart share one set of the first level of cache."""
 COLUMN_BYTES = 2048
@@ -507,11 +509,14 @@ def _jam_reduction(loop: Node, around: tuple[Node, ...], target: Target) -> list
         return []
     result: list[Transform] = []
     room = target.accumulators
+    most = 8 if len(nearest) == 1 else 4  # rows of a matrix that are fetched side by side
     for each in nearest:
         stride = Stride(each.src[0])
         trips = extent(each) or TYPICAL_EXTENT
-        odd = 4 if trips >= TYPICAL_EXTENT and room >= 4 else 1  # few are left over
-        factor = next((f for f in (4, 3, 2) if trips % f == 0 and f <= room), odd)
+        together = min(room, most)
+        factor = max((f for f in (8, 4, 3, 2, 1) if trips % f == 0 and f <= together), default=1)
+        if factor < 4 and trips >= TYPICAL_EXTENT:
+            factor = together  # few are left over
         if factor > 1 and any(stride(load.src[1]) == 0 for load in loads):
             result.append(Transform("jam", loop_name(each), factor))
             room //= factor
@@ -524,7 +529,7 @@ def _narrowed(loop: Node, lanes: int, jammed: Sequence[Transform], target: Targe
         return lanes
     size = max(line.src[0].dtype.itemsize for line in body(loop) if line.op is not Op.LOCAL)
     together = math.prod(step.factor for step in jammed)
-    registers = target.accumulators * target.vector_bytes
+    registers = min(target.accumulators, SIDE_BY_SIDE) * target.vector_bytes
     while jammed and lanes * size > target.vector_bytes and together * lanes * size > registers:
         lanes //= 2
     return lanes
