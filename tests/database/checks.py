@@ -97,6 +97,9 @@ def value(entry: Any, sample: Any) -> None:
     """The function: values, shapes, dtypes; what is a view is one of ours too, with the same strides."""
     if entry.name.startswith("__r") and not isinstance(sample.input, torch.Tensor):
         raise NotApplicable("a method without a tensor")
+    format_ = sample.kwargs.get("memory_format")
+    if entry.name == "contiguous" and format_ not in (None, torch.contiguous_format):
+        raise Unserved("memory formats")  # `copy` gives others than this one as preserve_format
     theirs = function_of(entry, torch)
     first, expected, second, found = both(theirs, function_of(entry, lg), sample)
     compare_near(found, expected, entry, sample)

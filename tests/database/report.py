@@ -287,10 +287,14 @@ HEAD = """# Operators
 Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
 method of Tensor, the in-place form, `out=`, the types of errors; in float64 gradients, second gradients, tangents (forward mode) and a
 batch of two under `vmap`. All of that on the interpreter; `devices` lists on which others values are right, too, for a sample of two
-dtypes. Samples that need complex numbers or sparse tensors are left out. An operator is whole when every sample passes;
-the more samples stand in a row, the more that says. Written by
+dtypes. Samples that need complex numbers or sparse tensors are left out. An operator is whole when every sample passes; the list was
+run with all samples and reference inputs, what stands beside it, and what was mended since, with some (`--samples`).
 
-    python -m tests.sweep --samples 4 --json figures.json
+In part are: `sort` and `argsort` of many bools without `stable=True`, where PyTorch puts equal elements in no order that it says (here
+the sort is stable), `linalg.norm`, where two second gradients are 0 and PyTorch's are NaN, and `hypot` of bfloat16 near its limits.
+The figures of `interpolate` and `logspace` are from before uint8, antialiasing and half types were mended. Written by
+
+    python -m tests.sweep --json figures.json
     python -m tests.sweep --device cpu --checks value --samples 1 --dtype int64 float32 --json figures.json     # and opencl
     python -m tests.sweep --document figures.json docs/operators.md
 

@@ -53,6 +53,22 @@ MORE = {
     "+ F.adaptive_avg_pool2d(a[None], 2).square().sum() + F.adaptive_max_pool2d(a[None], 2).square().sum()",
     "pictures": "F.pixel_shuffle(a.reshape(4, 3, 1), 2).square().sum() + F.channel_shuffle(a[None], 3).square().sum()",
     "norms of channels": "F.batch_norm(a, None, None, training=True).pow(3).sum() + F.instance_norm(a[None]).pow(3).sum()",
+    "triangles": "(p := a @ a.t() + torch.eye(3).double()).matrix_exp().sum() + p.lu()[0].square().sum() + a.lu()[0].square().sum()"
+    " + a.t().lu()[0].square().sum() + torch.lu_unpack(*torch.lu(p))[1].square().sum() + a.lu_solve(*torch.lu(p)).sum()"
+    " + (p.geqrf()[0] * a[:, :3]).sum() + torch.orgqr(a.t(), a[0, :2]).square().sum()",
+    "resampling": "F.interpolate(a[None, None], size=(2, 3), mode='bicubic', antialias=True).square().sum()"
+    " + (F.interpolate((i.abs() * 20).to(torch.uint8)[None, None], size=(2, 3), mode='bilinear').double() * a[:2, :3]).sum()",
+    "special functions": "torch.i0(a).sum() + torch.special.i1e(a).sum() + torch.special.erfcx(a).sum() + torch.special.entr(a).sum()"
+    " + torch.special.log_ndtr(a).sum() + torch.special.ndtri(a / 4).sum() + torch.special.zeta(2.5, a).sum() + a.polygamma(2).sum()"
+    " + torch.mvlgamma(a + 2, 2).sum() + torch.special.xlog1py(a, a).sum()",
+    "pairs": "torch.copysign(a, -a.detach()).square().sum() + torch.fmax(a, a.flip(0)).square().sum() + torch.fmin(a, a.flip(1)).square().sum()"
+    " + torch.float_power(a, 2.5).sum() + torch.ldexp(a, a.detach()).sum() + torch.logaddexp2(a, a * 2).sum() + torch.nextafter(a, a * 2).square().sum()"
+    " + (torch.heaviside(a, a) * a).sum() + torch.frexp(a)[0].square().sum() + (torch.gcd(i, i + 1) * a).sum() + (torch.lcm(i, i) * a).sum()"
+    " + a.clone().float_power_(1.5).sum()",
+    "parts": "torch.select_scatter(a, a[0] * 2, 0, 1).square().sum() + torch.slice_scatter(a, a[:1] * 2, 0, 1, 2).square().sum()"
+    " + torch.diagonal_scatter(a, a[0, :3] ** 2).sum() + torch.as_strided_scatter(a, a[0], (4,), (2,)).square().sum()"
+    " + torch.put(a, i.abs(), a * 2).square().sum() + a.index_reduce(0, i[0, :2].abs() % 3, a[:2], 'prod').square().sum()"
+    " + a.clone().fill_diagonal_(2.0).square().sum() + a.clone().put_(i.abs(), a).square().sum()",
     "orders": "a.sort(1)[0].square().sum() + a.msort().pow(3).sum() + (a.argsort(1) * a).sum() + a.topk(2)[0].square().sum()"
     " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum() + a[:, :1].sort(1)[0].square().sum()",
     "middles": "a.median() ** 2 + a.nanmedian(1)[0].square().sum() + a.quantile(0.3, 1).square().sum() + a.nanquantile(0.7) ** 2",
