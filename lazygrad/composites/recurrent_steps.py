@@ -236,7 +236,7 @@ def backward(kind: str, shapes: Shapes, backwards: bool) -> Back:
     frame, scratch = _Memory(FRAME), _Memory(SCRATCH)
     planes = [frame.take(*rows) for _ in range(count + (kind == "GRU"))]
     carried = frame.take(*rows)
-    states = (carried, frame.take(*rows)) if cells else (carried,)
+    states: tuple[Place, ...] = (carried, frame.take(*rows)) if cells else (carried,)
     stride = frame.size
 
     def now(place: Place) -> Place:
