@@ -168,14 +168,13 @@ class PlanCache:
             pattern = None if alone else pattern_for(family, sizes)
             family.heavy += alone and not observed
             note(family, sizes)
-        if pattern is not None:
+        bound = None if pattern is None else pattern.bind(sizes.vector)
+        if pattern is not None and bound is not None:  # a size may be more than a Dim can be
             general = symbolic_plan(normal, pattern)
             if general is not None:
                 with self._lock:
                     family.plans.insert(0, (pattern, general))
                     del family.plans[PATTERN_LIMIT:]
-                bound = pattern.bind(sizes.vector)
-                assert bound is not None
                 return with_sizes(general, pattern, bound)
         return plan_for(normal)
 
