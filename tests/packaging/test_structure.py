@@ -22,7 +22,17 @@ ROOMS = {
     ),
     **dict.fromkeys(("printing", "random"), "functional"),
     **dict.fromkeys(
-        ("__init__", "array_api", "cache", "cuda", "inspection", "linalg", "opencl", "special", "testing"),
+        (
+            "__init__",
+            "array_api",
+            "cache",
+            "cuda",
+            "inspection",
+            "linalg",
+            "opencl",
+            "special",
+            "testing",
+        ),
         "public",
     ),
 }
