@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import functional as functional
 from . import random as random
+from . import turns as turns
 from .autograd.grad_mode import (
     enable_grad as enable_grad,
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .history import Record, Untracked, mode, sequence
 from .ir.node import RECORDED, Node, kind_of
@@ -17,8 +18,8 @@ from .ir.op import Op
 from .ir.template import own
 from .recipes import Key, Recipe, Recipes, argument_key, varies
 from .results import refuse_inference, result, save
-from .runtime.realize import before_write, deep
-from .runtime.steady import DEPTH_BUDGET
+from .runtime.realize import after_write, before_write, deep
+from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import OURS, here
 from .storage import Storage
 from .tensor import Tensor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .history import Edge
 
 Build = Callable[..., Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _new: Any = object.__new__
 _APPLY, _BUFFER = Op.APPLY, Op.BUFFER
@@ -42,6 +44,10 @@ def general(recipes: Recipes, build: Build, slow: Callable[..., Tensor]) -> Call
     numeric = recipes.numeric
 
     def apply(*args: Any, **kwargs: Any) -> Tensor:
+        ahead = STEADY.ahead
+        if ahead is not None:
+            foreseen: Tensor = ahead.call(apply, numeric, args, kwargs)
+            return foreseen
         tensors: list[Tensor] = []
         numbers: list[float] = []
         key: list[Any] = []
@@ -95,6 +101,19 @@ def general(recipes: Recipes, build: Build, slow: Callable[..., Tensor]) -> Call
     return apply
 
 
+def announced(run: Function) -> Function:
+    """A function on tensors, of any results, that is announced as an operator is: called once, not for each of those it is made of."""
+
+    @wraps(run)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        ahead = STEADY.ahead
+        if ahead is None:
+            return run(*args, **kwargs)
+        return ahead.call(run, False, args, kwargs)
+
+    return called  # type: ignore[return-value]
+
+
 def _pattern(tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
     """Which of the tensors are the same; None where no two are."""
     if len(tensors) == 2:
@@ -136,6 +155,9 @@ def binary(recipes: Recipes, build: Build, slow: Callable[..., Any]) -> Callable
     numeric = recipes.numeric
 
     def method(self: Tensor, other: Any) -> Any:
+        ahead = STEADY.ahead
+        if ahead is not None:
+            return ahead.two(method, numeric, self, other)
         if isinstance(other, Tensor):
             storage, another = self.storage, other.storage
             if storage.pin is not None or another.pin is not None:
@@ -236,6 +258,9 @@ def inplace(
     numeric = recipes.numeric
 
     def method(self: Tensor, other: Any) -> Any:
+        ahead = STEADY.ahead
+        if ahead is not None:
+            return ahead.write(method, numeric, self, other)
         storage = self.storage
         if (
             self._view is not None
@@ -287,6 +312,7 @@ def inplace(
         self._node = None
         if node.depth > DEPTH_BUDGET:
             deep(storage.node)
+        after_write()
         return self
 
     return method

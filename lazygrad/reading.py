@@ -43,6 +43,9 @@ def realize(*values: Any) -> Any:
     """
     nodes: dict[int, Node] = {}
     history: dict[int, Node] = {}
+    ahead = STEADY.ahead
+    if ahead is not None and len(values) == 1 and ahead.read(values[0]):
+        return values[0]
     found = tensors(values)
     for tensor in found:
         node = tensor.storage.current()
@@ -90,6 +93,9 @@ CONTAINERS = (list, tuple, Mapping, set, frozenset)
 def compute(tensor: Tensor) -> None:
     """Compute the value; with a history, also what its gradients will read of expensive results."""
     mode.draws += 1
+    ahead = STEADY.ahead
+    if ahead is not None:
+        ahead.read(tensor)
     storage = tensor.storage
     if storage.current().value is None:
         record = tensor._record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import copysign
-from typing import Any
+from typing import Any, ClassVar
 
 from .history import record_class
 from .ir.dtype import DType
@@ -22,7 +22,7 @@ Key = tuple[Any, ...]
 
 RECIPE_LIMIT = 4096
 """How many recipes an operator keeps; then it starts anew."""
-_SELECTING = frozenset((0.0, 1.0, -1.0))
+SELECTING = frozenset((0.0, 1.0, -1.0))
 
 
 class Recipe:
@@ -65,7 +65,9 @@ class Recipes:
 
     __slots__ = ("known", "numeric")
 
-    instances: list[Recipes] = []
+    instances: ClassVar[list[Recipes]] = []
+    era: ClassVar[int] = 0
+    """How often recipes were dropped because something else had changed."""
 
     def __init__(self, numeric: bool) -> None:
         self.known: dict[Key, Recipe] = {}
@@ -112,6 +114,7 @@ class Recipes:
 
 def forget() -> None:
     """Drop every recipe: something that operators read beside their arguments has changed."""
+    Recipes.era += 1
     for each in Recipes.instances:
         each.known.clear()
 
@@ -133,4 +136,4 @@ def argument_key(value: Any) -> Any:
 
 def varies(value: float) -> bool:
     """Whether a number is one of many that do the same: not 0, 1, -1, an infinity or NaN."""
-    return value - value == 0.0 and value not in _SELECTING
+    return value - value == 0.0 and value not in SELECTING

@@ -14,7 +14,7 @@ from . import reading
 from .history import Record, Untracked, distinct, mode, record_class
 from .ir.node import Node
 from .ir.op import Op
-from .runtime.realize import before_write, deep
+from .runtime.realize import after_write, before_write, deep
 from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
@@ -276,6 +276,7 @@ def view_inplace(name: str, tensor: Tensor, step: Step) -> Tensor:
     Raises:
         RuntimeError: it is a leaf that requires grad, or a view that cannot be written to, and the operation is recorded.
     """
+    STEADY.disturb()
     tracked = mode.enabled and tensor.requires_grad
     if tracked:
         check_inplace(tensor)
@@ -410,6 +411,8 @@ def store(tensor: Tensor, node: Node, tracked: bool = False) -> None:
     storage.replace(written, tracked or (written is below and storage.tracked))
     if node.depth > DEPTH_BUDGET:
         deep(storage.node)
+    if not tracked:
+        after_write()
 
 
 def check_inplace(tensor: Tensor) -> None:

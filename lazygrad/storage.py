@@ -50,7 +50,7 @@ class Pin:
 class Storage:
     """The current value of a tensor and its aliases."""
 
-    __slots__ = ("node", "version", "writes", "tracked", "pin", "__weakref__")
+    __slots__ = ("node", "version", "writes", "tracked", "pin", "passage", "__weakref__")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -88,6 +88,8 @@ class Storage:
 
     def replace(self, node: Node, tracked: bool = False) -> None:
         """Make `node` the value, which another thread's read sees whole or not at all."""
+        if STEADY.passage is not None:
+            STEADY.disturb()
         with _lock:
             self.node = node
             self.tracked = tracked
@@ -122,6 +124,7 @@ class Storage:
 
     def expose(self) -> Array:
         """The value's memory as an array that shares it: what is written there is seen here, and the other way round."""
+        STEADY.disturb()
         if STEADY.observer is not None:
             STEADY.observer.exposed()
         array = self.pinned()

@@ -26,6 +26,7 @@ from .history import (
 )
 from .ir.node import Node
 from .ir.op import Op
+from .runtime.steady import STEADY
 from .size import Size
 from .storage import Storage
 from .views import View, apply, contiguous
@@ -171,10 +172,11 @@ class Tensor(Methods):
 
     def _edge(self) -> tuple[Record | None, int]:
         """Where gradients of this tensor go."""
+        requires = self.requires_grad
         record = self._record
         if record is not None:
             return record, self._index
-        if not self._requires or (self._view is not None and self._view.origin == "no_grad"):
+        if not requires or (self._view is not None and self._view.origin == "no_grad"):
             return None, 0
         extra = self._extras()
         found = extra.accumulator() if extra.accumulator is not None else None
@@ -314,6 +316,7 @@ class Tensor(Methods):
             raise RuntimeError(
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
             )
+        STEADY.disturb()
         self._requires = bool(requires_grad)
         self._node = None
         return self
@@ -375,6 +378,7 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        STEADY.disturb()
         reading.check_data(self, value)
         counter = Counter(self._counter.version)
         alias = same_memory(value, counter)
@@ -399,6 +403,7 @@ class Tensor(Methods):
                 "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
                 "called on these gradients."
             )
+        STEADY.disturb()
         self._record = None
         self._index = 0
         self._requires = False
@@ -415,6 +420,10 @@ class Tensor(Methods):
         """Add this tensor's gradients to the `.grad` of the leaves it was made of. See autograd.backward."""
         from .autograd.engine import backward
 
+        ahead = STEADY.ahead
+        if ahead is not None and gradient is inputs is None and not (retain_graph or create_graph):
+            if ahead.backward(self):
+                return
         backward(self, gradient, retain_graph, create_graph, inputs)
 
     def retain_grad(self) -> None:

@@ -71,12 +71,12 @@ class Executor:
         execute, launch, reset, stop = [
             int(each or 0) for each in (ctypes.c_void_p * 4).from_address(address)
         ]
+        # The code stays to the end of the process: a builtin is taken apart by what stands in it, in whatever order objects go then.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         make.restype = ctypes.py_object
-        self.execute: Execute = make(
-            execute, code, None
-        )  # the code is its `self`: it lives as long
+        self.execute: Execute = make(execute, code, None)
         self.launch: Launch = make(launch, code, None)
         nothing = ctypes.CFUNCTYPE(None)
         self._stop: Callable[[], None] = nothing(stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,11 @@ __all__ = [
     "DEPTH_BUDGET",
     "PLANS",
     "after_backward",
+    "after_write",
     "before_write",
     "compile_only",
     "deep",
+    "graph_lock",
     "realize",
     "recording",
     "release",
@@ -76,7 +78,7 @@ Variant = tuple[object, ...]
 class Ready:
     """What a key that was seen before needs: its plan, and how the values of a run fill it in."""
 
-    __slots__ = ("buffers", "dims", "numbers", "outputs", "plan")
+    __slots__ = ("buffers", "dims", "numbers", "outputs", "plan", "tries", "turn")
 
     def __init__(
         self,
@@ -93,6 +95,10 @@ class Ready:
         """For each number of the plan the number of this key (-1 for none), and the value of one that a template has."""
         self.outputs = outputs
         """For each result the node, the line of its template (-1 for the node itself), and whether no gradient looks behind it."""
+        self.turn: Any = None
+        """What came after it, up to the next run, where that is known (turns.py)."""
+        self.tries = 0
+        """How often it has run with nothing known of what comes after it, and how often that was tried to be found out."""
 
 
 class PlanCache:
@@ -184,6 +190,7 @@ class PlanCache:
             self.ready.clear()
             self._plans.clear()
             self._families.clear()
+        STEADY.forget()
 
 
 def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
@@ -211,7 +218,7 @@ schedules.on_change(PLANS.clear)
 FAILURES = tuple(ERRORS.values())
 """What a failed check raises."""
 
-_graph_lock = threading.RLock()
+graph_lock = threading.RLock()
 """Held while nodes are walked and while values are attached: a node that gets its value may lose its sources."""
 
 
@@ -224,7 +231,7 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
     Raises:
         IndexError, RuntimeError, ZeroDivisionError: a check failed; no node has changed.
     """
-    with _graph_lock:
+    with graph_lock:
         asked = [node for node in nodes if node.value is None]
         if not asked:
             return
@@ -249,7 +256,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     if not settings.plain or STEADY.records is not None or STEADY.observer is not None:
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)
-    with _graph_lock:
+    with graph_lock:
         drawn = sketch((*asked, *waiting), history, len(asked), STEADY.through and bool(waiting))
         STEADY.through = drawn.through
     ready = PLANS.ready.get(drawn.key)
@@ -268,7 +275,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
         return _run_slowly(None, asked, waiting, history, why)
     nodes = drawn.nodes
     bodies: dict[int, list[Node]] = {}
-    with _graph_lock:
+    with graph_lock:
         for (number, line, free), buffer in zip(ready.outputs, results, strict=True):
             node = nodes[number]
             if line >= 0:
@@ -284,6 +291,12 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
             if node.value is None:
                 node.depth = COMPUTED
     STEADY.runs += 1
+    if on_run is not None:
+        on_run(drawn, ready)
+
+
+on_run: Callable[[Sketch | None, Ready | None], None] | None = None
+"""Who is told of the runs of a plain loop: turns.py."""
 
 
 def _run_slowly(
@@ -294,9 +307,11 @@ def _run_slowly(
     why: str,
 ) -> None:
     """Run a program as one who sees it for the first time; remember it for its sketch if there is one."""
+    if on_run is not None:
+        on_run(None, None)
     settings = config.active()
     origins: dict[int, tuple[int, int]] = {}
-    with _graph_lock:
+    with graph_lock:
         if drawn is None:
             unfold_all((*asked, *waiting))
         else:
@@ -310,6 +325,8 @@ def _run_slowly(
             watch_recorded(normal, len(asked))
         if reads_again(normal, len(asked)):
             keep_again(normal, len(asked))
+            if asked:
+                STEADY.reads_again()
         lists = 1 + (drawn is not None)
         if not asked:
             keep_data(normal, lists)
@@ -379,7 +396,7 @@ def recording(records: list[Record]) -> Iterator[None]:
 
 def compile_only(nodes: Sequence[Node], records: list[Record]) -> None:
     """Compile what `realize(nodes)` would, and leave a record of it."""
-    with _graph_lock:
+    with graph_lock:
         unfold_all(nodes)
         normal = normalise(nodes)
     records.append(Record())
@@ -399,6 +416,12 @@ def before_write(storage: Written) -> None:
         STEADY.wrote_after_submit(storage)
 
 
+def after_write() -> None:
+    """A storage has been written in place: run what is pending where a step ends."""
+    if STEADY.whole_turn is not None and STEADY.ends_turn():
+        submit("a step ended")
+
+
 def after_backward() -> None:
     """A backward pass has been built: storages written before it belong to an earlier step."""
     STEADY.backward()
@@ -407,7 +430,8 @@ def after_backward() -> None:
 def deep(node: Node) -> None:
     """A value is more than `DEPTH_BUDGET` operations deep: compute it, at a place where its loop comes round."""
     if STEADY.tracing is None and STEADY.cut(node):
-        with _graph_lock:
+        STEADY.leave()
+        with graph_lock:
             order = []
             if node.value is None:
                 others = [other for other in STEADY.deep_values(node.place) if other is not node]
@@ -464,7 +488,7 @@ def _find_nans(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -
 def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> None:
     """Hang the results on their nodes; mark what was computed and not kept."""
     nodes = normal.nodes
-    with _graph_lock:
+    with graph_lock:
         for number, buffer in zip(found.attach, results, strict=True):
             node = nodes[number]
             if node.value is None:
@@ -479,7 +503,7 @@ def attach(normal: Normal, found: CompiledPlan, results: Sequence[Buffer]) -> No
 
 def release(node: Node) -> None:
     """Make a leaf of a node that has a value and that no gradient will look behind: what it was made of can go."""
-    with _graph_lock:
+    with graph_lock:
         if node.value is not None:
             node.op = Op.BUFFER
             node.arg = None

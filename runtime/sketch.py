@@ -59,6 +59,7 @@ def sketch(
     number_slots: dict[tuple[int, object], int] = {}
     behind = False  # whether there is a GRAD
     opaque = False  # whether a value that has a history was taken for a leaf
+    seen_through = False  # whether one was walked through
     get, keep, number_slot = known.get, nodes.append, number_slots.get
     apply, buffer, stop, gradient = Op.APPLY, Op.BUFFER, Op.STOP, Op.GRAD
     stack = list(roots)
@@ -89,6 +90,7 @@ def sketch(
                 known[node] = len(nodes)
                 keep(node)
                 continue
+            seen_through = True
         elif op is apply:
             if len(src) == 2:
                 left, right = src
@@ -165,5 +167,5 @@ def sketch(
         key.append(known[root])
     for leaf in history:
         key.append(get(leaf, -1))
-    key.append(through)
+    key.append(seen_through)
     return Sketch(tuple(key), nodes, buffers, numbers, through and behind)

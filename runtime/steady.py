@@ -4,7 +4,8 @@ In: the storages that are written (`writes`), backward passes, values on deep ch
 submit now, always at the same place of a loop, so that every turn of it is one key.
 
 - A training step: a storage with a pending write is written again, and there was a backward pass since that write. Everything
-  pending is submitted: once a step, after the first, always at the same write.
+  pending is submitted: once a step, after the first, always at the same write. When two steps had the same number of writes, before
+  and after their backward passes, later ones are submitted right after their last write, where nothing else is on its way.
 - A loop of in-place writes without backward: the first storage and line written since the last submit is the anchor; when it
   has been written `REPEATS` times, or its value has grown by `DEEP_WRITE` operations, everything pending is submitted. The cut
   lies where the sequence of operations repeats, whether or not a budget divides the step.
@@ -51,6 +52,10 @@ CUT_LIMIT = 256
 """How many places where chains were cut are remembered."""
 PENDING_LIMIT = 64
 """How many pending writes are noted before it is asked which of their storages are still there."""
+LATE = -1
+"""Stands for a number of backward passes."""
+TURN_LIMIT = 1024
+"""How many writes of a turn are counted."""
 LIVE_LIMIT = 16
 """How many values of a graph tensors may hold for them to be the variables of a loop."""
 WINDOW = 64
@@ -68,10 +73,20 @@ class Steady(threading.local):
 
     def __init__(self) -> None:
         self.pending: dict[int, tuple[weakref.ref[Written], int]] = {}
-        """By storage: a reference, and the number of backward passes before its first pending write."""
+        """By storage: a reference, and the number of backward passes before its first pending write (see `_mark`)."""
         self.pending_limit = PENDING_LIMIT
         """At how many of them the dead ones are forgotten: twice those that were alive the last time."""
         self.backwards = 0
+        self.first_backward = 0
+        """How many backward passes there had been at the first write of the turn."""
+        self.turn: list[int] = []
+        """For each write since the last submit, the number of backward passes since the first of them."""
+        self.last_turn: list[int] = []
+        """The same of the last turn that ended because a storage was written again."""
+        self.ended = -1
+        """How many backward passes there had been when a step was last taken for ended."""
+        self.whole_turn: list[int] | None = None
+        """What `turn` is when a step is whole: two turns were like this."""
         self.anchor: weakref.ref[Written] | None = None
         self.anchor_site: Site | None = None
         self.repeats = 0
@@ -93,6 +108,39 @@ class Steady(threading.local):
         self.tracing: Any = None
         """Who is told of writes and draws while a function runs on placeholders that have no value (lazygrad/func/mapping.py)."""
 
+        self.ahead: Any = None
+        """Who is told of an operator's call before it is made, and may make it (lazygrad/turns.py)."""
+        self.passage: Any = None
+        """The passage of a known turn that is under way, `ahead` or not."""
+        self.recording: Any = None
+        """Who notes what a turn does."""
+        self.settling = 0
+        """In how many calls that were foreseen and are made now it is."""
+
+    def reads_again(self) -> None:
+        """What a step has computed is computed again. If it was just taken for ended, the read was part of it."""
+        if self.backwards == self.ended:
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget what steps are like."""
+        self.whole_turn, self.last_turn = None, []
+
+    def disturb(self) -> None:
+        """What a turn has used may change: what was foreseen is made now."""
+        if self.recording is not None or (self.passage is not None and self.passage.step.index):
+            self.leave()
+
+    def leave(self) -> None:
+        """Calls come that belong to no turn of this loop: what was foreseen is made now."""
+        recording, passage = self.recording, self.passage
+        self.ahead = self.recording = None
+        if recording is not None:
+            recording.stop()
+        if passage is not None:
+            passage.leave()
+            self.passage = None
+
     def backward(self) -> None:
         """A backward pass has been built: what was written before belongs to an earlier step, and steps need no anchor."""
         self.backwards += 1
@@ -105,7 +153,13 @@ class Steady(threading.local):
         found = self.pending.get(id(storage))
         submit = False
         if found is not None and found[0]() is storage and storage.node.value is None:
-            submit = found[1] != self.backwards
+            submit = found[1] not in (self.backwards, LATE)
+            if found[1] == LATE:
+                found = None  # from now on it is written in time
+            if submit:
+                turn = self.turn
+                self.whole_turn = turn if turn == self.last_turn else None
+                self.last_turn = turn
         else:
             found = None
         anchor = self.anchor
@@ -126,13 +180,36 @@ class Steady(threading.local):
         if found is None:
             if len(self.pending) >= self.pending_limit:
                 self._forget_dead()
-            self.pending[id(storage)] = (weakref.ref(storage), self.backwards)
+            self.pending[id(storage)] = (weakref.ref(storage), self._mark())
+        self._count()
         return False
+
+    def _mark(self) -> int:
+        """The number of backward passes before a write, or LATE for one that comes after its step was taken for ended."""
+        if self.backwards != self.ended:
+            return self.backwards
+        self.forget()
+        return LATE
+
+    def _count(self) -> None:
+        """Note a write of this turn."""
+        if not self.turn:
+            self.first_backward = self.backwards
+        if len(self.turn) < TURN_LIMIT:
+            self.turn.append(self.backwards - self.first_backward)
+
+    def ends_turn(self) -> bool:
+        """Whether the write that was noted last is the last one of its step."""
+        if self.turn != self.whole_turn or self.backwards == self.ended or self.tracing is not None:
+            return False
+        self.ended = self.backwards
+        return True
 
     def wrote_after_submit(self, storage: Written) -> None:
         """The write that caused a submit comes after it: it is the first of the next turn."""
         self._drop_anchor(storage)
         self.pending[id(storage)] = (weakref.ref(storage), self.backwards)
+        self._count()
 
     def _drop_anchor(self, storage: Written) -> None:
         self.anchor = weakref.ref(storage)
@@ -164,10 +241,12 @@ class Steady(threading.local):
         """Nothing is pending any more: a new turn begins."""
         self.pending.clear()
         self.anchor = None
+        self.turn = []
 
     @contextmanager
     def apart(self, records: list[Any]) -> Iterator[None]:
         """Inside, nothing is pending, and compilations leave records; afterwards everything is as it was."""
+        self.leave()
         kept = (
             self.pending,
             self.backwards,

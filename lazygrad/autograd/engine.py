@@ -308,11 +308,11 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
 
     Returns False, and has changed nothing, where something has to be looked at more closely or is an error.
     """
+    requires = root.requires_grad
     record = root._record
     if (
         record is None
-        or not root.requires_grad
-        or record is not root._record
+        or not requires
         or root.storage.node.shape
         or root._view is not None
         or mode.inference

@@ -290,7 +290,7 @@ def _described(value: Any) -> tuple[Any, Any, str] | None:
 
 def _require_writable(tensor: Tensor) -> None:
     """Whether forward may have changed an argument in place."""
-    if tensor._record is None and tensor.requires_grad:
+    if tensor.requires_grad and tensor._record is None:
         raise RuntimeError(
             "a leaf Variable that requires grad has been used in an in-place operation."
         )

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ..history import mode
+from ..runtime.steady import STEADY
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _GENERATOR = 0x20  # the flag of a generator function's code
@@ -159,6 +160,7 @@ class inference_mode(_Context):
     def _set(self) -> None:
         mode.inference = self._mode
         if self._mode:
+            STEADY.leave()
             mode.enabled = False
 
 

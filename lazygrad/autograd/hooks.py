@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from ..history import Hook, RemovableHandle
+from ..runtime.steady import STEADY
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -19,6 +20,7 @@ def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
     """
     if not tensor.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    STEADY.disturb()
     record = tensor._record
     if record is None:
         return RemovableHandle(tensor._extras().hooks, hook)
@@ -35,6 +37,7 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Hook) -> RemovableH
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if tensor._record is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    STEADY.disturb()
     return RemovableHandle(tensor._extras().accumulated, hook)
 
 

@@ -77,6 +77,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if STEADY.observer is not None or mode.transforms:
             return self._call(*args, **kwargs)
+        STEADY.disturb()
         try:
             for program in self._programs:
                 found = program.replay(args, kwargs)

@@ -270,6 +270,7 @@ class Call:
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function under observation. The numbers in its result may be lifted ones."""
         function, args, kwargs, entries = self._lifted(args, kwargs)
+        STEADY.leave()
         outer, STEADY.observer = STEADY.observer, self.observer
         try:
             result = function(*args, **kwargs)

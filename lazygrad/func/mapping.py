@@ -159,6 +159,7 @@ class Mapping:
         return self.outer.example() * inner + number
 
     def __enter__(self) -> Mapping:
+        STEADY.leave()
         self.outer = STEADY.tracing
         STEADY.tracing = self
         return self

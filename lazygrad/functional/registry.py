@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
-from ..dispatch import binary, general
+from ..dispatch import announced, binary, general
 from ..dispatch import inplace as inplace_method
 from ..ir.dtype import DType
 from ..ir.node import Node, constant
@@ -172,10 +172,10 @@ def function(
     """
 
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
-        public = autocasting(name, _with_out(name, run, exact) if out else run)
+        public = autocasting(name, announced(_with_out(name, run, exact) if out else run))
         _add(name, public, (name, *aliases), module, method, nn, None, None)
         if dunder is not None:
-            METHODS[f"__{dunder}__"] = _operand_guard(autocasting(name, run))
+            METHODS[f"__{dunder}__"] = _operand_guard(autocasting(name, announced(run)))
         return cast("Callable[P, Return]", public)
 
     return register

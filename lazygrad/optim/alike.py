@@ -387,6 +387,7 @@ def update_alike(
         return False
     if mode.enabled or mode.inference:
         return False
+    STEADY.leave()
     parameters = [each for each in group["params"] if each._grad is not None]
     if not parameters:
         return False
