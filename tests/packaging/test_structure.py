@@ -17,7 +17,17 @@ ROOMS = {
     **dict.fromkeys(("config", "size"), "base"),
     "site": "ir",
     **dict.fromkeys(
-        ("tensor", "storage", "views", "history", "reading", "results", "recipes", "dispatch"),
+        (
+            "tensor",
+            "storage",
+            "views",
+            "history",
+            "reading",
+            "results",
+            "recipes",
+            "dispatch",
+            "turns",
+        ),
         "tensor",
     ),
     **dict.fromkeys(("printing", "random"), "functional"),

@@ -25,7 +25,7 @@ def found(node: Node) -> tuple[Index, float] | None:
     """From which column on, as a function of the row, the node is which number."""
     order = {id(each): number for number, each in enumerate(postorder([node]))}
     known = beyond(node, (of(ROW), of(COLUMN)), ROW, order).get(COLUMN)
-    return known and (known.start, known.value)
+    return None if known is None else (known.start, known.value)
 
 
 @pytest.mark.parametrize(
