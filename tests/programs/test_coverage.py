@@ -104,6 +104,7 @@ MORE = {
     " + torch.lstm_cell(a[:, :2], (a[:, 2:], a[:, 2:]), torch.ones(8, 2).double(), torch.ones(8, 2).double())[0].square().sum()"
     " + torch.rnn_relu_cell(a[:, :2], a[:, 2:], torch.ones(2, 2).double(), torch.ones(2, 2).double()).square().sum()"
     " + torch.rnn_tanh_cell(a[:, :2], a[:, 2:], torch.ones(2, 2).double(), torch.ones(2, 2).double()).square().sum()",
+    "a recurrent layer": "(torch.manual_seed(0), torch.nn.LSTM(2, 2).double()(a.reshape(6, 1, 2))[0].square().sum())[1]",
     "bags": "F.embedding_bag(i.abs() % 3, a, mode='mean').square().sum() + F.bilinear(a, a, torch.ones(2, 4, 4).double()).sum()"
     " + F.local_response_norm(a[None], 2).square().sum() + F.pixel_unshuffle(a[None, :2], 2).square().sum()",
     "tiles that are turned": "(a.repeat(32, 24) @ torch.tensor([[0.5, 0.25] * 48] * 96, dtype=torch.float64).t()).square().sum()",
