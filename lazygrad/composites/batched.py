@@ -7,12 +7,13 @@ each.
 
 from __future__ import annotations
 
-from ..gradient.batching import COMPOSITE_BATCHING, Sources, alike
+from ..gradient.batching import COMPOSITE_BATCHING, Sources, alike, one_by_one
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents
 from ..ir.args import Attribute, Call
 from ..ir.composite import call, composite
 from ..ir.dim import Size, product
 from ..ir.node import Node
+from ..ir.op import Op
 from .loss import target_weights
 from .precision import wide
 
@@ -58,6 +59,16 @@ def _each(node: Node, sources: tuple[Node, ...], like: Node) -> Node:
     """A loss without its reduction."""
     attributes = {**dict(_call(node).attributes), "reduction": "none"}
     return call(_call(node).name, sources, like=like, **attributes)
+
+
+@COMPOSITE_BATCHING.rule("recurrence", "recurrence_gradient")
+def recurrence(node: Node, sources: Sources) -> Node:
+    """A recurrent layer of each example by itself: its weights may be the example's own."""
+
+    def one(*nodes: Node) -> Node:
+        return Node(Op.CALL, nodes, node.dtype, node.shape, node.arg, node.place)
+
+    return one_by_one(sources.all(), sources.size, one)
 
 
 @COMPOSITE_BATCHING.rule(*ELEMENTWISE_LOSSES)

@@ -154,8 +154,8 @@ def _as_one(
     states = states_of(kind, nodes, frames)
     last = 0 if reverse else int(input.shape[0]) - 1
     made = results(
-        f"{kind.title()}Backward0", [states[0], *[moment(each, last) for each in states]], tensors
-    )
+        f"{kind.title()}Backward0", [states[0], *[moment(each, last) for each in states]], tensors, (*tensors, 0)
+    )  # fmt: skip
     return made[0], made[1:]
 
 

@@ -9,7 +9,7 @@ it is repeated by EXPAND, which costs no memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..ir.args import (
     Axes,
@@ -24,10 +24,10 @@ from ..ir.args import (
     Sort,
     Windows,
 )
-from ..ir.build import gather
-from ..ir.dim import Size
+from ..ir.build import gather, shrink, update
+from ..ir.dim import Size, UndecidedError
 from ..ir.extern import kinds, repeated
-from ..ir.node import Node, postorder
+from ..ir.node import Node, constant, postorder
 from ..ir.op import ELEMENTWISE, Op
 from ..ir.rewrite import RuleTable
 from .expand import place_new
@@ -131,6 +131,28 @@ def alike(node: Node, sources: Sources, shape: tuple[Size, ...] | None = None) -
     return Node(node.op, sources.all(), node.dtype, (sources.size, *shape), node.arg, node.place)
 
 
+def one_by_one(nodes: Sequence[Node], size: Size, make: Callable[..., Node]) -> Node:
+    """What `make` makes of each example of the nodes, for the whole batch.
+
+    Raises:
+        UndecidedError: the number of examples is a Dim.
+    """
+    if not isinstance(size, int):
+        raise UndecidedError(
+            "what is computed for one example after another is compiled for their number"
+        )
+    like = make(*[constant(0, node.dtype, node.shape[1:], node.place) for node in nodes])
+    total = constant(0, like.dtype, (size, *like.shape), like.place)
+    for index in range(size):
+        examples = [
+            shrink(node, (index, *[0] * (len(node.shape) - 1)), (1, *node.shape[1:])).reshape(node.shape[1:])
+            for node in nodes
+        ]  # fmt: skip
+        row = make(*examples).reshape((1, *like.shape))
+        total = update(total, row, (index, *[0] * len(like.shape)))
+    return total
+
+
 # --- one element, or all of them alike
 
 
@@ -148,13 +170,8 @@ def whole(node: Node, sources: Sources) -> Node:
 def host_function(node: Node, sources: Sources) -> Node:
     """Functions of the host take matrices with any number of axes before them.
 
-    Raises:
-        NotImplementedError: a layer as one node: where functions are mapped, its steps are nodes of their own.
+    A layer of repeated steps does not: its node only holds the sources of all examples, until one of its results is asked for.
     """
-    if repeated(node) is not None:
-        raise NotImplementedError(
-            "gradients of a recurrent layer cannot be mapped; map the layer itself (lazygrad.func.vmap)"
-        )
     return Node(Op.EXTERN, sources.all(), node.dtype, (), node.arg, node.place)
 
 
@@ -162,6 +179,13 @@ def host_function(node: Node, sources: Sources) -> Node:
 def result_of_host_function(node: Node, sources: Sources) -> Node:
     assert isinstance(node.arg, Element)
     called = sources.plain(0)
+    if repeated(node.src[0]) is not None:
+
+        def one(*inputs: Node) -> Node:
+            layer = Node(Op.EXTERN, inputs, called.dtype, (), called.arg, called.place)
+            return Node(Op.ELEMENT, (layer,), node.dtype, node.shape, node.arg, node.place)
+
+        return one_by_one(called.src, sources.size, one)
     dtype, shape = kinds(called)[node.arg.index]
     assert shape == (sources.size, *node.shape)
     return Node(Op.ELEMENT, (called,), dtype, shape, node.arg, node.place)

@@ -113,11 +113,6 @@ def test_errors(call: str) -> None:
         run(lg)
 
 
-def test_antialias_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="antialias"):
-        lg.nn.functional.interpolate(lg.ones(1, 1, 4, 4), 2, mode="bilinear", antialias=True)
-
-
 MODULES = """
 ReflectionPad2d(1) | ZeroPad2d((1,2,3,4)) | ConstantPad1d(2,3.5) | CircularPad3d(1) | ReplicationPad1d((2, 0)) | MaxPool2d(2)
 MaxPool2d(3,stride=2,padding=1,dilation=2,ceil_mode=True) | MaxPool1d(2) | AvgPool2d(2) | AvgPool1d(2) | AvgPool3d(2,3,1) | LPPool2d(2,3)

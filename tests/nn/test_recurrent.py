@@ -122,9 +122,29 @@ def test_layers_are_mapped_step_by_step() -> None:
     with lg.no_grad():
         mapped = lg.func.vmap(lambda x: net(x)[0])(input)
         np.testing.assert_allclose(mapped[1].numpy(), net(input[1])[0].numpy(), 1e-5, 1e-6)
-    output = net(input[0].requires_grad_())[0]
-    with pytest.raises(NotImplementedError, match="map the layer itself"):
-        lg.autograd.grad(output, [net.weight_hh_l0], lg.ones(2, *output.shape), is_grads_batched=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU"])
+def test_gradients_of_layers_are_mapped(kind: str) -> None:
+    """Several cotangents at once, and gradients of such gradients: as one after the other."""
+    net, input = getattr(nn, kind)(3, 4).double(), lg.randn(5, 1, 3, dtype=lg.float64)
+    output = net(input.requires_grad_())[0]
+    variables = [input, net.weight_hh_l0, net.bias_ih_l0]
+    given = lg.randn(2, *output.shape, dtype=lg.float64)
+    together = lg.autograd.grad(output, variables, given, is_grads_batched=True, create_graph=True)
+    for index in range(2):
+        alone = lg.autograd.grad(output, variables, given[index], create_graph=True)
+        for one, several in zip(alone, together, strict=True):
+            np.testing.assert_allclose(several[index].tolist(), one.tolist(), 1e-10, 1e-12)
+    second = lg.autograd.grad(sum(each.square().sum() for each in together), variables, retain_graph=True)  # fmt: skip
+    squares = [
+        each.square().sum()
+        for index in range(2)
+        for each in lg.autograd.grad(output, variables, given[index], create_graph=True)
+    ]
+    expected = lg.autograd.grad(sum(squares), variables)
+    for one, several in zip(expected, second, strict=True):
+        np.testing.assert_allclose(several.tolist(), one.tolist(), 1e-9, 1e-11)
 
 
 @pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])

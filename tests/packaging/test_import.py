@@ -19,7 +19,7 @@ for name in lazygrad._ELSEWHERE:
 """
 LOADED = {
     "autograd", "composites", "config", "dispatch", "functional", "gradient", "history", "ir", "printing", "random", "reading", "recipes",
-    "results", "runtime", "schedule", "site", "size", "storage", "tensor", "views",
+    "results", "runtime", "schedule", "site", "size", "storage", "tensor", "turns", "views",
 }  # fmt: skip
 WAITING = {
     "amp", "array_api", "codegen", "cuda", "func", "linalg", "nn", "onnx", "opencl", "optim", "serialization", "special", "testing", "utils",
