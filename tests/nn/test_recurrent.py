@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -131,18 +132,21 @@ def test_gradients_of_layers_are_mapped(kind: str) -> None:
     output = net(input.requires_grad_())[0]
     variables = [input, net.weight_hh_l0, net.bias_ih_l0]
     given = lg.randn(2, *output.shape, dtype=lg.float64)
-    together = lg.autograd.grad(output, variables, given, is_grads_batched=True, create_graph=True)
-    for index in range(2):
-        alone = lg.autograd.grad(output, variables, given[index], create_graph=True)
-        for one, several in zip(alone, together, strict=True):
-            np.testing.assert_allclose(several[index].tolist(), one.tolist(), 1e-10, 1e-12)
-    second = lg.autograd.grad(sum(each.square().sum() for each in together), variables, retain_graph=True)  # fmt: skip
-    squares = [
-        each.square().sum()
-        for index in range(2)
-        for each in lg.autograd.grad(output, variables, given[index], create_graph=True)
-    ]
-    expected = lg.autograd.grad(sum(squares), variables)
+
+    def gradients(root: Any, cotangent: Any = None, mapped: bool = False) -> list[Any]:
+        made = lg.autograd.grad(
+            root, variables, cotangent, create_graph=True, is_grads_batched=mapped
+        )
+        return [each for each in made if each is not None]
+
+    together = gradients(output, given, mapped=True)
+    alone = [gradients(output, given[index]) for index in range(2)]
+    for index, several in itertools.product(range(2), range(3)):
+        np.testing.assert_allclose(
+            together[several][index].tolist(), alone[index][several].tolist(), 1e-10, 1e-12
+        )
+    second = gradients(sum(each.square().sum() for each in together))
+    expected = gradients(sum(each.square().sum() for example in alone for each in example))
     for one, several in zip(expected, second, strict=True):
         np.testing.assert_allclose(several.tolist(), one.tolist(), 1e-9, 1e-11)
 
