@@ -222,7 +222,7 @@ def test_every_kind_of_kernel_compiles(tmp_path: Path) -> None:
         taken = resources(cubin)
         assert len(taken) == len(kernels)
         assert not [name for name, each in taken.items() if each.stack_bytes], arch
-        assert max(each.registers for each in taken.values()) <= 128
+        assert max(each.registers for each in taken.values()) <= 168  # three blocks of 128 threads
 
 
 def test_one_kernel_alone_with_nvcc(tmp_path: Path) -> None:
