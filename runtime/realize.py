@@ -96,7 +96,7 @@ class Ready:
         self.outputs = outputs
         """For each result the node, the line of its template (-1 for the node itself), and whether no gradient looks behind it."""
         self.turn: Any = None
-        """What came after it, up to the next run, where that is known (turns.py)."""
+        """What came after it, up to the next run, where that is known (lazygrad/turns)."""
         self.tries = 0
         """How often it has run with nothing known of what comes after it, and how often that was tried to be found out."""
 
@@ -296,7 +296,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
 
 
 on_run: Callable[[Sketch | None, Ready | None], None] | None = None
-"""Who is told of the runs of a plain loop: turns.py."""
+"""Who is told of the runs of a plain loop: lazygrad/turns."""
 
 
 def _run_slowly(

@@ -109,7 +109,7 @@ class Steady(threading.local):
         """Who is told of writes and draws while a function runs on placeholders that have no value (lazygrad/func/mapping.py)."""
 
         self.ahead: Any = None
-        """Who is told of an operator's call before it is made, and may make it (lazygrad/turns.py)."""
+        """Who is told of an operator's call before it is made, and may make it (lazygrad/turns)."""
         self.passage: Any = None
         """The passage of a known turn that is under way, `ahead` or not."""
         self.recording: Any = None

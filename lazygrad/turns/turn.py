@@ -1,0 +1,179 @@
+"""What a turn of a loop is: its calls, the tensors from outside that they use, and the plan that it ends with.
+
+In: what a Recorder has noted. Out: data that a Passage compares calls with, and the questions that both ask of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import config
+from ..history import Untracked, mode
+from ..ir.node import kind_of
+from ..ir.op import Op
+from ..recipes import Recipes
+from ..runtime.memory import ALIGNMENT
+from ..runtime.steady import STEADY
+from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..ir.args import Scalar
+    from ..ir.dtype import DType
+    from ..ir.node import Kind, Node, Site
+    from ..runtime.realize import Ready
+    from ..size import Size
+
+NUMBER, CONSTANT = -1, -2
+UNALIGNED = ALIGNMENT - 1
+_BUFFER = Op.BUFFER
+
+
+class External:
+    """A tensor that a turn uses and has not made: what another one in its place must be."""
+
+    __slots__ = ("aligned", "kind", "node", "requires", "type")
+
+    def __init__(self, tensor: Tensor, node: Node) -> None:
+        self.type = tensor.__class__
+        self.requires = tensor._requires
+        self.kind: Kind = kind_of(node)
+        self.node = None if node.op is _BUFFER else node
+        """The very node, where it is no computed value."""
+        self.aligned = node.op is not _BUFFER or node.value.address & UNALIGNED == 0
+
+
+Argument = tuple[int, Any]
+"""A tensor's slot; or NUMBER and its position among the numbers; or CONSTANT, its key and its value."""
+
+
+class Leaf(NamedTuple):
+    """A leaf that gets a gradient: its slot, the gradient's, and what the gradient is."""
+
+    slot: int
+    result: int
+    dtype: DType
+    size: Size
+    requires: bool = False
+
+
+class Step:
+    """One call of a turn."""
+
+    __slots__ = (
+        "args", "dtype", "enabled", "function", "index", "leaves", "names", "next", "requires", "result", "site", "size", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        function: Any,
+        enabled: bool,
+        args: tuple[Argument, ...],
+        names: tuple[str, ...],
+        site: Site | None,
+    ) -> None:
+        self.function = function
+        self.enabled = enabled
+        """The grad mode."""
+        self.args = args
+        self.names = names
+        """The last of the arguments are named by these."""
+        self.site = site
+        self.index = 0
+        self.next: Step = self
+        self.result = -1
+        """The slot of its result."""
+        self.dtype: DType | None = None
+        self.size: Size | None = None
+        self.requires = False
+        self.target = -1
+        """The slot that it writes to."""
+        self.leaves: tuple[Leaf, ...] = ()
+        """What it gives gradients to."""
+
+
+def BACKWARD(root: Tensor) -> None:
+    """backward() of one value, without arguments."""
+    Tensor.backward(root)
+
+
+def READ(tensor: Tensor) -> None:
+    """The value is asked for: the turn ends."""
+    tensor.realize()
+
+
+def END() -> None:
+    """No call: behind the last one."""
+
+
+class Turn:
+    """What comes after one run of a plan, up to the end of the next run."""
+
+    __slots__ = (
+        "before", "buffers", "era", "externals", "kept", "left", "numbers", "passed", "plain", "ready", "steps", "written",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        before: Ready,
+        ready: Ready,
+        steps: Sequence[Step],
+        externals: Sequence[External],
+        buffers: Sequence[int],
+        numbers: Sequence[tuple[int, Scalar]],
+        written: Sequence[tuple[int, int]],
+        plain: Sequence[tuple[int, int, Kind]],
+        kept: Sequence[tuple[int, int]],
+    ) -> None:
+        self.before = before
+        self.ready = ready
+        self.era = Recipes.era
+        self.externals = tuple(externals)
+        self.buffers = tuple(buffers)
+        """The slot whose value is each buffer of the plan."""
+        self.numbers = tuple(numbers)
+        """For each number of the plan the position among those given (-1 for none), and the value of one that is always the same."""
+        self.written = tuple(written)
+        """The slots that are written to, each with the result that is its value."""
+        self.plain = tuple(plain)
+        """Other slots whose values are results, what these are, and that need no gradient; `kept`: those that have a history."""
+        self.kept = tuple(kept)
+        self.passed = self.left = 0
+        """How many passages came to their end, and how many were left."""
+        end = Step(END, True, (), (), None)
+        self.steps = (*steps, end)
+        for index, (step, following) in enumerate(zip(self.steps, (*self.steps[1:], end))):
+            step.index = index
+            step.next = following
+
+
+def whole(tensor: Tensor) -> bool:
+    """Whether a tensor with a real storage is a variable or data, and all of its memory."""
+    storage = tensor.storage
+    if storage.pin is not None or tensor._view is not None or tensor._record is not None:
+        return False
+    if tensor._stamp != storage.writes:
+        tensor._sync()
+    return tensor._counter.__class__ is not Untracked
+
+
+def hooked(leaf: Tensor) -> bool:
+    """Whether somebody has a say in the gradient of a leaf."""
+    extra = leaf._extra
+    if extra is None:
+        return False
+    if extra.hooks or extra.accumulated:
+        return True
+    record = None if extra.accumulator is None else extra.accumulator()
+    return record is not None and record.hooks is not None
+
+
+def undisturbed() -> bool:
+    """Whether plans run as they do in a plain loop, seen by nobody."""
+    return (
+        config.active().plain
+        and STEADY.records is None
+        and STEADY.observer is None
+        and STEADY.tracing is None
+        and not mode.inference
+    )
