@@ -397,11 +397,14 @@ def hypot(input: Tensor, other: Tensor) -> Outcome:
     """sqrt(input ** 2 + other ** 2), elementwise, without overflow in between. Same as torch.hypot."""
     require_tensor("hypot", "other", 2, other)
     (left, right), dtype = _wide("hypot", input, other)
-    large = unary(Op.ABS, left).maximum(unary(Op.ABS, right))
+    sizes = unary(Op.ABS, left), unary(Op.ABS, right)
+    large = sizes[0].maximum(sizes[1])
     # The scale cancels, so no gradient needs to pass through it.
     scale = where(large.eq(0.0) | large.eq(float("inf")), 1.0, large).stop()
     a, b = left / scale, right / scale
     node = unary(Op.SQRT, a * a + b * b) * scale
+    infinite = sizes[0].eq(float("inf")) | sizes[1].eq(float("inf"))
+    node = where(infinite & node.ne(node), float("inf"), node)  # beside a NaN, too, as in C
     own = [each for each in (input, other) if each.requires_grad]
     return Outcome("HypotBackward0", node.cast(dtype), (input, other), (*own, "result"))
 
