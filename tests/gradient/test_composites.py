@@ -348,7 +348,10 @@ def test_a_length_known_only_at_run_time() -> None:
 TRIED_BY_OPERATORS = {
     # tests/functional/test_linalg.py and test_database.py: gradients and second gradients against PyTorch
     "distance", "cholesky", "qr", "eigh", "svd", "inv", "solve", "solve_triangular", "det", "cofactor", "slogdet", "pinv",
-    "cholesky_solve",
+    "cholesky_solve", "lu", "matrix_exp",
+    "bessel_i", "entr", "erfcx", "log_ndtr", "ndtri", "next_number", "polygamma", "zeta",
+    # tests/nn/test_recurrent.py
+    "recurrence", "recurrence_gradient",
     # tests/nn/test_convolution.py and test_pooling.py
     "correlation", "max_pool", "adaptive_max_pool",
 }  # fmt: skip
