@@ -236,6 +236,7 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
         if not asked:
             return
         waiting = STEADY.nodes()
+    STEADY.last_turn = []  # a loop that reads in every step has its runs there
     if waiting:
         try:
             _run(asked, waiting, history, why)
