@@ -121,71 +121,62 @@ class Passage:
         self, function: Callable[..., Any], numeric: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:  # fmt: skip
         """A call with whatever arguments."""
+        step = self._fits(function, args, kwargs)
+        if step is None:
+            return self._aside(function, args, kwargs)
+        made = _foreseen(self, step)
+        self.slots.append(made)
+        self.step = step.next
+        return made
+
+    def _fits(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Step | None:
+        """What is expected next, if a call is that; `two` has the same written flat."""
         step = self.step
-        if step.function is function and mode.enabled is step.enabled and not self.left:
-            given = (*args, *kwargs.values()) if kwargs else args
-            if len(given) == len(step.args) and tuple(kwargs) == step.names:
-                slots, numbers = self.slots, self.numbers
-                new: list[float] = []
-                for (slot, key), value in zip(step.args, given):
-                    if slot >= 0:
-                        if slots[slot] is not value and not self.bind(slot, value):
-                            break
-                    elif slot == NUMBER:
-                        if value.__class__ is not float or not varies(value):
-                            break
-                        position = key - len(numbers)
-                        if position == len(new):
-                            new.append(value)
-                        elif (numbers[key] if position < 0 else new[position]) != value:
-                            break
-                    elif argument_key(value) != key[0]:
-                        break
-                else:
-                    numbers += new
-                    made = _foreseen(self, step)
-                    slots.append(made)
-                    self.step = step.next
-                    return made
-        return self._aside(function, args, kwargs)
+        if step.function is not function or mode.enabled is not step.enabled or self.left:
+            return None
+        given = (*args, *kwargs.values()) if kwargs else args
+        if len(given) != len(step.args) or tuple(kwargs) != step.names:
+            return None
+        slots, numbers = self.slots, self.numbers
+        new: list[float] = []
+        for (slot, key), value in zip(step.args, given):
+            if slot >= 0:
+                if slots[slot] is not value and not self.bind(slot, value):
+                    return None
+            elif slot == NUMBER:
+                if value.__class__ is not float or not varies(value):
+                    return None
+                position = key - len(numbers)
+                if position == len(new):
+                    new.append(value)
+                elif (numbers[key] if position < 0 else new[position]) != value:
+                    return None
+            elif argument_key(value) != key[0]:
+                return None
+        numbers += new
+        return step
 
     def write(self, function: Callable[..., Any], numeric: bool, tensor: Tensor, other: Any) -> Any:
         """A call that writes what it computes into its first operand."""
-        step = self.step
-        if step.function is function and mode.enabled is step.enabled and not self.left:
-            (target, _), (second, key) = step.args
-            slots = self.slots
-            if slots[target] is tensor or self.bind(target, tensor):
-                if second >= 0:
-                    fits = slots[second] is other or self.bind(second, other)
-                elif second == NUMBER:
-                    fits = (
-                        other.__class__ is float and other - other == 0.0 and other not in SELECTING
-                    )
-                    if fits:
-                        numbers = self.numbers
-                        if key == len(numbers):
-                            numbers.append(other)
-                        else:
-                            fits = numbers[key] == other
-                else:
-                    fits = argument_key(other) == key[0]
-                if fits:
-                    with graph_lock:
-                        storage = tensor.storage
-                        if storage.__class__ is not Foreseen:
-                            storage.passage = self  # type: ignore[attr-defined]
-                            del storage.node
-                            storage.__class__ = Foreseen
-                        tensor._counter.version += 1
-                        storage.writes += 1
-                        tensor._stamp = storage.writes
-                        tensor._node = None
-                        following = self.step = step.next
-                    if following.function is END:
-                        self._finish()
-                    return tensor
-        return self._aside(function, (tensor, other), {})
+        step = self._fits(function, (tensor, other), {})
+        if step is None:
+            return self._aside(function, (tensor, other), {})
+        with graph_lock:
+            storage = tensor.storage
+            if storage.__class__ is not Foreseen:
+                storage.passage = self  # type: ignore[attr-defined]
+                del storage.node
+                storage.__class__ = Foreseen
+            tensor._counter.version += 1
+            storage.writes += 1
+            tensor._stamp = storage.writes
+            tensor._node = None
+            following = self.step = step.next
+        if following.function is END:
+            self._finish()
+        return tensor
 
     def backward(self, root: Tensor) -> bool:
         """backward() without arguments. Returns whether it is done; otherwise the caller does it."""
