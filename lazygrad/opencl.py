@@ -10,6 +10,7 @@ from typing import Any
 
 from .functional.devices import device_of
 from .runtime import device as devices
+from .runtime import realize
 
 
 def _device(device: Any) -> Any:
@@ -44,7 +45,8 @@ def get_device_name(device: Any = None) -> str:
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait for everything that a device runs."""
+    """Wait for everything that a device has been asked for; pending writes are submitted before."""
+    realize.submit("a device is waited for")
     _device(device).synchronize()
 
 

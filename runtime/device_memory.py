@@ -30,6 +30,8 @@ class DevicePool(ABC):
         """The most they have held."""
         self.reserved = 0
         """Bytes that the driver has given: those, and what waits unused."""
+        self.most_reserved = 0
+        """The most it has given."""
         self._free: dict[int, list[Any]] = {}
         self._addresses = itertools.count(1)
         self._lock = threading.RLock()
@@ -75,6 +77,7 @@ class DevicePool(ABC):
         if owner is None:
             raise OutOfMemoryError(self.refusal(nbytes))
         self.reserved += size
+        self.most_reserved = max(self.most_reserved, self.reserved)
         return owner
 
     def address(self, owner: Any) -> int:

@@ -7,16 +7,25 @@ pycuda and the compiler; the driver is the machine's.
 from __future__ import annotations
 
 from importlib import import_module
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from ..functional import devices as names
 from ..functional.legacy import CUDA_CLASSES
 from ..random import manual_seed as _manual_seed
 from ..runtime import device as devices
+from ..runtime import realize as _realize
 from ..runtime.cuda_driver import device_count as _count
 from ..runtime.cuda_driver import driver
 from ..runtime.errors import OutOfMemoryError as OutOfMemoryError
+from .streams import Event as Event
+from .streams import Stream as Stream
+from .streams import current_stream as current_stream
+from .streams import default_stream as default_stream
+from .streams import gpu as _device
+from .streams import number_of as _number
+from .streams import set_stream as set_stream
+from .streams import stream as stream
 
 
 def is_available() -> bool:
@@ -94,7 +103,8 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait for everything that a GPU runs."""
+    """Wait for everything that a GPU has been asked for; pending writes are submitted before."""
+    _realize.submit("a GPU is waited for")
     _device(device).synchronize()
 
 
@@ -120,10 +130,50 @@ def memory_reserved(device: Any = None) -> int:
     return _asked(device, "reserved")
 
 
+def max_memory_reserved(device: Any = None) -> int:
+    """The most bytes that a GPU's driver has given, since the start or `reset_peak_memory_stats`."""
+    return _asked(device, "most_reserved")
+
+
+def can_device_access_peer(device: Any, peer_device: Any) -> bool:
+    """Whether a GPU reaches the memory of another one without the host.
+
+    Raises:
+        AssertionError: there is no such GPU.
+    """
+    numbers = _number(device), _number(peer_device)
+    for number in numbers:
+        if not 0 <= number < _count():
+            raise AssertionError(
+                "Invalid device id" if number == numbers[0] else "Invalid peer device id"
+            )
+    left, right = (_device(number).handle for number in numbers)
+    return bool(left.can_access_peer(right))
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """The name, memory, multiprocessors and compute capability of a GPU, as attributes."""
+    found = _device(device)
+    major, minor = get_device_capability(device)
+    attribute = driver().device_attribute.MULTIPROCESSOR_COUNT
+    return SimpleNamespace(
+        name=get_device_name(device),
+        major=major,
+        minor=minor,
+        total_memory=int(found.handle.total_memory()),
+        multi_processor_count=int(found.handle.get_attribute(attribute)),
+    )
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the current GPU computes with bfloat16: every one that there is support for does."""
+    return including_emulation or get_device_capability() >= (8, 0)
+
+
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Begin anew to look for the most bytes."""
     pool = _device(device).pool
-    pool.peak = pool.allocated
+    pool.peak, pool.most_reserved = pool.allocated, pool.reserved
 
 
 def empty_cache() -> None:
@@ -144,19 +194,6 @@ manual_seed_all = manual_seed
 def _made() -> list[Any]:
     """The GPUs that have been named."""
     return [found for name, found in list(devices.DEVICES.items()) if name.startswith("cuda:")]
-
-
-def _number(device: Any) -> int:
-    if isinstance(device, int):
-        return device
-    found = names.device("cuda") if device is None else names.device_of(device)
-    if found.type != "cuda":
-        raise ValueError(f"Expected a cuda device, but got: {found}")
-    return names.CURRENT_CUDA.index if found.index is None else found.index
-
-
-def _device(device: Any) -> Any:
-    return devices.get(f"cuda:{_number(device)}")
 
 
 def _asked(device: Any, what: str) -> int:

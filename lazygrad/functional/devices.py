@@ -37,6 +37,8 @@ class device:
             raise RuntimeError(
                 f"Expected one of {', '.join(KNOWN)} device type at start of device string: {type}"
             )
+        if name == "opencl" and ":" in number:  # a platform and a device of it
+            number = runtime_device.get(type).name.partition(":")[2]
         if number and not number.isdigit():
             raise RuntimeError(f"Invalid device string: '{type}'")
         self.type = name

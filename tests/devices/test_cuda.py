@@ -257,6 +257,38 @@ def test_gpus_by_name() -> None:
         x + lg.ones(2, device="cpu")
 
 
+def test_events_and_streams() -> None:
+    """Points in what a GPU runs, and the time between them; what waits for a stream finds everything done."""
+    needs_cuda()
+    first, last = (lg.cuda.Event(enable_timing=True) for _ in range(2))
+    with pytest.raises(ValueError, match="must be recorded before"):
+        first.elapsed_time(last)
+    assert first.query() and "uninitialized" in repr(first)
+    x = lg.zeros(1000, device="cuda").realize()
+    first.record()
+    x += 1
+    last.record()  # the write is submitted before
+    last.synchronize()
+    assert first.elapsed_time(last) >= 0 and last.query() and x.node.value is not None
+    with pytest.raises(ValueError, match="enable_timing=True"):
+        first.elapsed_time(lg.cuda.Event())
+    other = lg.cuda.Stream()
+    assert (
+        other == lg.cuda.current_stream() == lg.cuda.default_stream("cuda:0") and other.cuda_stream
+    )
+    with lg.cuda.stream(other):
+        y = x.to("cuda", non_blocking=True) * 2
+        other.wait_stream(lg.cuda.current_stream())
+        event = other.record_event()
+    event.wait()
+    lg.cuda.current_stream().wait_event(event)
+    other.synchronize()
+    assert other.query() and y.sum().item() == 2000
+    found = lg.cuda.get_device_properties()
+    assert found.total_memory == lg.cuda.mem_get_info()[1] and found.major >= 8 and found.name
+    assert lg.cuda.max_memory_reserved() >= lg.cuda.memory_reserved()
+
+
 @config.override(pool=True)
 def test_memory_and_its_end() -> None:
     """What is freed waits for the next; where the driver has no more, the pool is emptied, and then the error has the sizes."""
@@ -419,13 +451,17 @@ def test_several_gpus() -> None:
     execute(
         """
 import lazygrad as lg
-assert lg.cuda.device_count() == 2
+assert lg.cuda.device_count() == 2 and lg.cuda.can_device_access_peer(0, 1)
 x = lg.arange(1000.0, device="cuda:0")
 y = (x * 2).to("cuda:1")
 z = (y + 1).sum()
 assert z.device == lg.device("cuda:1") and z.item() == 1000000.0
 with lg.cuda.device(1):
-    assert lg.ones(2, device="cuda").device.index == 1
+    assert lg.ones(2, device="cuda").device.index == 1 and lg.cuda.current_stream().device.index == 1
+event = lg.cuda.Stream("cuda:1").record_event()
+lg.cuda.current_stream().wait_event(event)
+lg.cuda.current_stream().wait_stream(lg.cuda.Stream(1))
+assert (z.to("cuda:0", non_blocking=True) + x[0]).item() == 1000000.0
 assert lg.cuda.current_device() == 0 and lg.cuda.memory_allocated(1) > 0
 try:
     x + y
