@@ -1,6 +1,7 @@
 """What the CUDA kernels of a few programs take of a GPU, without a GPU: registers, shared memory, spills, occupancy, instructions, arithmetic intensity.
 
 usage: python benchmarks/cuda_resources.py [--arch sm_80] [--size 4096]
+       python benchmarks/cuda_resources.py --texts DIRECTORY      all texts that a run of tests has left there (pytest --cuda-texts DIRECTORY), for sm_80 and sm_90
 
 NVRTC (the package nvidia-cuda-nvrtc) compiles each kernel, the cubin says what a thread and a block take, and the figures below what a multiprocessor has. Where nvdisasm is
 found (the package nvidia-cuda-nvdisasm) the instructions of the longest loop are counted by kind. Intensity is flops for each byte that a kernel must move at least.
@@ -135,10 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", default="sm_80")
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--texts", type=Path, help="only say what the kernels in *.cu here take")
     options = parser.parse_args()
     library = nvrtc.packaged()
     if library is None:
         raise SystemExit("no NVRTC: pip install nvidia-cuda-nvrtc")
+    if options.texts is not None:
+        raise SystemExit(of_texts(library, options.texts))
     device: Any = devices.get("cuda:0").variant(options.arch)  # type: ignore[attr-defined]
     print(
         f"{options.arch}; an H100 does {H100:.0f} flops in float32 for each byte of its memory, {H100 * HALF_PRECISION:.0f} in float16 by matrix instructions"
@@ -193,6 +197,40 @@ def main() -> None:
         print(
             "no nvdisasm (pip install nvidia-cuda-nvdisasm): instructions of main loops are PTX's"
         )
+
+
+def of_texts(library: Any, folder: Path) -> int:
+    """Compile each text for each architecture; how many are refused, or need memory of a thread's own."""
+    paths = sorted(folder.glob("*.cu"))
+    failed = 0
+    for arch in ("sm_80", "sm_90"):
+        taken: dict[str, cubin.Resources] = {}
+        for path in paths:
+            try:
+                image = nvrtc.compile_with(library, path.read_text(), arch, OPTIONS)
+            except nvrtc.CompilationError as error:
+                failed += 1
+                print(f"{path.name} for {arch}: refused: {str(error)[:300]}")
+                continue
+            for name, each in cubin.resources(image).items():
+                taken[f"{path.name} {name}"] = each
+                if each.stack_bytes:
+                    failed += 1
+                    print(
+                        f"{path.name} {name} for {arch}: {each.stack_bytes} bytes of a thread's own, {each.registers} registers"
+                    )
+        most = Counter(
+            next(n for n in (32, 64, 128, 168, 255) if e.registers <= n) for e in taken.values()
+        )
+        held = ", ".join(
+            f"{count} up to {number} registers" for number, count in sorted(most.items())
+        )
+        shared = max((each.shared_bytes for each in taken.values()), default=0)
+        print(
+            f"{arch}: {len(taken)} kernels of {len(paths)} texts: {held}; at most {shared} bytes of shared memory; {sum(bool(e.stack_bytes) for e in taken.values())} with memory of a thread's own",
+            flush=True,
+        )
+    return failed
 
 
 def shared_arrays(kernel: Node, source: Source) -> set[int]:

@@ -37,6 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="the devices that tests of numbers run on, as in cpu,opencl; all that are available by default",
     )
+    parser.addoption(
+        "--seconds", type=int, default=0, help="a test fails that takes longer; no limit by default"
+    )
+    parser.addoption(
+        "--cuda-texts",
+        default="",
+        help="a directory that gets the CUDA C of every kernel that the tests compile, for benchmarks/cuda_resources.py",
+    )
 
 
 DEVICES = ("cpu", "opencl", "cuda", "interpret")
@@ -68,14 +76,24 @@ def chosen_devices(option: str) -> list[str]:
 
 ON_EACH = ("devices", "examples")
 """Rooms whose tests take a `device`, and run on each that is available."""
-ON_ONE = ("amp", "array_api", "autograd", "func", "functional", "nn", "tensor")
+ON_ONE = (
+    "amp", "array_api", "autograd", "compiled", "contract", "distributions", "func", "functional", "nn", "onnx", "serialization",
+    "tensor",
+)  # fmt: skip
 """Rooms whose tests say nothing of devices: they run on the one that DEVICE names, or on each that --device names."""
 LAUNCHED: Counter[str] = Counter()
 """The kernels that devices have launched for tests that ran on them alone."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "of_the_cpu: about memory that is the host's")
+    config.addinivalue_line(
+        "markers",
+        "of_the_cpu(why): not asked of other devices that --device names: about the host's memory, or several devices",
+    )
+    if folder := config.getoption("--cuda-texts"):
+        from .devices.texts import collect
+
+        collect(Path(folder))
     if (
         signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     ):  # as shells have it for what runs in the background
@@ -97,19 +115,38 @@ def named_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if not hasattr(request, "param"):
         yield
         return
-    if request.node.get_closest_marker("of_the_cpu") and request.param not in ("cpu", "interpret"):
-        pytest.skip("about memory that is the host's")
+    mark = request.node.get_closest_marker("of_the_cpu")
+    if mark is not None and request.param not in ("cpu", "interpret"):
+        pytest.skip(*mark.args or ("about memory that is the host's",))
     from lazygrad import config
 
     def override(**settings: Any) -> Any:
-        """Where a test takes the interpreter because it is quick, it takes the device."""
-        quick = settings.get("device") == "interpret"
-        return real(**(settings | {"device": request.param} if quick else settings))
+        """Where a test takes a device that is always there, it takes this one."""
+        there = settings.get("device") in ("cpu", "interpret") and not mark
+        return real(**(settings | {"device": request.param} if there else settings))
 
     real = config.override
     with alone(request.param), pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "override", override)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that takes longer than --seconds is interrupted."""
+    seconds = item.config.getoption("--seconds")
+
+    def end(*_: object) -> None:
+        pytest.fail(f"takes more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, end) if seconds else None
+    signal.alarm(seconds)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        if seconds:
+            signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

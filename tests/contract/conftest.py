@@ -32,7 +32,8 @@ def child(tmp_path: Path) -> Child:
             for name, value in os.environ.items()
             if name == "LAZYGRAD_CACHE_DIR" or not name.startswith(("DEVICE", "LAZYGRAD_"))
         }
-        environment = {**kept, "PYTHONPATH": str(ROOT), **variables}
+        named = {} if config.current.device == "cpu" else {"DEVICE": config.current.device}
+        environment = {**kept, "PYTHONPATH": str(ROOT), **named, **variables}
         command = [sys.executable, str(path)]
         return subprocess.run(
             command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
@@ -44,8 +45,8 @@ def child(tmp_path: Path) -> Child:
 class Counts:
     """What has happened on a device since this was made: launches, plans compiled, kernels built."""
 
-    def __init__(self, name: str = "cpu") -> None:
-        self.device = device.get(name)
+    def __init__(self, name: str = "") -> None:
+        self.device = device.get(name) if name else device.default()
         STEADY.done()  # what tests before have left pending is not computed along
         self._before = self._now()
 
@@ -60,7 +61,7 @@ class Counts:
 
 @pytest.fixture
 def counts() -> Callable[..., Counts]:
-    """counts(device="cpu"): begin to count."""
+    """counts(): begin to count what the device that DEVICE names does."""
     return Counts
 
 
@@ -68,4 +69,4 @@ def counts() -> Callable[..., Counts]:
 def on(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each of the two devices in turn."""
     with config.override(device=request.param):
-        yield request.param
+        yield config.current.device

@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 Child = Callable[..., CompletedProcess[str]]
+pytestmark = pytest.mark.of_the_cpu("texts of the CPU and the interpreter")
 
 PROGRAM = """\
 import lazygrad as torch

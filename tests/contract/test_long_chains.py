@@ -13,6 +13,9 @@ from subprocess import CompletedProcess
 import pytest
 
 Child = Callable[..., CompletedProcess[str]]
+pytestmark = pytest.mark.of_the_cpu(
+    "processes of their own, which name the CPU and the interpreter"
+)
 
 PROGRAM = """
 import cProfile, gc, json, sys, weakref

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
+import pytest
+
 Child = Callable[..., CompletedProcess[str]]
+pytestmark = pytest.mark.of_the_cpu("the CPU without numpy")
 
 PROGRAM = """
 import sys

@@ -276,6 +276,7 @@ def test_what_is_expensive_is_kept_over_a_call() -> None:
     assert "call inv on slots" in str(lowered)
 
 
+@pytest.mark.of_the_cpu("about several devices")
 def test_other_devices_and_children() -> None:
     a = lg.tensor(random(3, 3, kind="positive"), device="interpret")
     found = lg.linalg.cholesky(a).to("cpu") * 2

@@ -16,10 +16,13 @@ from lazygrad.runtime.compile import KERNELS
 from lazygrad.runtime.in_place import UPDATES
 from lazygrad.runtime.realize import PLANS
 
-pytestmark = pytest.mark.skipif(
-    config.current.device != "cpu" or config.current.verify,
-    reason="updates in place are the CPU device's; plans that are checked run launch by launch",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        config.current.device != "cpu" or config.current.verify,
+        reason="updates in place are the CPU device's; plans that are checked run launch by launch",
+    ),
+    pytest.mark.of_the_cpu("updates in place are the CPU device's"),
+]
 SIZES = ((3, 5), (64,), (), (0, 2), (7, 33), (3000,))
 EVERY: tuple[tuple[str, dict[str, Any]], ...] = (
     ("SGD", {"lr": 0.1}),

@@ -195,6 +195,7 @@ def test_other_programs_read_the_file_and_are_read(tmp_path: pathlib.Path) -> No
     assert all(back[name].tolist() == state[name].tolist() for name in state)
 
 
+@pytest.mark.of_the_cpu("about several devices")
 def test_map_location(tmp_path: pathlib.Path) -> None:
     path, seen = tmp_path / "x", []
     lg.save([lg.arange(3, device="interpret"), lg.ones(1)], path)
