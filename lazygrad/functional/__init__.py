@@ -36,6 +36,7 @@ from . import pickling as pickling
 from . import pooling as pooling
 from . import quantiles as quantiles
 from . import random_activations as random_activations
+from . import realness as realness
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import resampling as resampling
@@ -46,7 +47,9 @@ from . import searching as searching
 from . import shaping as shaping
 from . import sorting as sorting
 from . import special as special
+from . import stacking as stacking
 from . import tables as tables
+from . import tapers as tapers
 from . import unary as unary
 from . import updates as updates
 from . import vision as vision

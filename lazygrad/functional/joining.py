@@ -22,7 +22,7 @@ from .arguments import (
     sizes_text,
 )
 from .registry import function, method
-from .shaping import expand, reshape, slice_axis, slice_step, unsqueeze, view
+from .shaping import expand, slice_axis, slice_step, unsqueeze, view
 
 # --- together
 
@@ -45,7 +45,8 @@ def joined(nodes: Sequence[Node], axis: int) -> Node:
     return made
 
 
-def _check_list(name: str, tensors: Any) -> list[Tensor]:
+def require_list(name: str, tensors: Any) -> list[Tensor]:
+    """The tensors of a list that must not be empty."""
     if not isinstance(tensors, (tuple, list)):
         raise TypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
@@ -74,7 +75,7 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     """
     if isinstance(tensors, (tuple, list)) and not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    given = _check_list("cat", tensors)
+    given = require_list("cat", tensors)
     kept = [each for each in given if tuple(each.shape) != (0,)] or given[:1]
     first = kept[0]
     along = arguments.axis(dim if axis is None else axis, first.ndim, "cat")
@@ -109,7 +110,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
 
     Same as torch.stack.
     """
-    given = _check_list("stack", tensors)
+    given = require_list("stack", tensors)
     first = tuple(given[0].shape)
     for position, each in enumerate(given):
         if tuple(each.shape) != first:
@@ -123,23 +124,6 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     shape = (*first[:axis], 1, *first[axis:])
     made = joined([node.cast(dtype).reshape(shape) for node in tensor_nodes(*given)], axis)
     return result("StackBackward0", made, tuple(given))
-
-
-@function("hstack", method=False, out=True)
-def hstack(tensors: Any) -> Tensor:
-    """Along the second axis, vectors along the first. Same as torch.hstack."""
-    given = [
-        reshape(each, (1,)) if not each.ndim else each for each in _check_list("hstack", tensors)
-    ]
-    return cat(given, 0 if given[0].ndim == 1 else 1)
-
-
-@function("vstack", "row_stack", method=False, out=True)
-def vstack(tensors: Any) -> Tensor:
-    """Along the first axis, vectors as rows. Same as torch.vstack."""
-    from .shaping import atleast_2d
-
-    return cat([atleast_2d(each) for each in _check_list("vstack", tensors)], 0)
 
 
 @function("meshgrid", method=False)
@@ -273,41 +257,6 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         slice(a, b).indices(total)[:2] for a, b in zip([0, *ends], [*ends, total], strict=True)
     ]
     return tuple(slice_axis(input, axis, a, max(a, b), 1) for a, b in bounds)
-
-
-@function("hsplit")
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the second axis, of vectors the first. Same as torch.hsplit."""
-    return _split_evenly("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
-
-
-@function("vsplit")
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the first axis into equal parts. Same as torch.vsplit."""
-    return _split_evenly("vsplit", input, indices_or_sections, 0, 2)
-
-
-def _split_evenly(
-    name: str, input: Tensor, indices_or_sections: Any, axis: int, least: int
-) -> tuple[Tensor, ...]:
-    """`tensor_split` of an axis that must have as many equal parts as are asked for."""
-    if input.ndim < least:
-        raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a tensor with "
-            f"{input.ndim} dimensions!"
-        )
-    if isinstance(indices_or_sections, str):
-        raise TypeError(
-            f"{name}() received an invalid combination of arguments - got (Tensor, str)"
-        )
-    if isinstance(indices_or_sections, int):
-        size = int(input.shape[axis])
-        if indices_or_sections == 0 or size % indices_or_sections:
-            raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {axis}, but the size of the dimension {size} is not "
-                f"divisible by the split_size {indices_or_sections}!"
-            )
-    return tensor_split(input, indices_or_sections, axis)
 
 
 @function("unbind")

@@ -520,21 +520,3 @@ def as_strided(
             f"of bounds for storage of {tensor_text(input)}"
         )
     return viewed("AsStridedBackward0", input, views.Strided(tuple(size), tuple(stride), offset))
-
-
-@function("atleast_1d", method=False)
-def atleast_1d(input: Tensor) -> Tensor:
-    """With one axis at least. Same as torch.atleast_1d."""
-    return reshape(input, (1,)) if input.ndim == 0 else input
-
-
-@function("atleast_2d", method=False)
-def atleast_2d(input: Tensor) -> Tensor:
-    """With two axes at least. Same as torch.atleast_2d."""
-    return (
-        reshape(input, (1, 1))
-        if input.ndim == 0
-        else unsqueeze(input, 0)
-        if input.ndim == 1
-        else input
-    )

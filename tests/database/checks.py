@@ -413,11 +413,15 @@ def compare_near(found: Any, expected: Any, entry: Any, sample: Any) -> None:
     Raises:
         Difference: they are neither PyTorch's nor as exact.
     """
+    told = None if sample.kwargs.get("stable") else INVARIANTS.get(entry.name)
     try:
-        compare(found, expected, entry.name not in (*UNDEFINED, *INVARIANTS))
-        if entry.name in INVARIANTS:
-            told = INVARIANTS[entry.name]
-            compare_invariants(told(sample, *plain(found)), told(sample, *expected))
+        compare(found, expected, entry.name not in UNDEFINED and told is None)
+        if told is not None:
+            our, their = (
+                (each,) if isinstance(each, torch.Tensor) else each
+                for each in (plain(found), expected)
+            )
+            compare_invariants(told(sample, *our), told(sample, *their))
     except Difference as difference:
         narrow = (torch.float16, torch.bfloat16, torch.float32)
         tensors = list(tensors_of(expected))
@@ -439,7 +443,7 @@ def compare_invariants(found: list[Any], expected: list[Any]) -> None:
     """
     for our, their in zip(found, expected, strict=True):
         relative, absolute = TOLERANCES.get(their.dtype, (0.0, 0.0))
-        size = float(their.abs().max()) if their.numel() else 0.0
+        size = float(their.double().abs().max()) if their.numel() else 0.0
         close(our, their, "", relative * 10, absolute + relative * 10 * size)
 
 
@@ -466,13 +470,28 @@ def _chosen(sample: Any, values: Any, indices: Any) -> list[Any]:
     ]
 
 
+def _ordered(sample: Any, values: Any, indices: Any) -> list[Any]:
+    """What stands at the indices, and that they are all there are."""
+    return [*_in_order(sample, indices), values.detach()]
+
+
+def _in_order(sample: Any, indices: Any) -> list[Any]:
+    named = dict(zip(("dim",), sample.args, strict=False)) | sample.kwargs
+    source, dim = sample.input.detach(), named.get("dim", -1)
+    if not source.ndim:
+        return [source, indices]
+    return [source.gather(dim, indices), indices.sort(dim=dim, stable=True)[0]]
+
+
 INVARIANTS: dict[str, Callable[..., list[Any]]] = {
     "linalg.eigh": _eigenvectors,
     "linalg.svd": _singular_vectors,
     "topk": _chosen,
+    "sort": _ordered,
+    "argsort": _in_order,
 }
-"""Vectors are determined up to signs, or rotations where values are equal; which of equal elements is taken is not determined: what
-such results say whatever was chosen is compared."""
+"""Vectors are determined up to signs, or rotations where values are equal; which of equal elements is taken, or comes first, is not
+determined without stable=True: what such results say whatever was chosen is compared."""
 
 
 def widened(sample: Any) -> Any:

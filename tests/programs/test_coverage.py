@@ -69,6 +69,11 @@ MORE = {
     " + torch.diagonal_scatter(a, a[0, :3] ** 2).sum() + torch.as_strided_scatter(a, a[0], (4,), (2,)).square().sum()"
     " + torch.put(a, i.abs(), a * 2).square().sum() + a.index_reduce(0, i[0, :2].abs() % 3, a[:2], 'prod').square().sum()"
     " + a.clone().fill_diagonal_(2.0).square().sum() + a.clone().put_(i.abs(), a).square().sum()",
+    "stacks": "torch.dstack([a, a * 2]).square().sum() + torch.column_stack([a, a[:, 0]]).square().sum() + a.reshape(1, 3, 4).dsplit(2)[1].square().sum()"
+    " + torch.atleast_3d(a)[0].square().sum() + torch.angle(a).sum() * torch.isreal(a).sum() * a.conj().real.square().sum()",
+    "tapers": "(torch.hann_window(4, dtype=torch.float64) + torch.hamming_window(4, dtype=torch.float64) + torch.blackman_window(4, dtype=torch.float64)"
+    " + torch.bartlett_window(4, dtype=torch.float64) + torch.kaiser_window(4, dtype=torch.float64))"
+    " @ a.t().square().sum(1)",
     "orders": "a.sort(1)[0].square().sum() + a.msort().pow(3).sum() + (a.argsort(1) * a).sum() + a.topk(2)[0].square().sum()"
     " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum() + a[:, :1].sort(1)[0].square().sum()",
     "middles": "a.median() ** 2 + a.nanmedian(1)[0].square().sum() + a.quantile(0.3, 1).square().sum() + a.nanquantile(0.7) ** 2",
