@@ -70,7 +70,7 @@ MORE = {
     " + torch.put(a, i.abs(), a * 2).square().sum() + a.index_reduce(0, i[0, :2].abs() % 3, a[:2], 'prod').square().sum()"
     " + a.clone().fill_diagonal_(2.0).square().sum() + a.clone().put_(i.abs(), a).square().sum()",
     "stacks": "torch.dstack([a, a * 2]).square().sum() + torch.column_stack([a, a[:, 0]]).square().sum() + a.reshape(1, 3, 4).dsplit(2)[1].square().sum()"
-    " + torch.atleast_3d(a)[0].square().sum() + torch.angle(a).sum() * torch.isreal(a).sum() * a.conj().real.square().sum()",
+    " + torch.atleast_3d(a)[0].square().sum() + torch.real(a).sum() * torch.angle(a).sum() * torch.isreal(a).sum() * a.conj().real.square().sum()",
     "tapers": "(torch.hann_window(4, dtype=torch.float64) + torch.hamming_window(4, dtype=torch.float64) + torch.blackman_window(4, dtype=torch.float64)"
     " + torch.bartlett_window(4, dtype=torch.float64) + torch.kaiser_window(4, dtype=torch.float64))"
     " @ a.t().square().sum(1)",
@@ -143,6 +143,7 @@ NOT_TENSORS = {
     "randint_like", "randperm", "normal", "bernoulli", "multinomial", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "Tensor.is_shared", "Tensor.is_set_to", "Tensor.share_memory_", "gumbel_softmax", "rrelu", "from_file", "Tensor.to_device",
+    "imag", "is_conj", "Tensor.conj_physical_",
 }  # fmt: skip
 
 
