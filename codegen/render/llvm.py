@@ -20,8 +20,9 @@ from lazygrad.ir.op import Op
 from ..target import Target
 from ..transform.access import lines_inside
 from ..transform.parallel import grain, parallel_loop
-from . import llvm_dots
+from . import llvm_division, llvm_dots
 from .llvm_convert import from_memory, half_bits, to_memory
+from .llvm_division import DIVISIONS
 from .llvm_text import (
     Emitter,
     RenderError,
@@ -34,7 +35,7 @@ from .llvm_text import (
     suffix,
     with_lanes,
 )
-from .llvm_values import compute, compute_bits
+from .llvm_values import compute, compute_bits, one_division
 from .moves import moved
 from .streaming import LINE, streamed
 
@@ -257,7 +258,21 @@ class _Writer:
             self.operands[id(node)] = splat_text(str(known[0]), kind, lanes_of(node))
         else:
             operands = [self._operand(source) for source in node.src]
-            self.operands[id(node)] = compute(self.emit, node, operands)
+            if node.op not in DIVISIONS or not self._divided(node, operands):
+                self.operands[id(node)] = compute(self.emit, node, operands)
+
+    def _divided(self, node: Node, operands: list[str]) -> bool:
+        """Divide vectors by means of floats, where they can."""
+
+        def lane(left: str, right: str) -> str:
+            return one_division(self.emit, node, left, right)
+
+        found = llvm_division.compute(
+            self.emit, node, operands, self.target, self.entry, self.current, lane
+        )
+        if found is not None:
+            self.operands[id(node)], self.current = found
+        return found is not None
 
     def _accumulate(self, node: Node) -> None:
         """A step of a reduction, in the order written: what the transforms have not turned into accumulators."""

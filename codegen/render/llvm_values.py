@@ -145,6 +145,13 @@ def integer_division(emit: Emitter, node: Node, left: str, right: str) -> str:
     return _floor_division(emit, node, left, right, second)
 
 
+def one_division(emit: Emitter, node: Node, left: str, right: str) -> str:
+    """IDIV, MOD or FMOD of one lane of a vector."""
+    if node.op is Op.FMOD:
+        return emit.value(f"frem {register_type(node.dtype)} {left}, {right}", "fmod")
+    return _floor_division(emit, Node(node.op, (), node.dtype, ()), left, right, None)
+
+
 def _floor_division(emit: Emitter, node: Node, left: str, right: str, known: Range | None) -> str:
     kind, lanes, zero = type_of(node), lanes_of(node), _number(node, 0)
     divisor = right
