@@ -88,7 +88,7 @@ class Observer:
 
     def name(self, prefix: str, value: Any, key: object) -> str:
         """A name for a constant of the trace: the same for the same key."""
-        name = f"{prefix}_{key}"
+        name = f"{prefix}_{key}".replace(":", "_")  # a place may be opencl:1
         self.names[name] = value
         return name
 
