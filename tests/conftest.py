@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,8 +90,9 @@ LAUNCHED: Counter[str] = Counter()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "of_the_cpu(why): not asked of other devices that --device names: about the host's memory, or several devices",
+        "of_the_cpu(why): not asked of other devices that --device names: about kernels of the CPU, or several devices",
     )
+    config.addinivalue_line("markers", "of_the_host: not asked of devices with memory of their own")
     if folder := config.getoption("--cuda-texts"):
         from .devices.texts import collect
 
@@ -115,19 +118,32 @@ def named_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if not hasattr(request, "param"):
         yield
         return
-    mark = request.node.get_closest_marker("of_the_cpu")
-    if mark is not None and request.param not in ("cpu", "interpret"):
-        pytest.skip(*mark.args or ("about memory that is the host's",))
     from lazygrad import config
+
+    host = request.param in ("cpu", "interpret")
+    if not host and request.node.get_closest_marker("of_the_host"):
+        pytest.skip("about memory that is the host's")
+    if mark := request.node.get_closest_marker("of_the_cpu"):
+        if request.param != "cpu":
+            pytest.skip(*mark.args)
+        yield
+        return
 
     def override(**settings: Any) -> Any:
         """Where a test takes a device that is always there, it takes this one."""
-        there = settings.get("device") in ("cpu", "interpret") and not mark
+        there = settings.get("device") in ("cpu", "interpret")
         return real(**(settings | {"device": request.param} if there else settings))
 
-    real = config.override
+    def start(thread: threading.Thread) -> None:
+        """A thread that a test starts is on the device too: settings are a thread's own."""
+        context, run = copy_context(), thread.run
+        thread.run = lambda: context.run(run)  # type: ignore[method-assign]
+        begin(thread)
+
+    real, begin = config.override, threading.Thread.start
     with alone(request.param), pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "override", override)
+        patch.setattr(threading.Thread, "start", start)
         yield
 
 

@@ -148,8 +148,9 @@ class Information:
         return {each.name: each for each in kinds if kind is None or isdtype(each, kind)}
 
     def devices(self) -> list[Any]:
-        found = [lg.device("cpu")]
-        return found + [lg.device("cuda", number) for number in range(lg.cuda.device_count())]
+        counts = {"cuda": lg.cuda.device_count(), "opencl": lg.opencl.device_count()}
+        several = [lg.device(kind, n) for kind, count in counts.items() for n in range(count)]
+        return [lg.device("cpu"), *several, lg.device("interpret")]
 
 
 def __array_namespace_info__() -> Information:

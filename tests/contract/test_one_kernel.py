@@ -12,6 +12,7 @@ import lazygrad as lg
 from lazygrad import config
 
 F = lg.nn.functional
+pytestmark = pytest.mark.of_the_cpu("kernels of the CPU")
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from lazygrad.runtime.plans import Record
 from lazygrad.schedule.reads import contraction
 
 F = lg.nn.functional
+pytestmark = pytest.mark.of_the_cpu("counts launches of the CPU")
 
 
 def draw(*shape: int) -> Any:

@@ -50,6 +50,7 @@ def test_one_argument_is_given_back() -> None:
     assert lg.realize() == ()
 
 
+@pytest.mark.of_the_cpu("looks at kernels of the CPU")
 def test_what_a_gradient_reads_is_kept() -> None:
     """A second forward would launch the first product again: three contractions where one is left."""
     x, w = draw(16, 32), draw(32, 8).requires_grad_()

@@ -23,7 +23,7 @@ def launches() -> int:
     return devices.default().launches
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 def test_from_numpy_shares_memory_both_ways() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     tensor = torch.from_numpy(array)
@@ -39,7 +39,7 @@ def test_from_numpy_shares_memory_both_ways() -> None:
     assert tensor.data_ptr() == array.__array_interface__["data"][0]
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 def test_numpy_shares_memory_until_nobody_looks() -> None:
     tensor = torch.arange(4.0) * 1
     before = tensor + 1
@@ -60,7 +60,7 @@ def test_numpy_shares_memory_until_nobody_looks() -> None:
     assert tensor.tolist() == [15, 19, 5, 7]
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 def test_numpy_of_views() -> None:
     tensor = torch.arange(12.0).view(3, 4)
     view = tensor.t()[1:3]
@@ -72,7 +72,7 @@ def test_numpy_of_views() -> None:
     assert (np.asarray(tensor, dtype=np.float64) == np.array(tensor.tolist())).all()
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 @pytest.mark.parametrize(
     "make", [lambda a: a.T, lambda a: a[::2, 1:], lambda a: a[:, 0], lambda a: a[1:1]]
 )
@@ -101,7 +101,7 @@ def test_gradients_read_shared_memory_when_backward_is_called() -> None:
     assert weight.grad.tolist() == [2.0, 8.0]
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 def test_a_leaf_on_shared_memory() -> None:
     array = np.array([1.0, 2.0], dtype=np.float32)
     weight = torch.from_numpy(array).requires_grad_()
@@ -114,7 +114,7 @@ def test_a_leaf_on_shared_memory() -> None:
     assert weight.grad.tolist() == [-2.0, -4.0]
 
 
-@pytest.mark.of_the_cpu
+@pytest.mark.of_the_host
 def test_a_result_whose_memory_was_exposed() -> None:
     x = torch.ones(2, requires_grad=True)
     y = x * 3
