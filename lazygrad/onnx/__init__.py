@@ -40,6 +40,7 @@ FAMILIES = (
     "sequences",
     "shaping",
     "signals",
+    "text",
     "vision",
 )
 """The files of operators, each of which registers its own."""

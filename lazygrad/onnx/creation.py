@@ -24,10 +24,14 @@ from .table import operator
 @operator("Constant", 1)
 def constant(
     *, value: Value = None, value_float: float | None = None, value_floats: Sequence[float] | None = None,
-    value_int: int | None = None, value_ints: Sequence[int] | None = None,
+    value_int: int | None = None, value_ints: Sequence[int] | None = None, value_string: str | None = None,
+    value_strings: Sequence[str] | None = None, sparse_value: Value = None,
 ) -> Any:  # fmt: skip
-    if value is not None:
-        return value
+    """`sparse_value` is read with its zeros."""
+    if value is not None or sparse_value is not None:
+        return sparse_value if value is None else value
+    if value_string is not None or value_strings is not None:
+        return np.array(value_strings if value_string is None else value_string, object)
     if value_float is not None or value_floats is not None:
         return np.array(value_floats if value_float is None else value_float, np.float32)
     return np.array(value_ints if value_int is None else value_int, np.int64)

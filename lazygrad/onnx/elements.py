@@ -1,7 +1,7 @@
 """Element types and tensors of ONNX on their way in and out.
 
-In: TensorProto, numbers of ONNX element types, numpy arrays. Out: `DType`, numpy arrays, tensors. bfloat16 and the integers of 4
-bits are arrays of the package ml_dtypes, which comes with onnx; a tensor holds integers of 4 bits in 8.
+In: TensorProto, numbers of ONNX element types, numpy arrays. Out: `DType`, numpy arrays, tensors. bfloat16 is an array of the package
+ml_dtypes, which comes with onnx; types that tensors do not have are held in wider ones (held.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, numpy_helper
+from onnx import SparseTensorProto, TensorProto, numpy_helper
 
 from ..functional.creation import full
 from ..functional.creation import tensor as make_tensor
@@ -30,6 +30,7 @@ from ..ir.dtype import (
     uint64,
 )
 from ..tensor import Tensor
+from .held import HELD
 
 Array = npt.NDArray[Any]
 
@@ -48,17 +49,15 @@ DTYPES: dict[int, DType] = {
     TensorProto.BOOL: bool_,
 }
 """The element types that tensors have, by their numbers in ONNX."""
-PACKED = {TensorProto.INT4: int8, TensorProto.UINT4: uint8}
-"""Element types that are read from a model, and held in a wider type."""
 
 
 def dtype_of(number: int) -> DType:
-    """The dtype of tensors of an ONNX element type.
+    """The dtype of tensors of an ONNX element type, or that which holds them.
 
     Raises:
-        NotImplementedError: tensors have no such elements (text, complex numbers, uint16, floats of 8 bits).
+        NotImplementedError: tensors have no such elements (text, complex numbers).
     """
-    found = DTYPES.get(number) or PACKED.get(number)
+    found = DTYPES.get(number) or (HELD[number].dtype if number in HELD else None)
     if found is None:
         raise NotImplementedError(f"tensors of {element_name(number)} are not supported")
     return found
@@ -88,9 +87,23 @@ def array_of(proto: TensorProto) -> Array:
     Raises:
         NotImplementedError: an element type that tensors do not have.
     """
-    dtype = dtype_of(proto.data_type)
+    held = HELD.get(proto.data_type)
+    if held is None:
+        dtype_of(proto.data_type)
     array: Array = np.asarray(numpy_helper.to_array(proto))
-    return array.astype(numpy_dtype(dtype)) if proto.data_type in PACKED else array
+    return array if held is None else np.asarray(held.hold(array))
+
+
+def dense_array_of(proto: SparseTensorProto) -> Array:
+    """The value of a sparse tensor with zeros where it has nothing."""
+    values = array_of(proto.values)
+    places = np.asarray(numpy_helper.to_array(proto.indices))
+    result: Array = np.zeros(tuple(proto.dims), values.dtype)
+    if places.ndim == 2:
+        result[tuple(places.T)] = values
+    else:
+        result.reshape(-1)[places] = values
+    return result
 
 
 def tensor_of(array: Array) -> Tensor:
@@ -103,7 +116,8 @@ def tensor_of(array: Array) -> Tensor:
         wide = tensor_of(np.asarray(array.astype(np.float32)))
         return as_bfloat16(wide)
     if array.dtype.kind not in "fiub" or array.dtype.name == "uint16":
-        raise NotImplementedError(f"tensors of {array.dtype.name} are not supported")
+        kind = "text" if array.dtype == object else array.dtype.name
+        raise NotImplementedError(f"tensors of {kind} are not supported")
     if array.size == 1:
         dtype = DTYPES_BY_NAME[array.dtype.name]
         return full(array.shape, array.item(), dtype=dtype)

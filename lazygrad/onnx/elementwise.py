@@ -16,6 +16,7 @@ import lazygrad as lg
 from ..ir.dtype import DType
 from ..tensor import Tensor
 from .elements import DTYPES, numpy_dtype, tensor_of
+from .held import Held
 from .table import operator
 
 Value = Any
@@ -171,12 +172,23 @@ def clip(input: Tensor, low: Value = None, high: Value = None) -> Any:
 
 
 @operator("Cast", 6)
-def cast(input: Tensor, *, to: DType, saturate: int = 1, round_mode: str = "up") -> Any:
-    return input.to(to)
+def cast(
+    input: Tensor, *, to: DType, saturate: int = 1, round_mode: str = "up", held: Held | None = None
+) -> Any:
+    return input.to(to) if held is None else held.cast(input, bool(saturate), round_mode)
 
 
 @operator("CastLike", 15)
-def cast_like(input: Tensor, like: Value, *, saturate: int = 1, round_mode: str = "up") -> Any:
+def cast_like(
+    input: Tensor,
+    like: Value,
+    *,
+    saturate: int = 1,
+    round_mode: str = "up",
+    held: Held | None = None,
+) -> Any:
+    if held is not None:
+        return held.cast(input, bool(saturate), round_mode)
     dtype = like.dtype
     if isinstance(dtype, np.dtype):
         dtype = next(each for each in DTYPES.values() if numpy_dtype(each) == dtype)

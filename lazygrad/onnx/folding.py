@@ -13,6 +13,7 @@ import numpy as np
 
 from ..ir.dtype import DType
 from .elements import Array, numpy_dtype
+from .held import TEXT, Held
 
 FOLDED: dict[str, Callable[..., Any]] = {
     "Add": np.add,
@@ -88,7 +89,18 @@ def maximum(*values: Array) -> Array:
 
 
 @folded("Cast")
-def cast(value: Array, to: DType, saturate: int = 1, round_mode: str = "up") -> Array:
+def cast(
+    value: Array, to: DType, saturate: int = 1, round_mode: str = "up", held: Held | None = None
+) -> Array:
+    """To text (numbers as numpy prints them alone) and from it too."""
+    if held is TEXT:
+        return np.asarray(TEXT.hold(value))
+    if value.dtype == object:
+        numbers = np.array([float(item) for item in value.reshape(-1)], np.float64)
+        whole = to.is_integer and all(item.lstrip("+-").isdigit() for item in value.reshape(-1))
+        if whole:
+            numbers = np.array([int(item) for item in value.reshape(-1)], numpy_dtype(to))
+        value = numbers.reshape(value.shape)
     with np.errstate(all="ignore"):
         return value.astype(numpy_dtype(to))
 

@@ -21,6 +21,7 @@ from ..ir.dtype import DType
 from ..reading import realize
 from ..tensor import Tensor
 from .elements import array_from, dtype_of, numpy_dtype, stored
+from .held import TEXT, Held, held_type
 from .program import Builder, Program, check_opsets, unsupported
 from .replay import REPLAY_LIMIT, Replay, decisions, leaf_of, watched
 from .table import OLDEST, OPERATORS
@@ -28,12 +29,22 @@ from .table import OLDEST, OPERATORS
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """An input or output. `shape` has a number, a name or None (unknown) for each axis, and is None if nothing is known of it."""
+    """An input or output.
+
+    `shape` has a number, a name or None (unknown) for each axis, and is None if nothing is known of it. Of elements that tensors do not
+    have, `dtype` is what holds them (None for text), and `held` says what they are.
+    """
 
     name: str
     dtype: DType | None
     shape: tuple[int | str | None, ...] | None
     kind: str = "tensor"
+    held: Held | None = None
+
+    @property
+    def element(self) -> str:
+        """The name of the element type."""
+        return str(self.dtype) if self.held is None else self.held.name.lower()
 
 
 class Model:
@@ -69,7 +80,8 @@ class Model:
         with no_grad():
             given = [entering(inputs[name], info) for name, info in self.inputs.items()]
             results = self.results(given)
-            return {name: leaving(value) for name, value in zip(self.outputs, results)}
+            kinds = self.program.held
+            return {name: leaving(*pair) for name, *pair in zip(self.outputs, results, kinds)}
 
     def results(self, given: list[Any]) -> list[Any]:
         """The values of the outputs: by the plan of an earlier call with inputs of the same shapes if there is one."""
@@ -95,7 +107,7 @@ class Model:
 
     def __repr__(self) -> str:
         def text(infos: dict[str, Info]) -> str:
-            return ", ".join(f"{info.name}: {info.dtype} {info.shape}" for info in infos.values())
+            return ", ".join(f"{info.name}: {info.element} {info.shape}" for info in infos.values())
 
         return f"Model({text(self.inputs)} -> {text(self.outputs)})"
 
@@ -110,17 +122,22 @@ def entering(value: Any, info: Info) -> Any:
     """An input as a value of the program, checked against what the model says of it."""
     if value is None or info.kind != "tensor":
         if isinstance(value, (list, tuple)):
-            element = Info(info.name, info.dtype, None)
+            element = Info(info.name, info.dtype, None, held=info.held)
             return [entering(item, element) for item in value]
         if info.kind == "optional" and value is not None:
-            return entering(value, Info(info.name, info.dtype, None))
+            return entering(value, Info(info.name, info.dtype, None, held=info.held))
         if value is not None or info.kind == "tensor":
             raise TypeError(
                 f"input {info.name!r}: expected a {info.kind}, got {type(value).__name__}"
             )
         return None
     given = value if isinstance(value, Tensor) else np.asarray(value)
-    if info.dtype is not None:
+    if info.held is not None and not isinstance(given, Tensor):
+        fits = given.dtype.kind in "OUT" if info.held is TEXT else given.dtype == info.held.array
+        if not fits:
+            raise TypeError(f"input {info.name!r}: expected {info.element}, got {given.dtype}")
+        given = info.held.hold(given)
+    elif info.dtype is not None:
         wanted = info.dtype if isinstance(given, Tensor) else numpy_dtype(info.dtype)
         if given.dtype != wanted:
             raise TypeError(f"input {info.name!r}: expected {wanted}, got {given.dtype}")
@@ -131,14 +148,15 @@ def entering(value: Any, info: Info) -> Any:
         )
         if not fits:
             raise ValueError(f"input {info.name!r}: expected the shape {info.shape}, got {shape}")
-    return given if isinstance(given, Tensor) else stored(given)
+    return given if isinstance(given, Tensor) or info.held is TEXT else stored(given)
 
 
-def leaving(value: Any) -> Any:
+def leaving(value: Any, held: Held | None) -> Any:
     """A value of the program as the caller gets it: arrays of memory of its own."""
     if isinstance(value, list):
-        return [leaving(item) for item in value]
-    return array_from(value) if isinstance(value, Tensor) else value
+        return [leaving(item, held) for item in value]
+    array = array_from(value) if isinstance(value, Tensor) else value
+    return array if held is None or array is None else array.astype(held.array)
 
 
 def load(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
@@ -233,7 +251,15 @@ def inlined(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
         return proto
     from onnx import inliner
 
-    return inliner.inline_selected_functions(proto, defined, inline_schema_functions=True)
+    try:
+        # some of the functions differ by the types of a node's inputs
+        typed = onnx.shape_inference.infer_shapes(proto)
+        return inliner.inline_selected_functions(typed, defined, inline_schema_functions=True)
+    except RuntimeError as error:
+        named = "; ".join(f"{label} (version {version})" for label, _, version in missing[:8])
+        raise NotImplementedError(
+            f"operators that the standard defines by others, which onnx fails to inline here: {named}: {error}"
+        ) from None
 
 
 def has_function(domain: str, name: str, version: int) -> bool:
@@ -264,8 +290,8 @@ def described(value: ValueInfoProto) -> Info:
         inside = element.WhichOneof("value")
         element = getattr(element, str(inside)).elem_type
     tensor = element.tensor_type
-    dtype = None
-    if tensor.elem_type:
+    dtype, held = None, held_type(value.type)
+    if tensor.elem_type and held is not TEXT:
         try:
             dtype = dtype_of(tensor.elem_type)
         except NotImplementedError as error:
@@ -278,7 +304,7 @@ def described(value: ValueInfoProto) -> Info:
             else axis.dim_param or None
             for axis in tensor.shape.dim
         )
-    return Info(value.name, dtype, shape, kind.removesuffix("_type"))
+    return Info(value.name, dtype, shape, kind.removesuffix("_type"), held)
 
 
 def operators() -> list[tuple[str, str, list[int]]]:

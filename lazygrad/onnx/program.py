@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from ..ir.dtype import DType
 from ..reading import realize
 from ..tensor import Tensor
-from .elements import Array, array_from, array_of, dtype_of, tensor_of
+from .elements import Array, array_from, array_of, dense_array_of, dtype_of, tensor_of
 from .folding import FOLDED
+from .held import HELD, TEXT, Held, Integer, held_outputs, held_type
 from .table import NEWEST, OLDEST, PREPARED, Operator, find
 
 Value = Any
@@ -31,7 +32,7 @@ KNOWN_SIZE = 1024
 class Step:
     """One node: what to call, with what, where the results go, and which slots nobody reads afterwards."""
 
-    __slots__ = ("bodies", "call", "fold", "inputs", "kinds", "label", "outputs", "release")
+    __slots__ = ("bodies", "call", "fold", "inputs", "kinds", "label", "outputs", "release", "text")
 
     def __init__(self, label: str, call: Any, fold: Any) -> None:
         self.label = label
@@ -41,6 +42,7 @@ class Step:
         self.kinds: tuple[str, ...] = ()
         self.outputs: tuple[int, ...] = ()
         self.release: tuple[int, ...] = ()
+        self.text = False  # it reads or makes text, so it is computed on the host
         self.bodies: tuple[tuple[str, Program, tuple[int, ...]], ...] = ()
 
 
@@ -57,6 +59,7 @@ class Program:
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self.input_names: list[str] = []
+        self.held: list[Held | None] = []  # for each output
 
     def run(self, values: Sequence[Value]) -> list[Value]:
         """The values of the outputs, given those of `inputs` (captured ones first), none of them computed yet if it can be put off."""
@@ -76,6 +79,8 @@ class Program:
     def execute(self, step: Step, slots: dict[int, Value] | list[Value]) -> None:
         """Run one step: on the host if all that it reads is known there."""
         given = [slots[slot] for slot in step.inputs]
+        if step.text:
+            given = [array_from(value) if isinstance(value, Tensor) else value for value in given]
         if step.fold is not None and all(value is None or known(value) for value in given):
             results = step.fold(*given)
         else:
@@ -109,7 +114,7 @@ class Program:
 
 
 def known(value: Value) -> bool:
-    return isinstance(value, np.ndarray) and value.size <= KNOWN_SIZE
+    return isinstance(value, np.ndarray) and (value.size <= KNOWN_SIZE or value.dtype == object)
 
 
 class Body:
@@ -131,6 +136,8 @@ class Builder:
         self.opsets = opsets
         self.outer = outer
         self.slots: dict[str, int] = {"": 0}
+        self.held: dict[int, Held] = {}
+        """The slots whose elements tensors do not have."""
 
     def build(self, graph: GraphProto) -> Program:
         """Read a graph.
@@ -141,20 +148,21 @@ class Builder:
         """
         program = self.program
         for initializer in graph.initializer:
-            self.constant(
-                initializer.name, self.read(initializer, f"initializer {initializer.name!r}")
-            )
-        if graph.sparse_initializer:
-            name = graph.sparse_initializer[0].values.name
-            raise NotImplementedError(f"sparse initializer {name!r} is not supported")
+            value = self.read(initializer, f"initializer {initializer.name!r}")
+            self.mark(self.constant(initializer.name, value), HELD.get(initializer.data_type))
+        for sparse in graph.sparse_initializer:
+            name = sparse.values.name
+            self.constant(name, self.read(sparse, f"initializer {name!r}"))
         for info in graph.input:
             if info.name not in self.slots:
                 program.inputs.append(self.slot(info.name))
                 program.input_names.append(info.name)
+                self.mark(program.inputs[-1], held_type(info.type))
         for position, node in enumerate(graph.node):
             self.add(node, position)
         for info in graph.output:
             program.outputs.append(self.lookup(info.name, "the outputs"))
+        program.held = [self.held.get(slot) for slot in program.outputs]
         program.inputs[:0] = [self.slots[name] for name in program.captured]
         self.release()
         return program
@@ -163,8 +171,8 @@ class Builder:
     def read(proto: Any, label: str) -> Value:
         """A constant: known if it is small, otherwise a tensor."""
         try:
-            array = array_of(proto)
-            return array if array.size <= KNOWN_SIZE else tensor_of(array)
+            array = array_of(proto) if isinstance(proto, TensorProto) else dense_array_of(proto)
+            return array if known(array) else tensor_of(array)
         except NotImplementedError as error:
             raise NotImplementedError(f"{label}: {error}") from None
 
@@ -175,6 +183,10 @@ class Builder:
         if name:
             self.slots[name] = slot
         return slot
+
+    def mark(self, slot: int, held: Held | None) -> None:
+        if held is not None and slot:
+            self.held[slot] = held
 
     def constant(self, name: str, value: Value) -> int:
         slot = self.slot(name)
@@ -204,6 +216,7 @@ class Builder:
             else:
                 inner.slot(name)
                 inner.program.captured.append(name)
+            inner.mark(inner.slots[name], builder.held.get(slot))
         return self.slots[name]
 
     def add(self, node: NodeProto, position: int) -> None:
@@ -220,7 +233,15 @@ class Builder:
         outputs = len(node.output)
         while outputs and not node.output[outputs - 1]:
             outputs -= 1
-        special = {"outputs": outputs, "opset": version}
+        given = list(node.input)
+        while given and not given[-1]:
+            given.pop()
+        reads = [self.held.get(self.lookup(name, label)) for name in given]
+        if bodies:
+            makes = bodies[0][1].held[1 if node.op_type == "Loop" else 0 :]
+        else:
+            makes = held_outputs(node, domain, version, reads)
+        special = {"outputs": outputs, "opset": version, "held": makes[0] if makes else None}
         keywords.update({name: special[name] for name in operator.special})
         fold = FOLDED.get(node.op_type) if not domain else None
         step = Step(
@@ -228,9 +249,6 @@ class Builder:
             partial(operator.function, **keywords),
             fold and partial(fold, **keywords),
         )
-        given = list(node.input)
-        while given and not given[-1]:
-            given.pop()
         if len(given) < operator.required:
             raise ValueError(f"{label} has {len(given)} inputs, and needs {operator.required}")
         kinds = [operator.kind(place) for place in range(len(given))]
@@ -239,6 +257,8 @@ class Builder:
                 f"{label} has {len(given)} inputs, and {kinds.index(None)} are supported"
             )
         step.kinds = tuple(kind or "" for kind in kinds)
+        if any((*reads, *makes)) and not bodies:
+            self.hold(step, reads, makes, "held" in operator.special)
         step.inputs = tuple(self.lookup(name, label) for name in given)
         step.bodies = tuple(
             (name, body, tuple(self.lookup(captured, label) for captured in body.captured))
@@ -249,6 +269,8 @@ class Builder:
             all(not slot or slot in constants for slot in step.inputs) and not operator.random
         )
         step.outputs = tuple(self.slot(name) if name else 0 for name in node.output)
+        for slot, held in zip(step.outputs, makes):
+            self.mark(slot, held)
         if constant and not step.bodies:
             self.settle(step)
             return
@@ -256,6 +278,28 @@ class Builder:
         if prepare is not None:
             self.prepare(step, prepare, keywords)
         self.program.steps.append(step)
+
+    @staticmethod
+    def hold(
+        step: Step, reads: Sequence[Held | None], makes: Sequence[Held | None], own: bool
+    ) -> None:
+        """A step of elements that tensors do not have: numbers are cut to what they have, unless the function does so on its `own`.
+
+        Raises:
+            NotImplementedError: text in an operator that computes on tensors; bits of numbers that are held in wider ones.
+        """
+        if step.label.endswith(".BitCast"):
+            names = ", ".join(held.name for held in (*reads, *makes) if held is not None)
+            raise NotImplementedError(f"{step.label}: bits of {names} are not supported")
+        step.text = TEXT in (*reads, *makes)
+        if step.text:
+            tensors = (kind for kind, held in zip(step.kinds, reads) if held is TEXT)
+            if step.fold is None and "Tensor" in tensors:
+                raise NotImplementedError(f"{step.label}: text is not supported")
+            return
+        step.fold = None
+        if not own and any(isinstance(held, Integer) for held in makes):
+            step.call = partial(_cut, step.call, makes)
 
     def prepare(self, step: Step, prepare: Any, keywords: dict[str, Any]) -> None:
         """Compute of constant inputs, once, what each run would compute again."""
@@ -322,6 +366,8 @@ class Builder:
             return tuple(text.decode() for text in attribute.strings)
         if kind == AttributeProto.TENSOR:
             return self.read(attribute.t, label)
+        if kind == AttributeProto.SPARSE_TENSOR:
+            return self.read(attribute.sparse_tensor, label)
         if kind == AttributeProto.TYPE_PROTO:
             return attribute.tp
         kind_name = AttributeProto.AttributeType.Name(kind)
@@ -339,10 +385,20 @@ class Builder:
             kept |= read
 
 
+def _cut(call: Any, makes: Sequence[Held | None], *given: Value) -> Any:
+    """What a function gives, cut to what its outputs have."""
+    results = call(*given)
+    pairs = zip(results if isinstance(results, tuple) else (results,), makes)
+    return tuple(
+        held.cut(value) if held is not None and isinstance(value, Tensor) else value
+        for value, held in pairs
+    )
+
+
 def element_type(number: int, label: str) -> DType | None:
-    """An attribute that is an element type; 0 is none."""
+    """An attribute that is an element type; 0 is none, and text has none."""
     try:
-        return dtype_of(number) if number else None
+        return dtype_of(number) if number and HELD.get(number) is not TEXT else None
     except NotImplementedError as error:
         raise NotImplementedError(f"{label}: {error}") from None
 

@@ -1,6 +1,6 @@
 """Quantized numbers: integers with a scale and a zero point, and products and convolutions of them.
 
-In: tensors of int8, uint8, int16, int32 with scales and zero points: one number, one for each element of an axis, or one for each
+In: tensors of int8, uint8, int16, int32, and of what is held (held.py), with scales and zero points: one number, one for each element of an axis, or one for each
 block of an axis. Out: integers, rounded to even and saturated, or floats.
 """
 
@@ -14,6 +14,7 @@ import lazygrad as lg
 from ..ir.dtype import DType, float32, int32, uint8
 from ..tensor import Tensor
 from .convolution import convolution
+from .held import Held, Integer
 from .table import operator
 
 Ints = Sequence[int]
@@ -31,23 +32,27 @@ def along(value: Tensor, like: Tensor, axis: int, block_size: int) -> Any:
     return value.reshape(shape)
 
 
-def saturated(numbers: Any, dtype: DType) -> Any:
-    """Rounded to even, cut to what the dtype has."""
-    limits = lg.iinfo(dtype)
-    return numbers.round().clamp(limits.min, limits.max).to(dtype)
+def saturated(numbers: Any, dtype: DType, held: Held | None = None, saturate: int = 1) -> Any:
+    """Rounded to even, cut to what the dtype has, or the type that it holds."""
+    if held is not None and not isinstance(held, Integer):
+        return held.cast(numbers, bool(saturate))
+    low, high = held.limits if held is not None else (lg.iinfo(dtype).min, lg.iinfo(dtype).max)
+    return numbers.round().clamp(low, high).to(dtype)
 
 
 @operator("QuantizeLinear", 10)
 def quantize(
     input: Tensor, scale: Tensor, zero_point: Tensor | None = None, *, axis: int = 1, block_size: int = 0,
-    output_dtype: DType | None = None, precision: DType | None = None, saturate: int = 1,
+    output_dtype: DType | None = None, precision: DType | None = None, saturate: int = 1, held: Held | None = None,
 ) -> Any:  # fmt: skip
     dtype = zero_point.dtype if zero_point is not None else output_dtype or uint8
     wide = input.to(precision or scale.dtype) if input.dtype is int32 or precision else input
-    scaled = (wide / along(scale, input, axis, block_size).to(wide.dtype)).to(float32).round()
+    scaled = (wide / along(scale, input, axis, block_size).to(wide.dtype)).to(float32)
+    if dtype.is_integer:
+        scaled = scaled.round()
     if zero_point is not None:
         scaled = scaled + along(zero_point, input, axis, block_size).to(float32)
-    return saturated(scaled, dtype)
+    return saturated(scaled, dtype, held, saturate)
 
 
 @operator("DequantizeLinear", 10)
@@ -55,9 +60,10 @@ def dequantize(
     input: Tensor, scale: Tensor, zero_point: Tensor | None = None, *, axis: int = 1, block_size: int = 0,
     output_dtype: DType | None = None,
 ) -> Any:  # fmt: skip
-    numbers = input.to(int32)
+    exact = int32 if input.dtype.is_integer else float32
+    numbers: Any = input.to(exact)
     if zero_point is not None:
-        numbers = numbers - along(zero_point, input, axis, block_size).to(int32)
+        numbers = numbers - along(zero_point, input, axis, block_size).to(exact)
     wide = numbers.to(float32) * along(scale, input, axis, block_size).to(float32)
     return wide.to(output_dtype or scale.dtype)
 

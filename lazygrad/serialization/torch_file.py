@@ -302,6 +302,8 @@ def load_stream(source: Source, places: Places) -> Any:
     dry = _names(dict.fromkeys((*TENSORS, "torch._tensor._rebuild_from_type_v2"), nothing))
     _, position = pickles.load(data, dry, note, begin)
     keys, position = pickles.load(data, {}, None, position)
+    if type(keys) is not list or not all(type(key) is str and key in found for key in keys):
+        raise RuntimeError("load: the file lists storages that none of its tensors has")
     stored: dict[str, Stored] = {}
     for key in keys:
         dtype, location, nbytes = found[key]

@@ -1,6 +1,7 @@
 """The test suite of the package onnx, run through lazygrad.
 
     python -m tests.onnx.backend [--only WORD] [--kinds node,simple,...]     passed of all, and the failures by operator
+    python -m tests.onnx.backend --page docs/onnx.md                         and writes that into the page, between its marks
 
 In: the cases that onnx carries: a model and what it must compute. Out: for each "passed", or what was wrong.
 """
@@ -145,6 +146,8 @@ def compare(result: Any, expected: Any, case: Any) -> str:
         return f"dtype {result.dtype}, expected {expected.dtype}"
     if case.name.removesuffix("_expanded") in RANDOM:
         return ""
+    if expected.dtype == object:
+        return "" if (result == expected).all() else f"{result}, expected {expected}"
     wide = [np.asarray(value, np.float64) for value in (result, expected)]
     rtol = max(case.rtol, UNITS.get(result.dtype.name, 0.0))
     if not np.allclose(wide[0], wide[1], rtol=rtol, atol=max(case.atol, 1e-6), equal_nan=True):
@@ -175,13 +178,29 @@ def operator_of(case: Any) -> str:
     return f"{case.model.graph.node[0].op_type}{' and others' if expanded else ''}"
 
 
+BEGIN, END = "<!-- suite: begin -->", "<!-- suite: end -->"
+
+
+def section(counts: dict[str, tuple[int, int]], failures: dict[str, list[str]]) -> str:
+    """What the page says: how many cases of each kind pass, and of each operator that fails how many, and why the first does."""
+    lines = ["| cases | pass | of |", "|---|---|---|"]
+    lines += [f"| {kind} | {passed} | {total} |" for kind, (passed, total) in counts.items()]
+    lines += ["", "| what fails | cases | why |", "|---|---|---|"]
+    for name, found in sorted(failures.items()):
+        why = found[0].partition(": ")[2].replace("|", "\\|")
+        lines.append(f"| {name} | {len(found)} | {why} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--only", default="", help="cases whose name has this word")
     parser.add_argument("--without-slow", action="store_true")
+    parser.add_argument("--page", type=Path, help="write the outcome into this page")
     arguments = parser.parse_args()
     failures: dict[str, list[str]] = defaultdict(list)
+    counts: dict[str, tuple[int, int]] = {}
     for kind in arguments.kinds.split(","):
         cases = (
             node_cases(without=SLOW if arguments.without_slow else ())
@@ -195,11 +214,17 @@ def main() -> None:
             passed += outcome == "passed"
             if outcome != "passed":
                 failures[operator_of(case)].append(f"{case.name}: {outcome}")
+        counts[kind] = passed, len(cases)
         print(f"{kind}: {passed}/{len(cases)} in {time.perf_counter() - start:.0f} s", flush=True)
     for name, lines in sorted(failures.items()):
         print(f"{name}: {len(lines)}")
         for line in lines:
             print(f"    {line}")
+    if arguments.page is not None:
+        before, _, rest = arguments.page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        text = f"{before}{BEGIN}\n{section(counts, failures)}\n{END}{after}"
+        arguments.page.write_text(text)
 
 
 if __name__ == "__main__":

@@ -239,6 +239,10 @@ def test_archives_that_are_wrong() -> None:
     with pytest.raises(RuntimeError, match="big-endian"):
         both = archive(b"N.").getvalue().replace(b"little", b"bigend")
         lg.load(io.BytesIO(both))
+    for keys in (["x"], [()], 3):
+        with pytest.raises(RuntimeError, match="storages that none"):
+            head = stream(pickle.dumps(None, 2)).getvalue()[: -len(pickle.dumps([], 2))]
+            lg.load(io.BytesIO(head + pickle.dumps(keys, 2)))
     with pytest.raises(RuntimeError, match=r"data\.pkl"):
         other = io.BytesIO()
         zipfile.ZipFile(other, "w").writestr("readme", "hello")
