@@ -22,7 +22,7 @@ from ..tensor import Tensor
 from . import actions
 from .guards import Seen
 from .numbers import Lifted, written
-from .scan import Refused
+from .scan import AsQuick, Refused
 from .state import State
 from .trace import Call, Observer, Step, released
 
@@ -160,6 +160,8 @@ def conclude(
         Refused: the call has done something that a replay would not do.
     """
     observer = call.observer
+    if raw is None and _only_steps(call):
+        raise AsQuick("steps of optimizers are one launch as they are written")
     if observer.refusal is not None:
         raise observer.refusal
     if observer.taken:
@@ -239,6 +241,22 @@ def _unchanged(state: State, after: State) -> list[tuple[Seen, Tensor]]:
             if seen.tensor.requires_grad:
                 raise Refused(f"it gives {seen.label} a history")
     return bound
+
+
+def _only_steps(call: Call) -> bool:
+    """Whether a call does nothing but steps of optimizers, and forgets gradients: where everything is in memory such a step is one
+    launch in place (optim/alike.py), and elsewhere it joins what it waits for; a replay would make every result anew."""
+    observer = call.observer
+    return (
+        bool(observer.written)
+        and observer.written.keys() <= observer.stepped
+        and not observer.reads
+        and not observer.generators
+        and all(
+            seen.tensor._grad is None or seen.tensor._grad is seen.gradient
+            for seen in call.state.tensors
+        )
+    )
 
 
 def _gradient(seen: Seen, builder: Builder, trace: Trace) -> None:

@@ -26,7 +26,7 @@ from ..tensor import Tensor
 from .actions import AGAIN, PLAIN, Miss
 from .effects import Trace, conclude, restore, scrub, unlifted
 from .program import Program, signature
-from .scan import Reach, Refused
+from .scan import AsQuick, Reach, Refused
 from .state import State
 from .trace import Call, circumstances, prepare
 
@@ -226,9 +226,11 @@ class Compiled:
     def _refuse(self, refused: Refused) -> None:
         """This call is run as it is written, or from now on all are."""
         why = str(refused)
-        if self.fullgraph:
+        if isinstance(refused, AsQuick):
+            self.refusal = why
+        elif self.fullgraph:
             raise RuntimeError(f"compile: {self.__name__} cannot be compiled: {why}")
-        if refused.lasting:
+        elif refused.lasting:
             self.refusal = why
             warnings.warn(f"compile: {self.__name__} runs as it is written: {why}", stacklevel=2)
         self._say(f"runs as it is written: {why}")

@@ -194,6 +194,13 @@ class Refused(Exception):
         self.lasting = lasting
 
 
+class AsQuick(Refused):
+    """The function is as quick as it is written: it is left so, and nobody is warned."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, lasting=True)
+
+
 def refused_source(value: Any) -> bool:
     """Whether a callable or module from outside gives something else each time, or acts on the outside."""
     name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)

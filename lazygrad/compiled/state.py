@@ -43,6 +43,17 @@ UNREAD = (
     "_forward_pre_hooks_",
 )
 """Attributes of modules that a call never reads by themselves."""
+CONSTRUCTORS = frozenset(
+    (
+        "__init__",
+        "__new__",
+        "__post_init__",
+        "__init_subclass__",
+        "__set_name__",
+        "__class_getitem__",
+    )
+)
+"""Methods that run where objects or classes are made: not by way of an object that is there already."""
 SIZE_LIMIT = 20_000
 """How many things a call may reach."""
 STRING_LIMIT = 1 << 16
@@ -95,6 +106,8 @@ class State(Guards):
         self.slots: list[Slot] = []
         self.generators: list[Generator] = []
         self._globals: set[tuple[int, str]] = set()
+        self._classes: dict[int, bool] = {}
+        """By the identity of a class: whether the code may make objects of it."""
         self._stack: list[Item] = []
         size = len(args)
         self.check(f"len(args) != {size}", "the number of arguments", str(size))
@@ -231,7 +244,7 @@ class State(Guards):
         if isinstance(value, Generator):
             self.generators.append(value)
         if isinstance(value, type) and not is_opaque_module(value.__module__):
-            self._class(value)
+            self._class(value, makes=True)
         self.check(
             f"{path} is not {self.name(value)}", label, getattr(value, "__name__", repr(value))
         )
@@ -337,10 +350,15 @@ class State(Guards):
         except ValueError:
             raise Refused(f"closure cell '{name}' is empty") from None
 
-    def _class(self, value: type) -> None:
-        """The methods of a class of the user's that the code may call, and what it holds beside them."""
-        if id(value) in self._known:
+    def _class(self, value: type, makes: bool = False) -> None:
+        """The methods of a class of the user's that the code may call, and what it holds beside them.
+
+        `makes`: the code has the class itself, and may make objects of it; from an object it gets there by `type` or `__class__` only.
+        """
+        makes = makes or not self.reach.names.isdisjoint(("type", "__class__"))
+        if self._classes.get(id(value), False) or (id(value) in self._classes and not makes):
             return
+        self._classes[id(value)] = makes
         self._known[id(value)] = name = self.name(value)
         for each in value.__mro__:
             if is_opaque_module(each.__module__):
@@ -354,6 +372,8 @@ class State(Guards):
                     "__doc__",
                     "__module__",
                 )
+                if key in CONSTRUCTORS and not makes and key not in self.reach.names:
+                    continue
                 if (
                     key not in self.reach.names
                     and not (dunder and callable(attribute))

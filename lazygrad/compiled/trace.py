@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CellType, FunctionType
 from typing import Any
 
@@ -65,6 +65,8 @@ class Observer:
         """Each generator that was drawn from, with its seed and offset before."""
         self.taken = 0
         self.written: dict[int, weakref.ref[Storage]] = {}
+        self.stepped: set[int] = set()
+        """By identity: what steps of optimizers may write."""
         self.sources: dict[int, str] = {}
         """By the identity of a buffer: the expression that finds it."""
         self.made: set[int] = set()
@@ -167,6 +169,10 @@ class Observer:
     def wrote(self, storage: Storage) -> None:
         """A storage is about to be written in place."""
         self.written.setdefault(id(storage), weakref.ref(storage))
+
+    def updates(self, values: Iterable[Any]) -> None:
+        """An optimizer is about to update the tensors among these, element by element."""
+        self.stepped.update([id(each.storage) for each in values if isinstance(each, Tensor)])
 
     def born(self, buffer: Any) -> None:
         """Data of the program became a buffer."""

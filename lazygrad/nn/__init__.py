@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from . import functional, init
 from .activation import (
     CELU,
@@ -42,8 +44,9 @@ from .batch_norm import (
     InstanceNorm1d,
     InstanceNorm2d,
     InstanceNorm3d,
+    SyncBatchNorm,
 )
-from .container import ModuleDict, ModuleList, Sequential
+from .container import Container, ModuleDict, ModuleList, Sequential
 from .convolution import (
     Conv1d,
     Conv2d,
@@ -89,6 +92,8 @@ from .loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
+    LinearCrossEntropyOptions,
     MSELoss,
     NLLLoss,
     NLLLoss2d,
@@ -137,6 +142,8 @@ from .pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,
@@ -168,10 +175,27 @@ from .vision import (
     UpsamplingNearest2d,
 )
 
+_ELSEWHERE = {
+    "CrossMapLRN2d": "LuaTorch's normalisation; LocalResponseNorm is PyTorch's",
+    "DataParallel": "a module runs on one device",
+    "parallel": "a module runs on one device",
+    "quantized": "modules compute in floating point; lazygrad.onnx reads quantised models",
+    "qat": "modules compute in floating point; lazygrad.onnx reads quantised models",
+}
+"""Names of torch.nn that are out of scope, and why."""
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in _ELSEWHERE:
+        raise AttributeError(f"{__name__}: {name} is not here: {_ELSEWHERE[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
     "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d", "LazyLinear", "UninitializedBuffer",
-    "UninitializedParameter",
+    "UninitializedParameter", "Container", "FractionalMaxPool2d", "FractionalMaxPool3d", "LinearCrossEntropyLoss", "LinearCrossEntropyOptions",
+    "SyncBatchNorm",
     "CTCLoss", "GaussianNLLLoss", "NLLLoss2d", "PoissonNLLLoss", "CosineEmbeddingLoss", "HingeEmbeddingLoss",
     "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss",
     "AlphaDropout", "BCELoss", "Bilinear", "CosineSimilarity", "EmbeddingBag", "Flatten", "GroupNorm", "LocalResponseNorm",

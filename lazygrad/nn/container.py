@@ -11,6 +11,15 @@ from typing import Any, Self, overload
 from .module import Module
 
 
+class Container(Module):
+    """Modules by their names. Same as torch.nn.Container, which PyTorch keeps for old code."""
+
+    def __init__(self, **kwargs: Module | None) -> None:
+        super().__init__()
+        for name, module in kwargs.items():
+            self.add_module(name, module)
+
+
 class _Row(Module):
     """Modules named 0, 1, 2, ... (Sequential: also otherwise): what Sequential and ModuleList have in common."""
 

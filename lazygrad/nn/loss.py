@@ -6,11 +6,14 @@ margin_loss.py.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ..functional.linear_losses import LinearCrossEntropyOptions, linear_cross_entropy
 from ..functional.losses import _old_reduction
 from ..tensor import Tensor
 from . import functional
+from .linear import Linear
 from .module import Module
 
 
@@ -227,3 +230,53 @@ class CTCLoss(_Loss):
         super().__init__(reduction=reduction)
         self.blank = blank
         self.zero_infinity = zero_infinity
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """The cross entropy of a linear layer's outputs. Same as torch.nn.LinearCrossEntropyLoss.
+
+    Args:
+        out_features: sizes of further axes that each class has, () for none.
+        options: taken for PyTorch's sake.
+
+    Raises:
+        RuntimeError: `weight` has another shape than (num_classes,); `label_smoothing` is outside of [0, 1].
+    """
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False, device: Any = None,
+        dtype: Any = None, reduction: str = "mean", weight: Tensor | None = None, ignore_index: int | None = None,
+        label_smoothing: float = 0.0, options: LinearCrossEntropyOptions | None = None,
+    ) -> None:  # fmt: skip
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(
+                f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}"
+            )
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(
+                f"expected label_smoothing to be in range [0, 1], got {label_smoothing}"
+            )
+        super().__init__(weight, reduction=reduction)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        outputs = math.prod(out_features, start=num_classes)
+        self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
+        self.options = options
+
+    def forward(self, *inputs: Any) -> Tensor:
+        input, target = inputs
+        shape, linear = (self.num_classes, *self.out_features), self.linear
+        bias = None if linear.bias is None else linear.bias.reshape(shape)
+        return linear_cross_entropy(
+            input, linear.weight.reshape((*shape, linear.in_features)), target, linear_bias=bias, weight=self.weight,
+            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options={self.options}"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..functional import pooling
+from ..functional.fractional import fractional_max_pool2d, fractional_max_pool3d
 from ..tensor import Tensor
 from .convolution import sizes_of
 from .module import Module
@@ -235,3 +236,57 @@ class MaxUnpool3d(_MaxUnpool):
 
     rank = 3
     function = staticmethod(pooling.max_unpool3d)
+
+
+class _FractionalMaxPool(Module):
+    rank: ClassVar[int]
+    function: ClassVar[Any]
+    output_size: tuple[int, ...] | None
+    output_ratio: tuple[float, ...] | None
+
+    def __init__(
+        self, kernel_size: Sizes, output_size: Sizes | None = None, output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False, _random_samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        name, rank = type(self).__name__, self.rank
+        self.kernel_size = sizes_of(kernel_size, rank)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else sizes_of(output_size, rank)
+        ratio = (output_ratio,) * rank if isinstance(output_ratio, float) else output_ratio
+        self.output_ratio = None if ratio is None else tuple(ratio)
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < each < 1 for each in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self).function(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest element of windows of (N, C, H, W) or (C, H, W) whose places are drawn; see nn.functional.fractional_max_pool2d.
+
+    Raises:
+        ValueError: neither or both of size and ratio; a ratio outside of (0, 1).
+
+    Same as torch.nn.FractionalMaxPool2d.
+    """
+
+    rank = 2
+    function = staticmethod(fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The same for (N, C, D, H, W) or (C, D, H, W); see `FractionalMaxPool2d`. Same as torch.nn.FractionalMaxPool3d."""
+
+    rank = 3
+    function = staticmethod(fractional_max_pool3d)

@@ -20,6 +20,7 @@ from ..functional.creation import stored_zeros, tensor
 from ..history import RemovableHandle
 from ..ir.dtype import float32
 from ..reading import realize
+from ..runtime.steady import STEADY
 from ..tensor import Tensor
 from .alike import Members, update_alike
 
@@ -198,6 +199,9 @@ class Optimizer:
                         members.append((parameter, gradient, state[parameter]))
                 if members:
                     self.update(group, members)
+                if self.ELEMENTWISE and STEADY.observer is not None:
+                    for parameter, _, entries in members:
+                        STEADY.observer.updates((parameter, *entries.values()))
         return loss
 
     def begin(self, group: Group, parameter: Tensor, state: State) -> None:

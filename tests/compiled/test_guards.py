@@ -173,6 +173,36 @@ def test_side_effects_refuse_compilation_by_name(compare: Any, capsys: Any) -> N
     assert capsys.readouterr().out.count("seen") == 3
 
 
+class Worker:
+    """What its constructor does is nothing that a call through an object of it does."""
+
+    def __init__(self, name: str = "tanh") -> None:
+        self.apply = getattr(lg, name)
+        print("made")
+
+    def work(self, x: Tensor) -> Any:
+        return self.apply(x)
+
+
+def test_constructors_belong_to_code_that_has_the_class() -> None:
+    worker = Worker()
+    through = [lg.compile(lambda x: worker.work(x) * 1.0), lg.compile(worker.work)]
+    making = [
+        lg.compile(lambda x: Worker().work(x)),
+        lg.compile(lambda x: type(worker)().work(x)),
+        lg.compile(lambda x: worker.__class__("exp").work(x)),
+    ]
+    for compiled in through:
+        for number in range(3):
+            assert (
+                compiled(lg.ones(2) * number).tolist() == worker.work(lg.ones(2) * number).tolist()
+            )
+        assert compiled.traces == 1 and not compiled.refusal
+    for compiled in making:
+        with pytest.warns(UserWarning, match="Worker.__init__ calls"):
+            compiled(lg.ones(2))
+
+
 def test_what_cannot_be_watched_is_run_as_written() -> None:
     table = np.ones(2, "float32")
     steps = iter(range(100))

@@ -171,3 +171,24 @@ def test_states_may_change_between_steps() -> None:
     mixed = [*members(SIZES[:2], lg.bfloat16), *members(SIZES[:2])]
     optimizer = lg.optim.AdamW(mixed)
     assert launches(optimizer.step) == 2
+
+
+def test_a_compiled_step_is_one_launch_too() -> None:
+    """It is left as it is written, without a word; a function that does more than that is replayed."""
+    ours, theirs, others = members(SIZES[:2]), members(SIZES[:2]), members(SIZES[:2])
+    quick, general, third = (lg.optim.AdamW(each) for each in (ours, theirs, others))
+    step = lg.compile(quick.step, fullgraph=True)
+
+    @lg.compile
+    def more() -> lg.Tensor:
+        third.step()
+        return others[0].detach().sum()
+
+    for _ in range(4):
+        made = launches(step)
+        general.step()
+        more()
+    assert made == 1 and step.traces <= 2 and not more.refusal
+    for left, right, other in zip(ours, theirs, others):
+        np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), 1e-6)
+        np.testing.assert_allclose(other.detach().numpy(), right.detach().numpy(), 1e-6)

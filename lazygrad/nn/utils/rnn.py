@@ -13,6 +13,7 @@ import numpy as np
 
 from ...functional.casting import convert
 from ...functional.creation import arange, empty_like, full, tensor
+from ...functional.devices import creation_place
 from ...functional.joining import cat
 from ...ir.dtype import int64
 from ...tensor import Tensor
@@ -48,7 +49,7 @@ class PackedSequence(PackedSequenceFields):
             if not isinstance(data, (list, tuple)) or len(data) != 2:
                 raise AssertionError("Expected data to be a list or tuple of length 2")
             data, batch_sizes = data
-        elif batch_sizes.place != "cpu":
+        elif batch_sizes.place not in ("cpu", creation_place("cpu")):
             raise ValueError(
                 "batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually. They should "
                 "be instantiated by functions like pack_sequence and pack_padded_sequences in nn.utils.rnn."
