@@ -144,6 +144,7 @@ def test_initial_weights_have_pytorchs_range() -> None:
         assert 0.9 * bound < float(abs(each.detach()).max()) <= bound
 
 
+@pytest.mark.of_the_cpu("looks at kernels of the CPU")
 def test_the_windows_are_read_where_they_lie() -> None:
     """Forward and both backward passes write their results and nothing else that is larger than the image with its border."""
     image, weight = lg.rand(2, 8, 16, 16).requires_grad_(), lg.rand(8, 8, 3, 3).requires_grad_()

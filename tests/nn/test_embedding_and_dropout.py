@@ -82,6 +82,7 @@ def test_module_is_pytorchs(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(ours.weight.detach().numpy(), theirs.weight.detach().numpy(), 1e-6)
 
 
+@pytest.mark.of_the_cpu("says in which order the CPU adds")
 def test_gradients_of_a_row_are_summed_in_order_with_work_for_the_result_only() -> None:
     """The same bits as adding one after the other, and as many adds as there are elements: 4,096 rows of 50,000."""
     index = draws.integers(0, 40, 4096)

@@ -253,6 +253,7 @@ def test_pickles_and_copies() -> None:
     assert twin[0].weight[0, 0].item() == 3 and type(alias) is nn.Parameter
 
 
+@pytest.mark.of_the_cpu("shares the host's memory with a child")
 def test_shared_memory_is_seen_by_the_parent() -> None:
     import os
 

@@ -101,6 +101,7 @@ def test_layer_of_several_steps(name: str, options: dict[str, Any], twice: bool)
         np.testing.assert_allclose(mine, expected, 1e-9, 1e-12)
 
 
+@pytest.mark.of_the_cpu("other devices have each step as nodes")
 def test_layer_is_compiled_for_one_step() -> None:
     """Twice as many steps need no more kernels than its products with all steps; the interpreter computes the same."""
     net, input = nn.LSTM(3, 5), lg.randn(40, 2, 3)
