@@ -13,7 +13,7 @@ from typing import Any
 from ..composites.contraction import contract as contract_labels
 from ..ir.dtype import bool_
 from ..ir.node import Node
-from ..results import result, tensor_nodes
+from ..results import grad_enabled, result, tensor_nodes
 from ..tensor import Tensor
 from .arguments import (
     Number,
@@ -363,6 +363,23 @@ def addr(
     return Outcome("AddrBackward0", node, (input, vec1, vec2), saved_pair(vec1, vec2))
 
 
+def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Whether these are matrices and a row that fit, and nobody records what is done with them: no view of the weight is needed then."""
+    if grad_enabled() and (input.requires_grad or weight.requires_grad or bias.requires_grad):
+        return False
+    same = input.dtype is weight.dtype is bias.dtype and input.dtype.kind == "float"
+    return same and input.ndim == 2 and weight.ndim == 2 and tuple(bias.shape) == (weight.shape[0],)
+
+
+@operator("linear.affine", module=False, method=False)
+def _affine(input: Tensor, weight: Tensor, bias: Tensor) -> Outcome:
+    """input @ weight.T + bias, of matrices and a row."""
+    common_place("linear", (input, weight, bias))
+    left, right, row = tensor_nodes(input, weight, bias)
+    product = contract("ik,jk->ij", left, right)
+    return Outcome("AddmmBackward0", row.expand(product.shape) + product, (input, weight, bias))
+
+
 @function("linear", module=False, method=False, nn=True, out=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
@@ -382,6 +399,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise _inner_error(
             "linear", input, weight, (int(input.shape[-1]), int(weight.shape[1])), words
         )
+    if bias is not None and _unrecorded(input, weight, bias):
+        return _affine(input, weight, bias)
     turned = t(weight)
     if bias is None:
         return matmul(input, turned)

@@ -50,13 +50,13 @@ def _pool(
     if output_size is None:
         ratios = (output_ratio,) * rank if isinstance(output_ratio, (int, float)) else output_ratio
         assert ratios is not None
-        output_size = [int(size * ratio) for size, ratio in zip(sizes, ratios)]  # type: ignore[operator]
+        output_size = [int(size * ratio) for size, ratio in zip(sizes, ratios)]
     kernel = per_axis(name, "kernel_size", kernel_size, rank)
     counts = per_axis(name, "output_size", output_size, rank)
-    for axis, size, span, count in zip(AXES[-rank:], sizes, kernel, counts):
+    for word, size, span, count in zip(AXES[-rank:], sizes, kernel, counts):
         if count + span - 1 > size - (rank == 3):  # PyTorch asks for one more element in spaces
             raise RuntimeError(
-                f"{name}(): pool {axis} {span} too large relative to input {axis} {size}"
+                f"{name}(): pool {word} {span} too large relative to input {word} {size}"
             )
     (node,) = tensor_nodes(input)
     plain = from_node(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from ..functional.linear_losses import LinearCrossEntropyOptions
 from . import functional, init
 from .activation import (
     CELU,
@@ -93,7 +94,6 @@ from .loss import (
     KLDivLoss,
     L1Loss,
     LinearCrossEntropyLoss,
-    LinearCrossEntropyOptions,
     MSELoss,
     NLLLoss,
     NLLLoss2d,
