@@ -181,6 +181,7 @@ _MODULES = (
     "amp",
     "array_api",
     "autograd",
+    "backends",
     "config",
     "cuda",
     "distributions",
@@ -220,6 +221,21 @@ _ELSEWHERE = {
         ),
         "amp.autocast_mode",
     ),
+    **dict.fromkeys(
+        (
+            "use_deterministic_algorithms",
+            "are_deterministic_algorithms_enabled",
+            "is_deterministic_algorithms_warn_only_enabled",
+            "set_deterministic_debug_mode",
+            "get_deterministic_debug_mode",
+            "set_float32_matmul_precision",
+            "get_float32_matmul_precision",
+            "set_warn_always",
+            "is_warn_always_enabled",
+            "set_flush_denormal",
+        ),
+        "functional.settings",
+    ),
     "save": "serialization",
     "load": "serialization",
 }
@@ -230,7 +246,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name in _ELSEWHERE:
         return getattr(import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    functional.absent.refuse(__name__, name)
 
 
 def __dir__() -> list[str]:
@@ -241,6 +257,7 @@ if TYPE_CHECKING:
     from . import amp as amp
     from . import array_api as array_api
     from . import autograd as autograd
+    from . import backends as backends
     from . import config as config
     from . import cuda as cuda
     from . import distributions as distributions

@@ -19,7 +19,7 @@ from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
 from .tensor import Tensor, make
-from .views import Step, View, by_strides, overlaps, write
+from .views import Step, Strided, View, by_strides, overlaps, write
 
 if TYPE_CHECKING:
     from .ir.dtype import DType
@@ -211,6 +211,32 @@ def views(
             if each.dtype.kind == "float":
                 attach(each, record, index)
     return tuple(made)
+
+
+def storage_view(name: str, input: Tensor, step: Strided) -> Tensor:
+    """A view of all that the storage of `input` holds, whatever part of it `input` shows. Gradients go to that part alone."""
+    seen = input._view
+    if seen is None:
+        return view(name, input, step.apply(tensor_nodes(input)[0]), step)
+    (shown,) = tensor_nodes(input)
+    whole = input.storage.current()
+    tracked = mode.enabled and input.requires_grad
+    node = step.apply(write(seen.path, whole.stop(), shown) if tracked else whole)
+    if node.site is None:
+        node.site = here()
+    base = seen.base
+    origin = "no_grad" if not mode.enabled else seen.origin
+    if base is None or base._view is not None:
+        base, origin = None, origin or name.removesuffix("Backward0")
+    sizes: tuple[int, ...] = node.shape  # type: ignore[assignment]
+    view_ = View(base, (step,), (step,), sizes, step.stride, step.offset, origin)
+    made = make(input.storage, node.dtype, view_, input._counter)
+    if tracked:
+        record = _record(name, (node,), (input,))
+        attach(made, record, 0)
+    elif not mode.enabled:
+        made._requires = input.requires_grad and made.dtype.kind == "float"
+    return made
 
 
 def result_inplace(

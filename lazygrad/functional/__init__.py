@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import absent as absent
 from . import activations as activations
 from . import arithmetic as arithmetic
 from . import attention as attention
@@ -11,20 +12,27 @@ from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
 from . import convolution as convolution
+from . import copies as copies
 from . import counting as counting
 from . import creation as creation
 from . import ctc as ctc
 from . import diagonals as diagonals
+from . import differences as differences
+from . import draws as draws
 from . import dropout as dropout
 from . import embedding_bag as embedding_bag
 from . import exchange as exchange
+from . import fractional as fractional
 from . import gathering as gathering
+from . import histograms as histograms
 from . import indexing as indexing
 from . import joining as joining
 from . import legacy as legacy
 from . import linalg as linalg
+from . import linear_losses as linear_losses
 from . import losses as losses
 from . import margin_losses as margin_losses
+from . import memory as memory
 from . import multihead as multihead
 from . import mutation as mutation
 from . import normalization as normalization
@@ -34,6 +42,7 @@ from . import pairs as pairs
 from . import parts as parts
 from . import pickling as pickling
 from . import pooling as pooling
+from . import positions as positions
 from . import quantiles as quantiles
 from . import random_activations as random_activations
 from . import realness as realness

@@ -24,7 +24,7 @@ from .arguments import (
     type_name,
 )
 from .arithmetic import as_input, operand
-from .registry import NN_FUNCTIONS, Outcome, change, function, operator
+from .registry import FUNCTIONS, METHODS, NN_FUNCTIONS, Outcome, change, function, operator
 
 
 def _call(
@@ -335,6 +335,7 @@ hardswish = _pointwise("hardswish", "HardswishBackward0", "input * hardsigmoid(i
 hardshrink = _pointwise(
     "hardshrink", "HardshrinkBackward0", "input, but 0 in [-lambd, lambd]", _hardshrink, out=True
 )
+FUNCTIONS["hardshrink"] = METHODS["hardshrink"] = hardshrink
 softshrink = _pointwise(
     "softshrink", "SoftshrinkBackward0", "input moved by lambd towards 0", _softshrink, out=True
 )

@@ -38,6 +38,10 @@ METHODS["is_cuda"] = property(lambda self: self.place.startswith("cuda"))  # typ
 METHODS["is_cpu"] = property(lambda self: self.device.type == "cpu")  # type: ignore[assignment]
 METHODS["is_sparse"] = property(lambda self: False)  # type: ignore[assignment]
 METHODS["is_quantized"] = property(lambda self: False)  # type: ignore[assignment]
+for _flag in (
+    "is_sparse_csr", "is_mkldnn", "is_meta", "is_nested", "is_mps", "is_xla", "is_xpu", "is_vulkan", "is_ipu", "is_mtia", "is_maia",
+):  # fmt: skip
+    METHODS[_flag] = property(lambda self: False)  # type: ignore[assignment]
 METHODS["layout"] = property(lambda self: strided)  # type: ignore[assignment]
 
 
@@ -112,6 +116,30 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 def pin_memory(self: Tensor) -> Tensor:
     """The tensor itself: host memory needs no pinning here."""
     return self
+
+
+@method("is_pinned")
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """False: host memory needs no pinning here."""
+    return False
+
+
+@function("is_distributed")
+def is_distributed(input: Tensor) -> bool:
+    """False. Same as torch.is_distributed."""
+    return False
+
+
+@function("is_signed", method=False)
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers. Same as torch.is_signed."""
+    return input.dtype.is_signed
+
+
+@function("is_inference", method=False)
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode. Same as torch.is_inference."""
+    return input.is_inference()
 
 
 @method("__array_namespace__")

@@ -1,4 +1,7 @@
-"""The old constructors: `Tensor(2, 3)`, `FloatTensor([1, 2])`; and their use as dtypes in `.type(FloatTensor)`."""
+"""The old constructors: `Tensor(2, 3)`, `FloatTensor([1, 2])`; their use as dtypes in `.type(FloatTensor)`; other old names: range, new, apply_, ...
+
+In: sizes or data, as the first versions of PyTorch took them. Out: tensors.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import numpy as np
 from ..ir import dtype as dtypes
 from ..ir.dtype import BY_NAME, DType
 from ..tensor import Tensor
-from .creation import empty, filled, tensor
+from .arguments import as_dtype, as_number
+from .creation import arange, empty, filled, tensor
 from .devices import creation_place
+from .registry import function, method
 from .settings import default_dtype
 
 
@@ -141,3 +146,80 @@ def _construct(*args: Any, **named: Any) -> Tensor:
 
 
 Tensor.construct = staticmethod(_construct)
+
+
+# --- older functions and methods
+
+
+@function("range", method=False)
+def range_(
+    start: float, end: float, step: float = 1, *, dtype: DType | None = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """start, start + step, ... up to `end`, which belongs to it. Same as torch.range.
+
+    Raises:
+        RuntimeError: a zero step, or one that leads away from `end`.
+    """
+    if step == 0:
+        raise RuntimeError("range: step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    found = default_dtype() if dtype is None else as_dtype(dtype)
+    count = int((end - start) / step) + 1
+    made = arange(0, count, dtype=found if found.kind == "float" else None, device=device)
+    made = (made * step + start).to(found)
+    return made.requires_grad_() if requires_grad else made
+
+
+@function("scalar_tensor", method=False)
+def scalar_tensor(
+    s: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A number as a tensor of no axes, of the default float dtype unless told otherwise. Same as torch.scalar_tensor."""
+    found = default_dtype() if dtype is None else as_dtype(dtype)
+    return filled((), as_number(s), found, creation_place(device), requires_grad)
+
+
+@method("new")
+def new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
+    """A tensor of this one's dtype and device: of sizes given one by one, or with a copy of data. Same as torch.Tensor.new."""
+    return construct(self.dtype, args, device=self.device if device is None else device)
+
+
+@function("get_device")
+def get_device(input: Tensor) -> int:
+    """The number of the GPU that holds the tensor; -1 for the host. Same as torch.Tensor.get_device."""
+    index: int | None = input.device.index
+    return -1 if index is None or input.is_cpu else index
+
+
+@method("apply_")
+def apply_(self: Tensor, callable: Any) -> Tensor:
+    """Replace each element by callable(element), in Python. Same as torch.Tensor.apply_."""
+    return _each(self, "apply_", callable, self)
+
+
+@method("map_")
+def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Replace each element by callable(element, element of `tensor`), which broadcasts. Same as torch.Tensor.map_."""
+    return _each(self, "map_", callable, self, tensor)
+
+
+@method("map2_")
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
+    """As `map_` with two more tensors. Same as torch.Tensor.map2_."""
+    return _each(self, "map2_", callable, self, x, y)
+
+
+def _each(target: Tensor, name: str, callable: Any, *tensors: Tensor) -> Tensor:
+    if any(each.requires_grad for each in tensors):
+        raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")  # fmt: skip
+    shape = tuple(target.shape)
+    columns = [each.expand(shape).reshape(-1).tolist() for each in tensors]
+    made = [callable(*values) for values in zip(*columns, strict=True)]
+    filled_: Tensor = target.copy_(
+        tensor(made, dtype=target.dtype, device=target.device).reshape(shape)
+    )
+    return filled_

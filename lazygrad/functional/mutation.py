@@ -42,7 +42,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     return result_inplace("CopyBackwards", self, node.expand(shape), (self, src), ())
 
 
-@method("fill_")
+@function("fill_")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to a number, or to the value of a 0-d tensor.
 

@@ -13,6 +13,7 @@ from ..results import tensor_nodes
 from ..tensor import Tensor
 from .arguments import compute_dtype
 from .registry import METHODS, Outcome, function, method, operator
+from .shaping import transpose
 
 
 @function("conj", "resolve_conj", "resolve_neg", "conj_physical")
@@ -75,3 +76,17 @@ def angle(input: Tensor) -> Outcome:
     zero = constant(0.0, dtype, node.shape, node.place)
     made = where(node.lt(0.0), math.pi, zero)
     return Outcome("AngleBackward0", where(node.ne(node), node, made).stop(), (input,), (input,))
+
+
+@function("adjoint")
+def adjoint(input: Tensor) -> Tensor:
+    """The last two axes swapped, a view. Same as torch.adjoint.
+
+    Raises:
+        RuntimeError: one axis.
+    """
+    if input.ndim == 1:
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor."
+        )
+    return transpose(input, -2, -1) if input.ndim else input

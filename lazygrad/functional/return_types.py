@@ -33,4 +33,7 @@ Median = return_type("median", "values", "indices")
 Nanmedian = return_type("nanmedian", "values", "indices")
 Mode = return_type("mode", "values", "indices")
 
+Histogram = return_type("histogram", "hist", "bin_edges")
+Histogramdd = return_type("histogramdd", "hist", "bin_edges")
+
 Pair = tuple[Tensor, Tensor]

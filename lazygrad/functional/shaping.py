@@ -362,6 +362,26 @@ def broadcast_to(input: Tensor, *size: Any) -> Tensor:
     return expand(input, *size)
 
 
+@method("sum_to_size")
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """The sum over those axes that `size` lacks, or has with size 1: what broadcasting from `size` undoes.
+
+    Raises:
+        RuntimeError: `size` does not broadcast to the shape.
+
+    Same as torch.Tensor.sum_to_size.
+    """
+    shape, target = tuple(input.shape), sizes("sum_to_size", size)
+    extra = len(shape) - len(target)
+    if extra < 0 or any(a != b and a != 1 for a, b in zip(target, shape[extra:], strict=True)):
+        raise RuntimeError(
+            f"size {{{sizes_text(target)}}} is not expandable to size {{{sizes_text(shape)}}}."
+        )
+    axes = [a for a in range(extra, len(shape)) if target[a - extra] == 1 != shape[a]]
+    summed: Tensor = input.sum([*range(extra), *axes], keepdim=True) if extra or axes else input
+    return view(summed, target)
+
+
 @function("broadcast_tensors", method=False)
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors expanded to their common shape. Same as torch.broadcast_tensors."""
@@ -495,28 +515,3 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
         window = viewed("UnfoldBackward0", input, views.Insert(0))
         return window if size else slice_axis(window, 0, 0, 0, 1)
     return viewed("UnfoldBackward0", input, views.Unfold(axis, size, step))
-
-
-@function("as_strided")
-def as_strided(
-    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
-    """The elements of the tensor's storage at any strides.
-
-    Raises:
-        RuntimeError: an element would lie outside of the storage; the tensor is a view that is not all of it.
-
-    Same as torch.as_strided, of tensors that are no views.
-    """
-    offset = input.storage_offset() if storage_offset is None else storage_offset
-    reach = (
-        offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if 0 not in size
-        else 0
-    )
-    if not input.is_contiguous() or input.storage_offset() or reach >= max(input.numel(), 1):
-        raise RuntimeError(
-            f"as_strided: setStorage: sizes {sizes_text(size)}, strides {sizes_text(stride)}, storage offset {offset} are out "
-            f"of bounds for storage of {tensor_text(input)}"
-        )
-    return viewed("AsStridedBackward0", input, views.Strided(tuple(size), tuple(stride), offset))

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..functional.absent import refuse
 from ..functional.registry import NN_FUNCTIONS
 
 if TYPE_CHECKING:
     from ..signatures.nn_functional import *  # noqa: F403
 
-    def __getattr__(name: str) -> Any: ...
-
 
 globals().update(NN_FUNCTIONS)
 
 __all__ = sorted(NN_FUNCTIONS)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    refuse(__name__, name)

@@ -35,6 +35,7 @@ ROOMS = {
         (
             "__init__",
             "array_api",
+            "backends",
             "cache",
             "cuda",
             "inspection",

@@ -74,6 +74,22 @@ MORE = {
     "tapers": "(torch.hann_window(4, dtype=torch.float64) + torch.hamming_window(4, dtype=torch.float64) + torch.blackman_window(4, dtype=torch.float64)"
     " + torch.bartlett_window(4, dtype=torch.float64) + torch.kaiser_window(4, dtype=torch.float64))"
     " @ a.t().square().sum(1)",
+    "memory": "a.clone()[1:].as_strided((2, 3), (2, 1), 1).square().sum() + a.reshape(-1).sum_to_size(1).square().sum() + (a * 2).adjoint().square().sum()"
+    " + (a.detach().clone().as_strided_((2, 2), (4, 1)).sum() + a.detach().clone().resize_(2, 2).sum() + torch.empty_strided((2, 3), (1, 2)).fill_(2).sum()"
+    " + torch.empty_permuted((2, 3), (1, 0)).fill_(2).sum() + a.new_empty_strided((2, 2), (1, 2)).fill_(2).sum() + a.clone().detach().set_(i.double()).sum()"
+    " + a.detach().clone().resize_as_(i).sum()) * a.sum()",
+    "differences": "torch.gradient(a, edge_order=2)[1].square().sum() + torch.dist(a, a[0] * 2, 3.0) + torch.nuclear_norm(a) + torch.frobenius_norm(a)"
+    " + torch.norm_except_dim(a).square().sum() + a.hardshrink(0.8).square().sum()",
+    "copies": "torch.view_copy(a, (12,)).square().sum() + torch.permute_copy(a, (1, 0)).pow(3).sum() + torch.as_strided_copy(a, (2, 2), (4, 1)).square().sum()"
+    " + torch.diagonal_copy(a).square().sum() + torch.expand_copy(a, (2, 3, 4)).square().sum() + torch.select_copy(a, 0, 1).square().sum()"
+    " + torch.split_copy(a, 2)[0].square().sum() + torch.split_with_sizes_copy(a, [1, 2])[1].square().sum() + torch.squeeze_copy(a).square().sum()"
+    " + torch.t_copy(a).square().sum() + torch.transpose_copy(a, 0, 1).square().sum() + torch.unbind_copy(a)[0].square().sum()"
+    " + torch.unfold_copy(a, 0, 2, 1).square().sum() + torch.unsqueeze_copy(a, 0).square().sum() + torch.alias_copy(a).square().sum()"
+    " + torch.slice_copy(a, 0, 1).square().sum() + torch.narrow_copy(a, 0, 0, 1).square().sum() + torch.detach_copy(a).sum() * a.sum()"
+    " + torch.unsafe_split(a, 2)[0].square().sum() + torch.unsafe_chunk(a, 2)[1].square().sum() + torch.unsafe_split_with_sizes(a, [1, 2])[0].square().sum()"
+    " + torch.detach(a).sum() * a.sum()",
+    "positions": "(torch.unravel_index(i.abs(), (2, 9))[1].sum() + torch.nonzero_static(i, size=4).sum() + torch.histogram(a.detach(), 3)[0].sum()"
+    " + torch.histogramdd(a.detach(), [2, 2, 1, 1])[0].sum() + torch.range(1, 4).sum() + torch.scalar_tensor(2.0) + a.new(2).fill_(1).sum()) * a.sum()",
     "orders": "a.sort(1)[0].square().sum() + a.msort().pow(3).sum() + (a.argsort(1) * a).sum() + a.topk(2)[0].square().sum()"
     " + a.kthvalue(2)[0].square().sum() + a.mode()[0].square().sum() + a[:, :1].sort(1)[0].square().sum()",
     "middles": "a.median() ** 2 + a.nanmedian(1)[0].square().sum() + a.quantile(0.3, 1).square().sum() + a.nanquantile(0.7) ** 2",
@@ -143,7 +159,8 @@ NOT_TENSORS = {
     "randint_like", "randperm", "normal", "bernoulli", "multinomial", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "Tensor.is_shared", "Tensor.is_set_to", "Tensor.share_memory_", "gumbel_softmax", "rrelu", "from_file", "Tensor.to_device",
-    "imag", "is_conj", "Tensor.conj_physical_",
+    "is_inference", "is_distributed", "get_device", "Tensor.is_pinned", "is_signed", "poisson", "binomial", "Tensor.geometric_", "Tensor.cauchy_",
+    "Tensor.log_normal_", "Tensor.apply_", "Tensor.map_", "Tensor.map2_", "imag", "is_conj", "Tensor.conj_physical_",
 }  # fmt: skip
 
 

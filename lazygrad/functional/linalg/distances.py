@@ -1,4 +1,4 @@
-"""Distances between rows: cdist of two sets, pdist of one."""
+"""Distances: dist of two tensors; between rows, cdist of two sets and pdist of one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from ...ir import composite
 from ...ir.node import Node, iota
 from ...results import result, tensor_nodes
 from ...tensor import Tensor
-from ..arguments import broadcast_shapes, common_place, describe_operands, no_kernel, type_name
+from ..arguments import (
+    broadcast_shapes,
+    common_place,
+    describe_operands,
+    elementwise_nodes,
+    no_kernel,
+    type_name,
+)
 from ..gathering import selected
-from ..registry import function
+from ..registry import Outcome, function, operator
 from ..searching import bisect
 
 MODES = (
@@ -25,6 +32,29 @@ def _distances(name: str, difference: Node, p: float) -> Node:
         return difference.sum((last,)).reshape(difference.shape[:-1])
     made = composite.call("distance", [difference], p=float(p), axes=(last,))
     return made.reshape(made.shape[:-1])
+
+
+@operator("dist")
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Outcome:
+    """The p-norm of input - other, of shapes that broadcast; the gradient at 0 is 0.
+
+    Raises:
+        RuntimeError: not floating; the shapes do not broadcast.
+
+    Same as torch.dist.
+    """
+    (left, right), dtype, _ = elementwise_nodes("dist", input, other)
+    if dtype.kind != "float":
+        raise RuntimeError(
+            f"dist: linalg.vector_norm: Expected a floating point or complex tensor as input. Got {type_name(dtype)}"
+            + describe_operands(input=input, other=other)
+        )
+    difference = left - right
+    axes = tuple(range(len(difference.shape)))
+    if not axes:
+        difference, axes = difference.reshape((1,)), (0,)
+    made = composite.call("norm", [difference], p=float(p), axes=axes).reshape(())
+    return Outcome("DistBackward0", made, (input, other), (input, other, "result"))
 
 
 @function("cdist", method=False)

@@ -279,3 +279,31 @@ def matrix_rank(
     sizes = (*batch, values.shape[-1])
     counts = least.expand(sizes).lt(values.expand(sizes)).cast(int64)
     return from_node(counts.sum((len(batch),)).reshape(batch))
+
+
+# --- older names
+
+
+@function("nuclear_norm", method=False, out=True)
+def nuclear_norm(
+    input: Tensor, dim: tuple[int, int] | bool | None = None, keepdim: bool = False
+) -> Tensor:
+    """The sum of the singular values over two axes, by default of a matrix. Same as torch.nuclear_norm."""
+    if isinstance(dim, bool):
+        return matrix_norm(input, "nuc", (-2, -1), dim)
+    return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
+
+
+@function("frobenius_norm", method=False, out=True)
+def frobenius_norm(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """The root of the sum of squares over one or two axes, or all. Same as torch.frobenius_norm."""
+    return vector_norm(input, 2, dim, keepdim)
+
+
+@function("norm_except_dim", method=False)
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
+    """The p-norm over all axes but `dim`, which are kept with size 1; over all of them for dim=-1. Same as torch.norm_except_dim."""
+    if dim == -1:
+        return vector_norm(v, pow)
+    axis = arguments.axis(dim, v.ndim, "norm_except_dim")
+    return vector_norm(v, pow, tuple([a for a in range(v.ndim) if a != axis]), True)
