@@ -52,6 +52,10 @@ CROWDED = 4096
 """Elements that lie a multiple of so many bytes apart share one set of the first level of cache."""
 COLUMN_BYTES = 2048
 """How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used."""
+LIGHT_WORK = 8
+"""What a step of a sum computes at most, where several vectors of sums run side by side."""
+WRITTEN_WORK = 64
+"""How many operations on vectors what follows such sums may be, in all."""
 COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
 TURNED = 5.0
@@ -412,14 +416,17 @@ def _lanes(loop: Node, target: Target) -> int:
         lanes //= 2
     trips = extent(loop) or TYPICAL_EXTENT
     reduces = any(line.op is Op.ACCUMULATE for line in lines)
+    nested = any(line.op is Op.LOOP for line in body(loop))
     work = sum(_operations(line) for line in lines if line.op is not Op.LOAD)
-    if reduces and work <= 8:
-        nested = any(line.op is Op.LOOP for line in body(loop))
+    after = sum(_operations(line) for line in body(loop) if line.op is Op.STORE) if nested else 0
+    if reduces and work - after <= LIGHT_WORK:
         wanted = 2 if nested else 4
         if nested and _tall(loop):
             wanted = max(wanted, COLUMN_BYTES // (lanes * widest))
             while wanted > 2 and trips < COLUMN_PARTS * lanes * wanted:
                 wanted //= 2
+        while wanted > 1 and work > LIGHT_WORK and wanted * after > WRITTEN_WORK:
+            wanted //= 2  # what follows the sums is written out for each vector
         while wanted > 1 and (trips < lanes * wanted or _waste(trips, lanes * wanted) > 1.3):
             wanted //= 2
         lanes *= wanted
