@@ -32,6 +32,7 @@ from .transform.access import (
     updates,
 )
 from .transform.accumulate import accumulate
+from .transform.ahead import ahead
 from .transform.cascade import SUMMED, cascade, running
 from .transform.dots import dots
 from .transform.hold import held, hold
@@ -39,6 +40,7 @@ from .transform.jam import jam
 from .transform.nest import divide, interchange, merge
 from .transform.pack import fills, pack
 from .transform.parallel import CHUNK_COST, parallel_loop
+from .transform.partition import partition, stretches
 from .transform.transpose import crossing, transpose
 from .transform.vectorize import vectorize
 
@@ -58,6 +60,12 @@ WRITTEN_WORK = 64
 """How many operations on vectors what follows such sums may be, in all."""
 COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
+PARTED = 256
+"""A loop inside others is cut into stretches from so many iterations on."""
+SHARED_PART = 1 << 14
+"""A loop that threads share is cut into parts of so many iterations, and these into stretches."""
+WRITTEN_LINES = 200
+"""How many lines the stretches of a loop may have in all."""
 TURNED = 5.0
 """What a vector of a tile that is transposed in registers costs, beside one that is only loaded: four shuffles more."""
 
@@ -90,6 +98,8 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
             tiled = apply(kernel, steps)
         steps.extend(rests(tiled, steps))
         return [*steps, Transform("accumulate")]
+    whole, divided = kernel, _partitions(kernel)
+    kernel = apply(kernel, divided)
     for line in body(kernel):
         if line.op is Op.LOOP:
             cost, chosen = _best(line, target, ())
@@ -97,11 +107,25 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
             if line is parallel_loop(kernel) and not moved:
                 steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
-    steps = [*_cascades(kernel, steps), *steps]
+    steps = [*divided, *_cascades(kernel, steps), *steps]
     if any(step.name in ("jam", "transpose") for step in steps):
-        steps.extend(rests(apply(kernel, steps), steps))
+        steps.extend(rests(apply(whole, steps), steps))
     steps.append(Transform("accumulate"))
     return steps
+
+
+def _partitions(kernel: Node) -> list[Transform]:
+    """The long loops that read through masks which their index decides, in stretches: of a part of so many iterations where threads share it."""
+    found: list[Transform] = []
+    for loop, around in all_loops(kernel):
+        size, lines = extent(loop), body(loop)
+        if size is None or size < (PARTED if around else 2 * SHARED_PART):
+            continue
+        if not any(line.op is Op.LOAD and len(line.src) > 2 for line in lines):
+            continue
+        if 1 < len(stretches(loop)) <= WRITTEN_LINES // len(lines):
+            found.append(Transform("partition", loop_name(loop), size if around else SHARED_PART))
+    return found
 
 
 def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
@@ -213,12 +237,14 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "divide": divide,
     "interchange": interchange,
     "merge": merge,
+    "partition": partition,
     "pack": pack,
     "hold": hold,
     "dots": dots,
     "vectorize": vectorize,
     "jam": jam,
     "transpose": transpose,
+    "ahead": ahead,
     "cascade": cascade,
     "accumulate": accumulate,
 }

@@ -19,6 +19,8 @@ from ..transform.access import all_loops, lines_inside, multiple
 LINE = 64
 SHARE = 4
 """A result is large from this part of the last cache on: other buffers want their share of it."""
+SECOND = 4
+"""Or where it is this many times the second cache: what one core gets of a last cache that many share is no quicker than memory."""
 
 
 def streamed(kernel: Node, target: Target) -> set[int]:
@@ -52,8 +54,8 @@ def _large(buffer: Node, target: Target) -> bool:
         return False
     if not all(isinstance(n, int) for n in buffer.shape):
         return False
-    elements = math.prod(n for n in buffer.shape if isinstance(n, int))
-    return SHARE * elements * buffer.dtype.itemsize >= target.level3_cache
+    size = math.prod(n for n in buffer.shape if isinstance(n, int)) * buffer.dtype.itemsize
+    return size >= min(target.level3_cache // SHARE, SECOND * target.level2_cache)
 
 
 __all__ = ["streamed"]
