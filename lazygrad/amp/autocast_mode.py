@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
-from ..functional.autocasting import ask_on_gpu, default_dtype_of, device_type, on_gpu, state
+from ..functional.autocasting import ask_on_gpu, default_dtype_of, lies_on, on_gpu, state
 from ..functional.devices import KNOWN
 from ..ir.dtype import DType, bfloat16, float16, float64
 from ..tensor import Tensor
@@ -202,7 +202,7 @@ def _cast(value: Any, kind: str, dtype: DType) -> Any:
     """A tree of arguments with its floating tensors on a device type cast; float64 stays."""
     if isinstance(value, Tensor):
         fits = value.is_floating_point() and value.dtype is not float64
-        return value.to(dtype) if fits and device_type(value) == kind else value
+        return value.to(dtype) if fits and lies_on(value, kind) else value
     if isinstance(value, Mapping):
         return {_cast(key, kind, dtype): _cast(each, kind, dtype) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..ir.dtype import DType, bfloat16, float16, float32, float64
 from ..tensor import Tensor
+from .devices import creation_place
 
 Function = Callable[..., Any]
 
@@ -89,10 +90,15 @@ def on_gpu(device_type: str) -> bool:
     return device_type != "cpu"
 
 
-def device_type(tensor: Tensor) -> str:
-    """The kind of device that holds a tensor, as autocast names it: the interpreter is the host."""
+def lies_on(tensor: Tensor, device_type: str) -> bool:
+    """Whether a kind of device, as autocast names it, holds a tensor.
+
+    The interpreter is the host, and a script that says "cpu" means the device that DEVICE names.
+    """
     name = tensor.place.partition(":")[0]
-    return "cpu" if name == "interpret" else name
+    if name == device_type:
+        return True
+    return device_type == "cpu" and (name == "interpret" or tensor.place == creation_place("cpu"))
 
 
 def autocasting(name: str, run: Function) -> Function:
@@ -117,7 +123,7 @@ def _cast_and_run(
 ) -> Any:  # fmt: skip
     found = [each for value in (*args, *kwargs.values()) for each in _tensors(value)]
     active = state.active
-    kind = next((device_type(each) for each in found if device_type(each) in active), None)
+    kind = next((name for each in found for name in active if lies_on(each, name)), None)
     policy = None if kind is None else policies[on_gpu(kind)]
     if kind is None or policy is None or kwargs.get("out") is not None:
         return run(*args, **kwargs)
@@ -161,9 +167,7 @@ def _repeats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def _eligible(tensor: Tensor, kind: str) -> bool:
-    return (
-        tensor.dtype.kind == "float" and tensor.dtype is not float64 and device_type(tensor) == kind
-    )
+    return tensor.dtype.kind == "float" and tensor.dtype is not float64 and lies_on(tensor, kind)
 
 
 def _cast(value: Any, kind: str, dtype: DType | None) -> Any:
