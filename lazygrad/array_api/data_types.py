@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import lazygrad as lg
@@ -33,6 +34,30 @@ KINDS["integral"] = KINDS["signed integer"] + KINDS["unsigned integer"]
 KINDS["numeric"] = KINDS["integral"] + KINDS["real floating"]
 
 
+def promote(left: DType, right: DType) -> DType:
+    """What two dtypes promote to: as in PyTorch, and by the standard's table for the wide unsigned integers, which PyTorch does not promote.
+
+    Raises:
+        TypeError: uint64 with a signed integer, which no integer holds both of.
+    """
+    if left is right or not (left.is_integer and right.is_integer):
+        plain: DType = lg.promote_types(left, right)
+        return plain
+    if left.kind == right.kind:
+        return left if left.itemsize > right.itemsize else right
+    unsigned = right if left.kind == "int" else left
+    if unsigned is uint64:
+        raise TypeError(f"{left} and {right} do not promote: no integer dtype holds both")
+    narrow: DType = int64 if unsigned is uint32 else lg.promote_types(left, right)
+    return narrow
+
+
+def together(*arrays: Tensor) -> list[Tensor]:
+    """The arrays in the dtype that all of them promote to."""
+    dtype = reduce(promote, [each.dtype for each in arrays])
+    return [each.to(dtype) for each in arrays]
+
+
 def astype(x: Tensor, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """The tensor in another dtype; memory of its own, or with `copy=False` its own where nothing changes."""
     moved = x if device is None else x.to(device)
@@ -44,9 +69,9 @@ def can_cast(from_: Any, to: DType, /) -> bool:
     """Whether promotion leads from one dtype to the other."""
     source = from_.dtype if isinstance(from_, Tensor) else from_
     try:
-        return bool(lg.promote_types(source, to) is to)
-    except RuntimeError:
-        return source is to
+        return promote(source, to) is to
+    except (RuntimeError, TypeError):
+        return False
 
 
 def result_type(*arrays_and_dtypes: Any) -> DType:
@@ -59,9 +84,7 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
     dtypes = [each for each in known if isinstance(each, DType)]
     if not dtypes:
         raise ValueError("result_type needs an array or a dtype")
-    found = dtypes[0]
-    for each in dtypes[1:]:
-        found = lg.promote_types(found, each)
+    found = reduce(promote, dtypes)
     for each in known:
         if isinstance(each, float) and not found.is_floating_point:
             found = lg.get_default_dtype()

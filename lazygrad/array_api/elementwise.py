@@ -12,6 +12,7 @@ import lazygrad as lg
 
 from ..ir.dtype import int16, int32, int64
 from ..tensor import Tensor
+from .data_types import together
 
 Function = Callable[..., Any]
 
@@ -65,15 +66,17 @@ def _named(function: Function, name: str) -> Function:
 
 
 def both(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
-    """Two operands as tensors: a number takes the dtype and the place of the other.
+    """Two operands as tensors of the dtype that they promote to: a number takes the dtype and the place of the other.
 
     Raises:
         TypeError: neither is a tensor.
     """
     if isinstance(x1, Tensor):
-        return x1, x2 if isinstance(x2, Tensor) else _beside(x2, x1)
+        x1, x2 = together(x1, x2 if isinstance(x2, Tensor) else _beside(x2, x1))
+        return x1, x2
     if isinstance(x2, Tensor):
-        return _beside(x1, x2), x2
+        x1, x2 = together(_beside(x1, x2), x2)
+        return x1, x2
     raise TypeError("at least one of x1 and x2 must be an array")
 
 
@@ -121,8 +124,8 @@ def copysign(x1: Any, x2: Any, /) -> Tensor:
 def nextafter(x1: Any, x2: Any, /) -> Tensor:
     """The next number of the dtype after the first, towards the second."""
     x1, x2 = both(x1, x2)
-    dtype = lg.promote_types(x1.dtype, x2.dtype)
-    x1, x2 = lg.broadcast_tensors(x1.to(dtype), x2.to(dtype))
+    dtype = x1.dtype
+    x1, x2 = lg.broadcast_tensors(x1, x2)
     whole = {8: int64, 4: int32, 2: int16}[dtype.itemsize]
     bits = x1.contiguous().view(whole)
     step = lg.where((x1 < x2) == (x1 > 0), 1, -1).to(whole)

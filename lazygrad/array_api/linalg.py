@@ -8,11 +8,12 @@ import lazygrad as lg
 
 from ..ir.dtype import DType
 from ..tensor import Tensor
+from .data_types import together
 from .statistics import _total_dtype
 
 
 def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
-    return lg.matmul(*_promoted(x1, x2))
+    return lg.matmul(*together(x1, x2))
 
 
 def matrix_transpose(x: Tensor, /) -> Tensor:
@@ -20,7 +21,7 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 
 
 def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
-    x1, x2 = _promoted(x1, x2)
+    x1, x2 = together(x1, x2)
     return lg.tensordot(x1, x2, axes)
 
 
@@ -34,15 +35,8 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ValueError("vecdot: axis is counted from the end, as in axis=-1")
     if x1.shape[axis] != x2.shape[axis]:
         raise ValueError(f"vecdot: sizes {x1.shape[axis]} and {x2.shape[axis]} along axis {axis}")
-    x1, x2 = lg.broadcast_tensors(*_promoted(x1, x2))
+    x1, x2 = lg.broadcast_tensors(*together(x1, x2))
     return lg.sum(x1 * x2, axis, dtype=x1.dtype)
-
-
-def _promoted(*arrays: Tensor) -> list[Tensor]:
-    dtype = arrays[0].dtype
-    for each in arrays[1:]:
-        dtype = lg.promote_types(dtype, each.dtype)
-    return [each.to(dtype) for each in arrays]
 
 
 class EighResult(NamedTuple):
@@ -71,7 +65,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    return lg.linalg.cross(*_promoted(x1, x2), dim=axis)
+    return lg.linalg.cross(*together(x1, x2), dim=axis)
 
 
 def det(x: Tensor, /) -> Tensor:
@@ -123,7 +117,7 @@ def slogdet(x: Tensor, /) -> SlogdetResult:
 
 
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
-    return lg.linalg.solve(*_promoted(x1, x2))
+    return lg.linalg.solve(*together(x1, x2))
 
 
 def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVDResult:

@@ -7,6 +7,7 @@ from typing import Any
 import lazygrad as lg
 
 from ..tensor import Tensor
+from .data_types import together
 
 
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
@@ -24,19 +25,19 @@ def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Tensor:
     """Arrays one behind the other along an axis; None flattens them first."""
     if axis is None:
-        return lg.cat([each.flatten() for each in arrays])
-    return lg.cat(list(arrays), axis)
+        return lg.cat([each.flatten() for each in together(*arrays)])
+    return lg.cat(together(*arrays), axis)
 
 
 def stack(arrays: Any, /, *, axis: int = 0) -> Tensor:
-    return lg.stack(list(arrays), axis)
+    return lg.stack(together(*arrays), axis)
 
 
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     return tuple(lg.unbind(x, axis))
 
 
-def expand_dims(x: Tensor, /, *, axis: int = 0) -> Tensor:
+def expand_dims(x: Tensor, /, axis: int = 0) -> Tensor:
     return lg.unsqueeze(x, axis)
 
 

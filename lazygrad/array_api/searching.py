@@ -49,7 +49,7 @@ def searchsorted(
 
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
-    return lg.isin(x1, x2, invert=invert)
+    return lg.isin(*both(x1, x2), invert=invert)
 
 
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:

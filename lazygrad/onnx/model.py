@@ -258,8 +258,8 @@ def inlined(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
     except RuntimeError as error:
         named = "; ".join(f"{label} (version {version})" for label, _, version in missing[:8])
         raise NotImplementedError(
-            f"operators that the standard defines by others, which onnx fails to inline here: {named}: {error}"
-        ) from None
+            f"operators that the standard defines by others, which onnx fails to inline here: {named}"
+        ) from error
 
 
 def has_function(domain: str, name: str, version: int) -> bool:

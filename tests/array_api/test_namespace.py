@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,8 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import array_api
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CALLS = """
 abs(a) | acos(p) | acosh(a * a + 1) | asin(p) | asinh(a) | atan(a) | atanh(p) | ceil(a) | cos(a) | exp(a) | expm1(a) | floor(a) | isfinite(n) | isinf(n)
@@ -105,7 +111,15 @@ def test_what_numpy_does_otherwise() -> None:
         and xp.result_type(x, lg.float64, 1) is lg.float64
     )
     assert xp.can_cast(lg.int8, lg.int32) and not xp.can_cast(x, lg.int32)
-    assert not xp.can_cast(lg.uint64, lg.int64)
+    assert not xp.can_cast(lg.uint64, lg.int64) and xp.can_cast(lg.uint32, lg.int64)
+    wide, small = lg.tensor([4_000_000_000], dtype=lg.uint32), lg.tensor([-1], dtype=lg.int8)
+    for made, value in (
+        (xp.add(wide, small), 3_999_999_999), (xp.maximum(small, wide), 4_000_000_000), (xp.where(wide > 1, small, wide), -1),
+        (xp.concat([small, wide])[1:], 4_000_000_000), (xp.vecdot(wide, small), -4_000_000_000), (xp.stack([wide, small])[0], 4_000_000_000),
+    ):  # fmt: skip
+        assert made.dtype is lg.int64 and made.tolist() in (value, [value]), value
+    with pytest.raises(TypeError, match="no integer dtype holds both"):
+        xp.add(lg.tensor([1], dtype=lg.uint64), small)
     limits = xp.finfo(x)
     assert limits.dtype is lg.float32 and limits.bits == 32 and limits.smallest_normal == 2.0**-126
     assert xp.iinfo(lg.uint8).max == 255
@@ -141,3 +155,40 @@ def test_a_library_that_knows_only_the_standard() -> None:
 
     data = np.random.default_rng(0).normal(size=(6, 3))
     np.testing.assert_allclose(standardised(lg.tensor(data)).numpy(), standardised(data), rtol=1e-9)
+
+
+DISPATCHED = """
+import warnings
+import numpy as np, scipy.special, scipy.stats
+from sklearn import config_context, decomposition, discriminant_analysis, metrics, preprocessing
+import lazygrad as lg
+
+warnings.simplefilter("error")
+data = np.random.default_rng(0).normal(size=(40, 4))
+classes = np.arange(40) % 3
+calls = [
+    lambda x, y: preprocessing.StandardScaler().fit_transform(x),
+    lambda x, y: decomposition.PCA(2, svd_solver="full").fit(x).explained_variance_,
+    lambda x, y: discriminant_analysis.LinearDiscriminantAnalysis().fit(x, y).predict(x),
+    lambda x, y: metrics.pairwise.rbf_kernel(x),
+    lambda x, y: scipy.special.logsumexp(x, axis=1),
+    lambda x, y: scipy.stats.skew(x),
+]
+for call in calls:
+    expected = call(data, classes)
+    with config_context(array_api_dispatch=True):
+        found = call(lg.tensor(data), lg.tensor(classes))
+    assert isinstance(found, lg.Tensor), found
+    np.testing.assert_allclose(found.numpy(), expected, 1e-8, 1e-10)
+"""
+
+
+def test_other_libraries_take_tensors() -> None:
+    """What scikit-learn and scipy do with an array of a namespace that they do not know."""
+    pytest.importorskip("sklearn")
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
+    command = [sys.executable, "-c", DISPATCHED]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
