@@ -194,7 +194,8 @@ def _divisor(left: Node, right: Node) -> Node:
         done = right.eq(0)
         rest = left % where(done, 1, right)
         left, right = where(done, left, right), where(done, 0, rest)
-    return left
+    # the least integer has no absolute value, and remainders of it are negative
+    return unary(Op.ABS, left) if left.dtype.kind == "int" else left
 
 
 def _integers(name: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:
@@ -219,8 +220,13 @@ def lcm(input: Tensor, other: Tensor) -> Outcome:
     """The least common multiple, elementwise, of integers; 0 where one is 0. Same as torch.lcm."""
     left, right = _integers("lcm", input, other)
     divisor = _divisor(left, right)
-    node = where(divisor.eq(0), 0, left // where(divisor.eq(0), 1, divisor) * right)
-    return Outcome("NotImplemented", unary(Op.ABS, node) if node.dtype.kind == "int" else node, ())
+    quotient = left // where(divisor.eq(0), 1, divisor)
+    if left.dtype.kind == "int":
+        wide = int32 if left.dtype.bits < 32 else left.dtype  # C multiplies narrow integers as int
+        product = unary(Op.ABS, quotient.cast(wide) * right.cast(wide)).cast(left.dtype)
+    else:
+        product = quotient * right
+    return Outcome("NotImplemented", where(divisor.eq(0), 0, product), ())
 
 
 # --- parts of a float

@@ -16,7 +16,13 @@ from .registry import METHODS, Outcome, function, method, operator
 from .shaping import transpose
 
 
-@function("conj", "resolve_conj", "resolve_neg", "conj_physical")
+@function("conj_physical", out=True)
+def conj_physical(input: Tensor) -> Tensor:
+    """The tensor itself, as its elements are real. Same as torch.conj_physical."""
+    return input
+
+
+@function("conj", "resolve_conj", "resolve_neg")
 def conj(input: Tensor) -> Tensor:
     """The tensor itself, as its elements are real. Same as torch.conj."""
     return input
