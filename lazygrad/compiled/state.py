@@ -41,6 +41,7 @@ UNREAD = (
     "_non_persistent",
     "_forward_hooks_",
     "_forward_pre_hooks_",
+    "_compiled_call_impl",
 )
 """Attributes of modules that a call never reads by themselves."""
 CONSTRUCTORS = frozenset(

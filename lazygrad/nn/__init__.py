@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from importlib import import_module
+from typing import Any
 
+from ..functional.absent import refuse
 from ..functional.linear_losses import LinearCrossEntropyOptions
 from . import functional, init
 from .activation import (
@@ -175,20 +177,11 @@ from .vision import (
     UpsamplingNearest2d,
 )
 
-_ELSEWHERE = {
-    "CrossMapLRN2d": "LuaTorch's normalisation; LocalResponseNorm is PyTorch's",
-    "DataParallel": "a module runs on one device",
-    "parallel": "a module runs on one device",
-    "quantized": "modules compute in floating point; lazygrad.onnx reads quantised models",
-    "qat": "modules compute in floating point; lazygrad.onnx reads quantised models",
-}
-"""Names of torch.nn that are out of scope, and why."""
 
-
-def __getattr__(name: str) -> NoReturn:
-    if name in _ELSEWHERE:
-        raise AttributeError(f"{__name__}: {name} is not here: {_ELSEWHERE[name]}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name == "modules":  # PyTorch's addresses of what stands here
+        return import_module(f"{__name__}.{name}")
+    refuse(__name__, name)
 
 
 __all__ = [

@@ -5,6 +5,7 @@ The arguments are attributes, as in torch.nn, and show in the repr.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from ..ir.dtype import DType
@@ -153,15 +154,30 @@ class CELU(ELU):
 
 
 class Hardtanh(_Activation):
-    """input clamped to [min_val, max_val]. Same as torch.nn.Hardtanh."""
+    """input clamped to [min_val, max_val]. `min_value` and `max_value` are their older names. Same as torch.nn.Hardtanh."""
 
     _function = "hardtanh"
     _arguments = ("min_val", "max_val", "inplace")
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(
+        self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.min_val = min_val
-        self.max_val = max_val
+        for old, value in (("min_value", min_value), ("max_value", max_value)):
+            if value is not None:
+                new = old.replace("value", "val")
+                warnings.warn(
+                    f"keyword argument `{old}` is deprecated and renamed to `{new}`",
+                    FutureWarning,
+                    stacklevel=2,
+                )
+        self.min_val = min_val if min_value is None else min_value
+        self.max_val = max_val if max_value is None else max_value
+        if not self.max_val > self.min_val:
+            raise AssertionError(
+                f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})"
+            )
         self.inplace = inplace
 
 

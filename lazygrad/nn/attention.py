@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from ..ir.dtype import DType
@@ -130,3 +133,29 @@ class MultiheadAttention(Module):
             is_causal=is_causal,
         )  # fmt: skip
         return (output.transpose(0, 1) if turned else output), weights
+
+
+class SDPBackend(IntEnum):
+    """The ways in which PyTorch computes attention. Same as torch.nn.attention.SDPBackend."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(
+    backends: list[SDPBackend] | SDPBackend, set_priority: bool = False
+) -> Iterator[None]:
+    """Say how attention is computed. Taken for PyTorch's sake: here the compiler places scores where they fit. Same as torch.nn.attention.sdpa_kernel.
+
+    Raises:
+        AssertionError: not a backend, or a list of them.
+    """
+    chosen = [backends] if isinstance(backends, SDPBackend) else backends
+    if not isinstance(chosen, list) or not all(isinstance(each, SDPBackend) for each in chosen):
+        raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend")
+    yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from ..autograd.function import Function
@@ -30,6 +31,8 @@ class Called(Tree):
     _forward_pre_hooks_with_kwargs: dict[int, bool]
     _forward_hooks_with_kwargs: dict[int, bool]
     _forward_hooks_always_called: dict[int, bool]
+    _compiled_call_impl: Any = None
+    """What `compile` made of `_call_impl`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +50,9 @@ class Called(Tree):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self._compiled_call_impl
+        if call is not None:
+            return call(*args, **kwargs)
         if not (
             self._forward_pre_hooks
             or self._forward_hooks
@@ -54,6 +60,16 @@ class Called(Tree):
             or self._backward_pre_hooks
         ):
             return self.forward(*args, **kwargs)
+        return self._call_with_hooks(args, kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Have this module's calls compiled from now on, with the arguments of `lazygrad.compile`. Same as torch.nn.Module.compile."""
+        self.__dict__["_compiled_call_impl"] = import_module("lazygrad").compile(
+            self._call_impl, *args, **kwargs
+        )
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that is not compiled."""
         return self._call_with_hooks(args, kwargs)
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -157,6 +173,10 @@ class Called(Tree):
         outputs are known, with Nones.
         """
         return register(self._backward_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The older name of `register_full_backward_hook`: grad_input is that of the module, whatever it consists of."""
+        return self.register_full_backward_hook(hook)
 
 
 class BackwardHookFunction(Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from ..functional.creation import empty
@@ -57,3 +58,9 @@ class Buffer(Tensor):
 def empty_parameter(shape: Sequence[int], device: Any, dtype: DType | None) -> Parameter:
     """A parameter whose values are still to be set."""
     return Parameter(empty(tuple(shape), device=device, dtype=dtype))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("UninitializedParameter", "UninitializedBuffer"):  # they are made of parameters
+        return getattr(import_module("lazygrad.nn.lazy"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,6 +55,12 @@ class Stateful(Called):
         ):  # fmt: skip
             tables[name] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes of a module that is pickled or copied: not what has been compiled."""
+        return {
+            name: value for name, value in self.__dict__.items() if name != "_compiled_call_impl"
+        }
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the attributes of an unpickled module; tables that it does not have yet are made."""
         Stateful.__init__(self)

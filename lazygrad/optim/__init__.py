@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from ..functional.absent import refuse
 from . import lr_scheduler
 from .adafactor import Adafactor
 from .adam import Adam, AdamW
@@ -25,4 +26,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "swa_utils":  # reads nn, which not every program with an optimizer has
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    refuse(__name__, name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from . import parametrizations, parametrize
 from . import rnn as rnn
+from . import stateless as stateless
 from .clipping import (
+    clip_grad_norm,
     clip_grad_norm_,
     clip_grad_value_,
     clip_grads_with_norm_,
@@ -19,9 +21,11 @@ from .fusion import (
     fuse_linear_bn_weights,
     skip_init,
 )
+from .older_spectral_norm import remove_spectral_norm, spectral_norm
 from .older_weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
+    "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
@@ -33,9 +37,12 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
     "skip_init",
+    "spectral_norm",
+    "stateless",
     "vector_to_parameters",
     "weight_norm",
 ]

@@ -202,3 +202,52 @@ def new_seed(generator: Generator | None) -> int:
 def _require_positive(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ValueError(f"{name} should be a positive integer value, but got {name}={value}")
+
+
+class DistributedSampler(Sampler[int]):
+    """The part of a dataset's indices that one of several processes takes. Same as torch.utils.data.DistributedSampler.
+
+    Args:
+        num_replicas, rank: how many processes there are, and which one this is; by default one alone.
+        shuffle: whether the order is random, by `seed` and the epoch that `set_epoch` says.
+        drop_last: leave out what does not divide; otherwise the first indices are taken twice.
+
+    Raises:
+        ValueError: `rank` is none of the processes.
+    """
+
+    def __init__(
+        self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True, seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:  # fmt: skip
+        self.dataset = dataset
+        self.num_replicas = 1 if num_replicas is None else num_replicas
+        self.rank = 0 if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(
+                f"Invalid rank {rank}, rank should be in the interval [0, {self.num_replicas - 1}]"
+            )
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.epoch = 0
+        left = len(dataset) % self.num_replicas
+        self.num_samples = len(dataset) // self.num_replicas + (left > 0 and not drop_last)
+        self.total_size = self.num_samples * self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        count = len(self.dataset)
+        order = list(range(count))
+        if self.shuffle:
+            draws = Generator().manual_seed(self.seed + self.epoch)
+            order = randperm(count, generator=draws).tolist()
+        if order:
+            order = (order * -(-self.total_size // count))[: self.total_size]
+        return iter(order[self.rank : self.total_size : self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch begins: each has an order of its own."""
+        self.epoch = epoch
