@@ -39,6 +39,8 @@ H100 = 67e12 / 3.35e12
 """Flops in float32 for each byte of memory that an H100 can do at once."""
 HALF_PRECISION = 989e12 / 67e12
 """So many times more of them in float16, by matrix instructions."""
+TOGETHER = 48
+"""So many texts are compiled at once: what a compilation takes beside its kernels is more than they take."""
 KINDS = (
     "FFMA", "DFMA", "HMMA", "LDSM", "LDGSTS", "LDS", "STS", "LDG", "STG", "BAR", "SHFL", "mma", "ldmatrix", "cp.async", "ld.shared", "fma", "bar",
 )  # fmt: skip
@@ -200,37 +202,47 @@ def main() -> None:
 
 
 def of_texts(library: Any, folder: Path) -> int:
-    """Compile each text for each architecture; how many are refused, or need memory of a thread's own."""
+    """Compile all texts for each architecture; how many are refused, or need memory of a thread's own."""
     paths = sorted(folder.glob("*.cu"))
     failed = 0
     for arch in ("sm_80", "sm_90"):
         taken: dict[str, cubin.Resources] = {}
-        for path in paths:
+        for start in range(0, len(paths), TOGETHER):
+            some = paths[start : start + TOGETHER]
             try:
-                image = nvrtc.compile_with(library, path.read_text(), arch, OPTIONS)
-            except nvrtc.CompilationError as error:
-                failed += 1
-                print(f"{path.name} for {arch}: refused: {str(error)[:300]}")
-                continue
-            for name, each in cubin.resources(image).items():
-                taken[f"{path.name} {name}"] = each
-                if each.stack_bytes:
-                    failed += 1
-                    print(
-                        f"{path.name} {name} for {arch}: {each.stack_bytes} bytes of a thread's own, {each.registers} registers"
-                    )
-        most = Counter(
-            next(n for n in (32, 64, 128, 168, 255) if e.registers <= n) for e in taken.values()
-        )
-        held = ", ".join(
-            f"{count} up to {number} registers" for number, count in sorted(most.items())
-        )
+                taken |= together(library, some, arch)
+            except nvrtc.CompilationError:
+                for path in some:
+                    try:
+                        taken |= together(library, [path], arch)
+                    except nvrtc.CompilationError as error:
+                        failed += 1
+                        print(f"{path.name} for {arch}: refused: {str(error)[:300]}")
+        large = {name: each for name, each in taken.items() if each.stack_bytes}
+        failed += len(large)
+        for name, each in large.items():
+            print(f"{name} for {arch}: {each.stack_bytes} bytes of a thread's own, {each.registers} registers")  # fmt: skip
+        bounds = (32, 64, 128, 168, 255)
+        most = Counter(next(n for n in bounds if each.registers <= n) for each in taken.values())
+        held = ", ".join(f"{count} up to {number}" for number, count in sorted(most.items()))
         shared = max((each.shared_bytes for each in taken.values()), default=0)
-        print(
-            f"{arch}: {len(taken)} kernels of {len(paths)} texts: {held}; at most {shared} bytes of shared memory; {sum(bool(e.stack_bytes) for e in taken.values())} with memory of a thread's own",
-            flush=True,
-        )
+        print(f"{arch}: {len(taken)} kernels; registers of a thread: {held}; at most {shared} bytes of shared memory; {len(large)} with memory of a thread's own", flush=True)  # fmt: skip
     return failed
+
+
+def together(library: Any, paths: list[Path], arch: str) -> dict[str, cubin.Resources]:
+    """What the kernels of some texts take, by file and kernel: compiled as one, each in a namespace of its own.
+
+    Raises:
+        CompilationError: one of them is refused.
+    """
+    parts = []
+    for path in paths:
+        own = rf"\1_in_{path.stem}"
+        text = re.sub(r"(__launch_bounds__\([^)]*\) \w+)", own, path.read_text())
+        parts.append(f"namespace in_{path.stem} {{\n{text}\n}}")
+    image = nvrtc.compile_with(library, "\n".join(parts), arch, (*OPTIONS, "-w"))
+    return cubin.resources(image)
 
 
 def shared_arrays(kernel: Node, source: Source) -> set[int]:

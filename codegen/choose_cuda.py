@@ -54,6 +54,8 @@ MOST_WORK = 400
 FUNCTION_WORK = 20
 UNROLLED = 16
 """The most iterations of a loop that is written out."""
+MOST_LINES = 256
+"""The most lines that loops may become which are written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +174,8 @@ def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
     before = kernel
     while True:
         lines = body(nest)
-        if len(lines) != 1 or lines[0].op is not Op.LOOP:
-            break
+        if len(lines) != 1 or lines[0].op is not Op.LOOP or extent(lines[0]) is None:
+            break  # a division by a number that is not known is a call, which takes memory
         try:
             merged = merge(kernel, loop_name(nest))
         except ScheduleError:
@@ -232,12 +234,17 @@ def _is_small(line: Node) -> bool:
 
 
 def _short_loops(kernel: Node) -> list[Node]:
-    """The loops of few iterations that go through arrays."""
+    """The loops of few iterations that go through arrays, the inner ones first where not all of them can be written out."""
     found: list[Node] = []
-    for loop, _ in all_loops(kernel):
+    written: dict[int, int] = {}
+    for loop in reversed([loop for loop, _ in all_loops(kernel)]):
         assert isinstance(loop.arg, Loop)
         size, stride = extent(loop), Stride(loop.src[0])
+        lines = sum(written.get(id(line), 1) for line in body(loop))
+        written[id(loop)] = lines
         if loop.arg.kind != "serial" or size is None or size > UNROLLED:
+            continue
+        if size * lines > MOST_LINES:
             continue
         if any(
             line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE)
@@ -246,4 +253,5 @@ def _short_loops(kernel: Node) -> list[Node]:
             for line in lines_inside(loop)
         ):
             found.append(loop)
-    return found
+            written[id(loop)] = size * lines
+    return found[::-1]

@@ -21,6 +21,8 @@ from .llvm_text import RenderError
 
 VARIABLES_LIMIT = 64
 """A local of more elements (or vectors) than this is an array."""
+WRITTEN_OUT_BYTES = 384
+"""The most bytes of a work-item's arrays that the compiler is to make registers of."""
 OWNED_LIMIT = 128
 """The most registers of a work-item's part of an array."""
 REDUCTION_BYTES = 2 << 10
@@ -91,7 +93,7 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
     if any(node.op is Op.REDUCE for node in postorder([kernel])):
         room -= REDUCTION_BYTES
     unrolled = {id(loop.src[0]) for loop, _ in all_loops(kernel) if _is_unrolled(loop)}
-    private = shared = 0
+    private = shared = written = 0
     for size, line in sorted(found, key=lambda item: item[0]):
         used = accesses.get(id(line), set())
         each = next((lanes for _, lanes in used), None) or 1
@@ -112,8 +114,10 @@ def place_locals(kernel: Node, dialect: Dialect, grouped: bool) -> Places:
             else:
                 places.group_scratch[id(line)] = places.group_scratch_bytes
                 places.group_scratch_bytes += _aligned(size)
-        elif private + size <= dialect.private_bytes or _written_out(line, offsets, unrolled):
+        elif private + size <= dialect.private_bytes:
             private += size
+        elif written + size <= WRITTEN_OUT_BYTES and _written_out(line, offsets, unrolled):
+            written += size
         else:
             places.scratch[id(line)] = places.scratch_bytes
             places.scratch_bytes += _aligned(size)
