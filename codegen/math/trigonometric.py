@@ -96,11 +96,14 @@ def reduce_single(size: Node) -> Reduced:
     """
     wide = size.cast(float64)
     ratio = sum(Fraction(word, 1 << 32 * (place + 1)) for place, word in enumerate(TWO_OVER_PI))
-    high, low = (number(part, wide) for part in DOUBLE.split(Fraction(ratio), 2))
+    common = [number(part, wide) for part in DOUBLE.split(Fraction(ratio), 2)]
+    rare = common
     for lowest in (46, 67, 88, 109):
         parts = DOUBLE.split(ratio % Fraction(1, 1 << (lowest - 25)), 2)
         beyond = size.ge(2.0**lowest)
-        high, low = (where(beyond, p, kept) for p, kept in zip(parts, (high, low), strict=True))
+        rare = [where(beyond, p, kept) for p, kept in zip(parts, rare, strict=True)]
+    small = size.lt(2.0**46)  # then the others are not computed (render/rare.py)
+    high, low = (where(small, kept, other) for kept, other in zip(common, rare, strict=True))
     product = wide * high
     rest = fma(wide, low, fma(wide, high, -product))
     shifted = product + DOUBLE.magic

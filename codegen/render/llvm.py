@@ -37,6 +37,7 @@ from .llvm_text import (
 )
 from .llvm_values import compute, compute_bits, one_division
 from .moves import moved
+from .rare import Arm, Arms, rare_arms
 from .streaming import LINE, streamed
 
 STACK_LIMIT = 16 << 10
@@ -102,6 +103,7 @@ class _Writer:
         self.addresses: dict[int, str] = {}
         self.scopes: dict[int, int] = {}
         self.scratch_bytes = 0
+        self.arms = Arms({}, {})
         self.steps: list[Node] = []
         self.entry: list[str] = []
         self.streamed = streamed(kernel, target)
@@ -201,7 +203,9 @@ class _Writer:
     # --- lines and loops
 
     def _body(self) -> None:
-        stack = [_Frame(blocks(self.kernel))]
+        root = blocks(self.kernel)
+        self.arms = rare_arms(self.kernel, root)
+        stack = [_Frame(root)]
         while stack:
             frame = stack[-1]
             if frame.position == len(frame.block.lines):
@@ -210,6 +214,10 @@ class _Writer:
                 continue
             line = frame.block.lines[frame.position]
             frame.position += 1
+            if id(line) in self.arms.owner:
+                continue
+            for arm in self.arms.before.get(id(line), ()):
+                self._arm(arm)
             if isinstance(line, Nested):
                 entered = self._enter(line)
                 if entered is not None:
@@ -242,6 +250,37 @@ class _Writer:
             for buffer, offset in zip(node.src[::2], node.src[1::2], strict=True)
         ]
         self.current = llvm_dots.compute(self.emit, node, self.target, places, self.current)
+
+    def _arm(self, arm: Arm) -> None:
+        """Compute what some lanes may need, unless none does; what stands there then is chosen by none.
+
+        Recursion is over arms within arms, each a good part of the one around it.
+        """
+        emit, lanes = self.emit, lanes_of(arm.condition)
+        flags = f"<{lanes} x i1>"
+        needed = self._operand(arm.condition)
+        if arm.side == 2:
+            needed = emit.value(f"xor {flags} {needed}, {splat_text('true', 'i1', lanes)}", "other")
+        some = emit.value(
+            emit.call(f"llvm.vector.reduce.or.v{lanes}i1", "i1", ((flags, needed),)), "some"
+        )
+        before, inside, after = self.current, emit.name("arm"), emit.name("armed")
+        emit.add(f"br i1 {some}, label %{inside}, label %{after}")
+        self._label(inside)
+        for line in arm.lines:
+            if self.arms.owner[id(line)] is arm:
+                for within in self.arms.before.get(id(line), ()):
+                    self._arm(within)
+                self._value(line)
+        emit.add(f"br label %{after}")
+        last = self.current
+        self._label(after)
+        for node in arm.results:
+            kind = with_lanes("i16" if id(node) in self.moved else register_type(node.dtype), lanes)
+            text = (
+                f"phi {kind} [ {self.operands[id(node)]}, %{last} ], [ zeroinitializer, %{before} ]"
+            )
+            self.operands[id(node)] = emit.value(text, "if.needed")
 
     def _value(self, node: Node) -> None:
         self.emit.ranges.learn(node)
