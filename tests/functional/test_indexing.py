@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lazygrad as lg
@@ -67,7 +67,7 @@ def outcome(run: Any) -> Any:
         return type(error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(indices())
 def test_reading_and_its_gradient(case: Any) -> None:
     shape, index = case
@@ -89,7 +89,7 @@ def test_reading_and_its_gradient(case: Any) -> None:
         assert ours.grad is not None and ours.grad.tolist() == theirs.grad.tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(indices(), st.sampled_from(["number", "row", "whole"]))
 def test_writing_reaches_every_alias(case: Any, kind: str) -> None:
     shape, index = case
@@ -115,7 +115,7 @@ def test_writing_reaches_every_alias(case: Any, kind: str) -> None:
             assert results[0] == results[1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(indices(), st.booleans())
 def test_the_gradients_of_writing(case: Any, whole: bool) -> None:
     """A recorded assignment: what was there has no gradient any more, and the value has that of what it became."""

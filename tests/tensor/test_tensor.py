@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazygrad.site import describe, here
@@ -132,7 +132,7 @@ def test_strides_of_a_reshaped_view_are_pytorchs(case: Any) -> None:
         assert contiguous(target) == oracle.zeros(target).stride()
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 2)), max_size=4),
     st.data(),
