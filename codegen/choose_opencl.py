@@ -55,6 +55,8 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     return [
         replace(step, factor=_lanes(step.factor)) if step.name == "vectorize" else step
         for step in cpu.choose(kernel, target)
+        if step.name
+        != "ahead"  # OpenCL's drivers look ahead by themselves, or do nothing where asked to
     ]
 
 

@@ -128,7 +128,7 @@ def floor_division(writer: Writer, dtype: DType, lanes: int | None, modulo: bool
     kind, name = register_type(dtype, lanes), "mod" if modulo else "div"
     if dtype.is_signed:
         unsigned = UNSIGNED[dtype.itemsize] + suffix(lanes)
-        negated = f"as_{kind}(({unsigned})(0) - as_{unsigned}(a))"
+        negated = f"as_{kind}(({unsigned})(({unsigned})(0) - as_{unsigned}(a)))"
         end = (
             "return uneven ? rest + divisor : rest;"
             if modulo

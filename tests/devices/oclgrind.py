@@ -17,8 +17,11 @@ import tempfile
 INSIDE = "UNDER_OCLGRIND"
 KINDS = ("vectors", "items")
 """The kernels for processors, and those for GPUs."""
-MISREAD = ("INTEGERS-int64", "INTEGERS-int8", "INTEGERS-uint8", "BOOLEANS-bool")
-"""What oclgrind 21.10 computes wrongly with vectors: it widens a truth of a vector by its sign, so that a true byte is -1."""
+MISREAD = {
+    "vectors": ("INTEGERS-int64", "INTEGERS-int8", "INTEGERS-uint8", "BOOLEANS-bool"),
+    "items": ("INTEGERS-int64",),
+}
+"""What oclgrind 21.10 cannot do: it widens a truth of a vector by its sign, so that a true byte is -1, and knows no llvm.abs.i64."""
 COMPLAINTS = (
     "Invalid read",
     "Invalid write",
@@ -79,9 +82,9 @@ def operators(kind: str) -> None:
     import pytest
 
     name = "tests/devices/test_numbers.py"
-    left_out = [f"--deselect={name}::test_every_operator[opencl-{case}]" for case in MISREAD]
+    left_out = [f"--deselect={name}::test_every_operator[opencl-{case}]" for case in MISREAD[kind]]
     options = ["-q", "-p", "no:cacheprovider", "--device", "opencl"]
-    if pytest.main([name, *options, *(left_out if kind == "vectors" else [])]):
+    if pytest.main([name, *options, *left_out]):
         print("FAILED: a number is wrong")
 
 
