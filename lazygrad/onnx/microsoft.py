@@ -13,11 +13,19 @@ import lazygrad as lg
 
 from ..nn import functional
 from ..tensor import Tensor
-from .activations import hard_sigmoid
+from .activations import hard_sigmoid, softmax, softmax_of_rows
 from .attention import heads, joined, turn
 from .convolution import Ints, convolution
 from .normalization import rms_normalization, standardized
-from .quantized import along, dynamic_quantize, matmul_integer, saturated
+from .pooling import average_pool
+from .quantized import (
+    along,
+    dequantize,
+    dynamic_quantize,
+    matmul_integer,
+    quantize,
+    saturated,
+)
 from .table import MICROSOFT, operator
 
 fused = partial(operator, domain=MICROSOFT)
@@ -283,6 +291,53 @@ def quantized_global_average_pool(
 def quantized_concat(scale: Tensor, zero_point: Tensor, *inputs: Tensor, axis: int) -> Any:
     parts = [_plain(*inputs[place : place + 3]) for place in range(0, len(inputs), 3)]
     return _quantized(lg.cat(parts, axis), scale, zero_point, inputs[0])
+
+
+@fused("QLinearAveragePool", 1)
+def quantized_average_pool(
+    input: Tensor, input_scale: Tensor, input_zero: Tensor | None, scale: Tensor, zero_point: Tensor | None = None, *,
+    kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0, channels_last: int = 0, count_include_pad: int = 0,
+    pads: Ints | None = None, strides: Ints | None = None,
+) -> Any:  # fmt: skip
+    plain = _plain(input, input_scale, input_zero)
+    pooled = average_pool(
+        plain.movedim(-1, 1) if channels_last else plain, kernel_shape=kernel_shape, strides=strides, pads=pads,
+        auto_pad=auto_pad, ceil_mode=ceil_mode, count_include_pad=count_include_pad,
+    )  # fmt: skip
+    return _quantized(pooled.movedim(1, -1) if channels_last else pooled, scale, zero_point, input)
+
+
+@fused("QLinearSoftmax", 1)
+def quantized_softmax(
+    input: Tensor, input_scale: Tensor, input_zero: Tensor | None, scale: Tensor, zero_point: Tensor | None = None, *,
+    axis: int = -1, opset: int,
+) -> Any:  # fmt: skip
+    """Before version 13 of the operator set over all axes from `axis` on."""
+    plain = _plain(input, input_scale, input_zero)
+    made = softmax(plain, axis=axis) if opset >= 13 else softmax_of_rows(plain, axis=axis)
+    return _quantized(made, scale, zero_point, input)
+
+
+@fused("QGemm", 1)
+def quantized_gemm(
+    left: Tensor, left_scale: Tensor, left_zero: Tensor | None, right: Tensor, right_scale: Tensor,
+    right_zero: Tensor | None, bias: Tensor | None = None, scale: Tensor | None = None, zero_point: Tensor | None = None, *,
+    alpha: float = 1.0, transA: int = 0, transB: int = 0,
+) -> Any:  # fmt: skip
+    """The bias is int32, in units of the product of the scales and alpha. Without a scale of its own the result is float."""
+    if transA:
+        left = left.t()
+    if transB:
+        right = right.t()
+    sums = matmul_integer(left, right, left_zero, right_zero)
+    if bias is not None:
+        sums = sums + bias
+    wide = sums.to(lg.float32) * (left_scale.reshape(()) * right_scale * alpha)
+    return wide if scale is None else _quantized(wide, scale, zero_point, left)
+
+
+fused("QuantizeLinear", 1)(quantize)
+fused("DequantizeLinear", 1)(dequantize)
 
 
 def _plain(input: Tensor, scale: Tensor, zero_point: Tensor | None) -> Any:

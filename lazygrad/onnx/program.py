@@ -241,7 +241,7 @@ class Builder:
             makes = bodies[0][1].held[1 if node.op_type == "Loop" else 0 :]
         else:
             makes = held_outputs(node, domain, version, reads)
-        special = {"outputs": outputs, "opset": version, "held": makes[0] if makes else None}
+        special = {"outputs": outputs, "held": makes[0] if makes else None}
         keywords.update({name: special[name] for name in operator.special})
         fold = FOLDED.get(node.op_type) if not domain else None
         step = Step(

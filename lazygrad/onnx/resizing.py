@@ -35,26 +35,26 @@ class Manner:
 def positions(
     manner: Manner, size: int, length: int, scale: float, roi: tuple[float, float]
 ) -> Array:
-    """Where each of `length` new elements is, in the coordinates of the old ones."""
-    new = np.arange(length, dtype=np.float64)
+    """Where each of `length` new elements is, in the coordinates of the old ones; in float32, which decides where two are as near."""
+    new = np.arange(length, dtype=np.float32)
     kind = manner.coordinates
     if kind == "asymmetric":
         return new / scale
     if kind == "align_corners":
-        return new * ((size - 1) / (length - 1)) if length > 1 else new * 0
+        return new * (size - 1) / (length - 1) if length > 1 else new * 0
     if kind == "tf_crop_and_resize":
         first, last = roi[0] * (size - 1), roi[1] * (size - 1)
         if length == 1:
-            return np.array([(first + last) / 2])
-        return first + new * (last - first) / (length - 1)
+            return np.array([(first + last) / 2], np.float32)
+        return first + new * (roi[1] - roi[0]) * (size - 1) / (length - 1)
     if kind == "tf_half_pixel_for_nn":
         return (new + 0.5) / scale
     middle = (new + 0.5) / scale - 0.5
     if kind == "pytorch_half_pixel":
         return middle if length > 1 else middle * 0
     if kind == "half_pixel_symmetric":
-        adjustment = length / (scale * size)
-        return size / 2 * (1 - adjustment) + middle
+        adjustment = np.float32(length) / (np.float32(scale) * size)
+        return size / 2 * (1 - adjustment) + (new + 0.5) / scale - 0.5
     if kind != "half_pixel":
         raise NotImplementedError(
             f"Resize: coordinate_transformation_mode {kind!r} is not supported"

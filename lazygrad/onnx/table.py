@@ -7,8 +7,7 @@ A function says by its parameters how it is called. Positional parameters are th
     Value       as it is: a tensor, a known array, a sequence (list), or None for what is absent
 
 Keyword parameters are the attributes of the node with their defaults (one that is annotated DType is an element type); `outputs` is how
-many outputs the node names, `opset` the version of the operator set that the model asks for, and `held` what the first output is held as
-(held.py), of a function that rounds to that itself.
+many outputs the node names, and `held` what the first output is held as (held.py), of a function that rounds to that itself.
 A function returns a value, or a tuple of several outputs. An array that it returns is known: what computes only with such values
 is computed by the functions of folding.py.
 """
@@ -26,7 +25,7 @@ NEWEST = 28
 """The newest version of the operator set of ai.onnx whose changes the functions know."""
 OLDEST = 7
 MICROSOFT = "com.microsoft"
-SPECIAL = ("outputs", "opset", "held")
+SPECIAL = ("outputs", "held")
 """Keyword parameters that are not attributes."""
 
 

@@ -213,8 +213,9 @@ def max_roi_pool(
     """The largest element of each cell of each region; the cells' bounds depend on the regions, which are computed."""
     height, width = input.shape[2:]
     results = []
-    for batch, *box in rois.tolist():
-        left, top, right, bottom = (math.floor(value * spatial_scale + 0.5) for value in box)
+    scaled = rois[:, 1:].astype(np.float32) * np.float32(spatial_scale)
+    for batch, box in zip(rois[:, 0].tolist(), np.floor(scaled + np.float32(0.5)).tolist()):
+        left, top, right, bottom = map(int, box)
         rows, columns = max(bottom - top + 1, 1), max(right - left + 1, 1)
         cells = []
         for i, j in itertools.product(range(pooled_shape[0]), range(pooled_shape[1])):
