@@ -20,6 +20,7 @@ from lazygrad.ir.op import Op
 
 from .target import Target
 from .transform.access import ScheduleError, Stride, body, carries, extent, loop_name
+from .transform.ahead import read_apart
 from .transform.nest import interchange, merge, runs_on
 from .transform.pack import Sum, bound, invariant_operands, sums
 
@@ -45,6 +46,12 @@ HELD_ROWS = 16
 """Rows whose sums are held until they are written along the rows."""
 NEAR, TURNED, APART = 0.15, 0.35, 1.5
 """Cycles an element that is moved in vectors, turned in registers, or gathered; a vector of products takes half of one."""
+FAR, ASKED, CLOSE = 0.7, 0.25, 0.1
+"""Cycles beside that for an element which comes from beyond the second cache: waited for, or asked for while others are multiplied; and for one in that cache."""
+PACKED = 0.35
+"""Cycles beside that for an element which is packed: its loops, and what the caches lose."""
+MANY_ROWS = 2.0
+"""How much more it costs to turn elements of more rows than PACKED_ROWS at once: their pages are more than a processor keeps at hand."""
 LESS = 0.95
 """The part of a price below which another order of the loops is taken."""
 
@@ -256,7 +263,29 @@ def tiles(
         if rows > (held := HELD_ROWS // most * most):
             steps.append(("divide", row, held))
         steps.append(("hold", row, 0))
-    return [*steps, ("jam", row, min(most, rows)), ("vectorize", column, lanes)]
+    steps += [("jam", row, min(most, rows)), ("vectorize", column, lanes)]
+    return [*steps, ("ahead", row, 0)] if _asks(found, columns >= lanes, target) else steps
+
+
+def _asks(found: Contraction, whole: bool, target: Target) -> bool:
+    """Whether rows are read where they lie, once for each vector of columns, from an input that has not been near."""
+    operands = invariant_operands(found.found, found.columns)
+    if not whole or len(found.found.around) != 2 or len(operands) != 1:
+        return False
+    (part,) = operands
+    if (
+        not read_apart(part, found.rows, found.columns)
+        or Stride(found.found.around[-1].src[0])(part.src[1]) != 1
+    ):
+        return False
+    size = _elements(part, _size(found.rows) * found.terms) * found.itemsize
+    return size > (target.level2_cache // 4 if _stay(found, target) else target.level2_cache)
+
+
+def _stay(found: Contraction, target: Target) -> bool:
+    """Whether the rows of a register tile stay in the first cache while all columns meet them."""
+    together = target.accumulators // VECTORS
+    return together * found.terms * found.itemsize <= target.level1_cache
 
 
 def _turned(kernel: Node, found: Contraction, target: Target) -> list[tuple[str, str, int]]:
@@ -283,22 +312,40 @@ def _price(found: Contraction, target: Target) -> float:
     first = found.found.around[-1]
     cycles = rows * -(-columns // lanes) * found.terms / 2
     cycles += columns * found.terms * _moving(found.found, found.rows, found.columns, first)
+    cycles += _arriving(found, found.rows, columns, target)
+    blocks = -(-2 * columns * found.terms * found.itemsize // target.level2_cache)
     written = {"columns": NEAR, "rows": TURNED, "": APART}[_written(found)]
     if _moves(found.found, found.columns, first) == 1:
-        cycles += _reading(found, rows, target)
+        cycles += blocks * _reading(found, rows, target)
     else:
-        cycles += rows * found.terms * _moving(found.found, found.columns, found.rows, first)
+        moving = _moving(found.found, found.columns, found.rows, first)
+        cycles += blocks * (
+            rows * found.terms * moving + _arriving(found, found.columns, rows, target)
+        )
         written = max(written, APART * (written == TURNED))
     return (cycles + rows * columns * written) * _sizes(outer)
 
 
+def _arriving(found: Contraction, shared: Node, size: int, target: Target) -> float:
+    """Cycles until the operand that does not depend on `shared` is there to be packed."""
+    parts = invariant_operands(found.found, shared)
+    elements = sum(_elements(part, size * found.terms) for part in parts)
+    return elements * FAR if elements * found.itemsize > target.level2_cache else 0.0
+
+
 def _reading(found: Contraction, rows: int, target: Target) -> float:
     """Cycles to bring near what the rows read where it lies: from the second cache, or from further away."""
-    elements = 0
-    for part in invariant_operands(found.found, found.columns):
-        size = product(part.src[0].shape) if part.op is Op.LOAD else rows * found.terms
-        elements += size if isinstance(size, int) else rows * found.terms
-    return elements * (0.05 if elements * found.itemsize <= target.level2_cache // 2 else 0.5)
+    parts = invariant_operands(found.found, found.columns)
+    elements = sum(_elements(part, rows * found.terms) for part in parts)
+    if elements * found.itemsize <= target.level2_cache:
+        return elements * CLOSE
+    return elements * ASKED * (1 if _stay(found, target) else 2)
+
+
+def _elements(part: Node, computed: int) -> int:
+    """How many elements an operand has in memory; as many as are `computed` where it is no plain read, or nobody knows."""
+    size = product(part.src[0].shape) if part.op is Op.LOAD else computed
+    return size if isinstance(size, int) else computed
 
 
 def _moving(found: Sum, shared: Node, along: Node, across: Node) -> float:
@@ -398,9 +445,13 @@ def _block(
     panels = -(-columns // lanes)
     most = max(1, target.level2_cache // 2 // (found.terms * found.itemsize * lanes))
     least = -(-panels // most)
-    dear = 1.0 if along != 1 else _reading(found, rows, target) / (rows * found.terms)
+    turns = _moves(found.found, found.rows, found.columns) != 1
+    late = _arriving(found, found.rows, columns, target) / (columns * found.terms)
+    pack = PACKED + late + (2 * TURNED if turns else NEAR)
+    read = pack if along != 1 else _reading(found, rows, target) / (rows * found.terms)
+    finest = -(-panels * lanes // PACKED_ROWS) if turns else wanted
     ways = []
-    for parts in range(least, max(least, min(panels, wanted)) + 1):
+    for parts in range(least, max(least, min(panels, max(wanted, finest))) + 1):
         width = min(-(-panels // parts) * lanes, columns)
         divisions = max(1, min(-(-wanted // parts), rows // LEAST_ROWS))
         even = [d for d in range(divisions, 2 * divisions) if rows % d == 0]
@@ -409,8 +460,9 @@ def _block(
         height = rows // even[0] if even else height
         blocks = math.ceil(columns / width) * math.ceil(rows / height)
         short = max(0, wanted - blocks)
-        packed = columns * divisions + dear * rows * parts
-        ways.append((short, packed, width, height))
+        crowded = turns and width > PACKED_ROWS
+        packed = columns * divisions * pack * (MANY_ROWS if crowded else 1.0)
+        ways.append((short, packed + read * rows * parts, width, height))
     return min(ways)[2:]
 
 

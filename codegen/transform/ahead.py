@@ -46,10 +46,15 @@ def ahead(kernel: Node, name: str) -> Node:
         for number in range(each):
             row = columns.src[0] // width * each + number
             row = row.minimum(constant(together - 1, int64))
-            given = {id(rows.src[0]): rows.src[0] + together + row}
-            (offset,) = rebuild([line.src[1]], lambda node, given=given: given.get(id(node)))
+            offset = _later(line.src[1], rows.src[0], row + together)
             lines.append(loops.prefetch(line.src[0], offset))
     return replace_loop(kernel, innermost, [with_body(innermost, [*lines, *body(innermost)])])
+
+
+def _later(offset: Node, index: Node, by: Node) -> Node:
+    """What an offset is when a loop's index has grown."""
+    known = {id(index): index + by}
+    return rebuild([offset], lambda node: known.get(id(node)))[0]
 
 
 def read_apart(line: Node, rows: Node, columns: Node) -> bool:

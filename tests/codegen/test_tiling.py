@@ -28,6 +28,14 @@ CASES: dict[str, tuple[Callable[[], lg.Tensor], list[str]]] = {
         lambda: lg.rand(256, 256) @ lg.rand(256, 256),
         ["pack(i, 32)", "jam(i, 8)", "vectorize(j, 32)"],
     ),
+    "rows that come from far": (
+        lambda: lg.rand(1024, 256).realize() @ lg.rand(256, 1024).realize(),
+        ["pack(i, 32)", "jam(i, 8)", "vectorize(j, 32)", "ahead(i)"],
+    ),
+    "a layer whose weights are read once, where they lie": (
+        lambda: lg.rand(128, 768).realize() @ lg.rand(3072, 768).realize().t(),
+        ["pack(j, 32)", "hold(j)", "jam(j, 8)", "vectorize(i, 32)", "ahead(j)"],
+    ),
     "pixels that run on": (
         lambda: F.conv2d(lg.rand(2, 16, 24, 24), lg.rand(64, 16, 1, 1)),
         ["merge(k)", "jam(j, 8)", "vectorize(k_l, 32)"],
@@ -77,6 +85,7 @@ BLOCKED: dict[str, Callable[[], lg.Tensor]] = {
     "few channels, every second pixel": lambda: F.conv2d(
         lg.rand(1, 3, 65, 65), lg.rand(20, 3, 3, 3), stride=2
     ),
+    "rows of which the next are asked for": lambda: few_rows(260, 512, 72),
     "many batches of few columns": lambda: (
         lg.rand(32, 64, 40).realize() @ lg.rand(32, 40, 3).realize()
     ),
