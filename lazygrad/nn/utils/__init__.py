@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import parametrizations, parametrize
+from . import prune as prune
 from . import rnn as rnn
 from . import stateless as stateless
 from .clipping import (
@@ -37,6 +38,7 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
