@@ -19,7 +19,7 @@ from lazygrad import config
 from lazygrad.gradient.expand import expand
 from lazygrad.ir.args import Slot
 from lazygrad.ir.composite import inline
-from lazygrad.ir.dim import Size, UndecidedError, product
+from lazygrad.ir.dim import Size, UndecidedError
 from lazygrad.ir.extern import is_result
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
@@ -32,9 +32,9 @@ from .history import kept_for_gradients
 from .keys import Normal
 from .plan import KernelPlan, Launch, Output, Plan, Value, dim_names
 from .plans import CompiledPlan, Record
+from .temporaries import bytes_of, temporaries
 
 if TYPE_CHECKING:
-    from lazygrad.ir.kernel_graph import KernelGraph
     from lazygrad.schedule.place import Schedule
 
     from .schedules import Steps
@@ -430,14 +430,19 @@ KERNELS = KernelCache()
 """The compiled kernels of this process."""
 
 
-def compile_graph(device: Any, roots: Sequence[Node], record: Record | None = None) -> Plan:
-    """A plan of kernels for a graph without GRAD, STOP and CALL."""
+def compile_graph(
+    device: Any, roots: Sequence[Node], record: Record | None = None, lends: bool = True
+) -> Plan:
+    """A plan of kernels for a graph without GRAD, STOP and CALL.
+
+    `lends`: the memory of its results may hold what is between kernels until they are written.
+    """
     record = record or Record()
     roots, schedule, compiled = make_kernels(device, roots, record)
     start = perf_counter()
     executables = KERNELS.codes(device, compiled)
     _count("build", perf_counter() - start, True, record)
-    return _table(device, roots, schedule, executables, compiled)
+    return _table(device, roots, schedule, executables, compiled, lends)
 
 
 def make_kernels(
@@ -495,6 +500,7 @@ def _table(
     schedule: Schedule,
     executables: Sequence[Executable],
     compiled: Sequence[Compiled],
+    lends: bool,
 ) -> Plan:
     """The launches of a schedule: where each param's value comes from, and where results go."""
     from lazygrad.schedule.slices import origin
@@ -510,9 +516,9 @@ def _table(
             continue
         if id(node) not in where:
             where[id(node)] = Value("output", len(made))
-            made.append(_bytes(node))
+            made.append(bytes_of(node))
         outputs.append(Output("new", where[id(node)].index))
-    blocks = _temporaries(schedule.kernels, where)
+    blocks = temporaries(schedule.kernels, where, made if lends else ())
     dims = dim_names(roots)
     table: list[Launch] = []
     number_types: dict[int, Any] = {}
@@ -541,47 +547,3 @@ def _table(
 def _slot(kind: Any, node: Node) -> Value:
     assert isinstance(node.arg, Slot)
     return Value(kind, node.arg.index)
-
-
-def _bytes(node: Node) -> Size:
-    return product(node.shape) * node.dtype.itemsize
-
-
-def _temporaries(kernels: Sequence[KernelGraph], where: dict[int, Value]) -> list[Size]:
-    """Give every result that is no output a block of the arena; blocks whose last reader has run are used again.
-
-    Returns the size of each block in bytes. A block serves a later result that is not larger, and at least half as large.
-    """
-    from lazygrad.schedule.slices import origin
-
-    last: dict[int, int] = {}
-    for position, kernel in enumerate(kernels):
-        for node in kernel.results:
-            last[id(node)] = position
-        for node in kernel.inputs:
-            last[id(origin(node, last)[0])] = position
-    blocks: list[Size] = []
-    free: list[int] = []
-    ending: dict[int, list[int]] = {}
-    for position, kernel in enumerate(kernels):
-        for node in kernel.results:
-            if id(node) in where:
-                continue
-            size = _bytes(node)
-            fitting = [b for b in free if _serves(blocks[b], size)]
-            if fitting:
-                block = fitting[0]
-                free.remove(block)
-            else:
-                block = len(blocks)
-                blocks.append(size)
-            where[id(node)] = Value("temporary", block)
-            ending.setdefault(last[id(node)], []).append(block)
-        free.extend(ending.pop(position, ()))
-    return blocks
-
-
-def _serves(block: Size, size: Size) -> bool:
-    if isinstance(block, int) and isinstance(size, int):
-        return size <= block <= 2 * size
-    return block == size

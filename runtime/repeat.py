@@ -26,7 +26,7 @@ def repeated_plan(device: Any, repeated: Repeated, dtype: DType, record: Any) ->
         roots = phase.graph(dtype, device.name)
         for name, function in compiler.EXPANSION:
             roots = compiler.graph_pass(name, function, roots, record)
-        plan = compiler.compile_graph(device, roots, record)
+        plan = compiler.compile_graph(device, roots, record, lends=False)  # written in place
         assert isinstance(plan, TablePlan) and not plan.dims and not plan.number_types
         written = [-1] * len(plan.made)
         for number, output in enumerate(plan.outputs):

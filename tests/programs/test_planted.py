@@ -163,7 +163,7 @@ def scatter_in_vectors(patch: Patch) -> None:
 
 @plant("a @ a.transpose", "softmax", "a.mm", "torch.outer", "cumsum")
 def memory_reused_while_it_is_live(patch: Patch) -> None:
-    def temporaries(kernels: Sequence[Any], where: dict[int, Value]) -> list[Any]:
+    def temporaries(kernels: Sequence[Any], where: dict[int, Value], made: Any) -> list[Any]:
         size: Any = 0
         for kernel in kernels:
             for node in kernel.results:
@@ -172,7 +172,7 @@ def memory_reused_while_it_is_live(patch: Patch) -> None:
                     size = size + product(node.shape) * node.dtype.itemsize
         return [size] if size else []
 
-    patch.setattr(compiler, "_temporaries", temporaries)
+    patch.setattr(compiler, "temporaries", temporaries)
 
 
 @plant("a.flip(", "a.roll", "amax", "amin", "a.permute", steps=2)
