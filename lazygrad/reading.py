@@ -94,10 +94,10 @@ def compute(tensor: Tensor) -> None:
     """Compute the value; with a history, also what its gradients will read of expensive results."""
     mode.draws += 1
     ahead = STEADY.ahead
-    if ahead is not None:
-        ahead.read(tensor)
+    if ahead is not None and ahead.read(tensor):
+        return
     storage = tensor.storage
-    if storage.current().value is None:
+    if not storage.computed():
         record = tensor._record
         history = leaves(record) if record is not None and tensor._requires else []
         storage.realize(history)

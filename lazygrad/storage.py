@@ -50,7 +50,7 @@ class Pin:
 class Storage:
     """The current value of a tensor and its aliases."""
 
-    __slots__ = ("node", "version", "writes", "tracked", "pin", "passage", "__weakref__")
+    __slots__ = ("node", "version", "writes", "tracked", "pin", "passage", "known", "__weakref__")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -94,6 +94,10 @@ class Storage:
             self.node = node
             self.tracked = tracked
             self.writes += 1
+
+    def computed(self) -> bool:
+        """Whether the value is there."""
+        return self.current().value is not None
 
     def realize(self, history: Sequence[Node] = ()) -> Buffer:
         """Compute the value."""

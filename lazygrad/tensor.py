@@ -371,6 +371,11 @@ class Tensor(Methods):
     @property
     def data(self) -> Tensor:
         """The same memory as a tensor of no history. Writes to it are not seen by autograd's checks."""
+        ahead = STEADY.ahead
+        if ahead is not None:
+            foreseen: Tensor | None = ahead.alias(self, True)
+            if foreseen is not None:
+                return foreseen
         alias = same_memory(self, Counter())
         if not alias.shape:
             alias._extras().indexable = True
@@ -378,6 +383,12 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if isinstance(value, Tensor) and value.storage is self.storage and value._view is self._view is None:
+            # `tensor.data -= ...` ends with this: the memory is the same
+            self._counter = Counter(self._counter.version)
+            self._node = None
+            self._stamp = -1
+            return
         STEADY.disturb()
         reading.check_data(self, value)
         counter = Counter(self._counter.version)
@@ -389,6 +400,11 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """The same memory as a tensor of no history; autograd's checks see writes to it."""
+        ahead = STEADY.ahead
+        if ahead is not None:
+            foreseen: Tensor | None = ahead.alias(self, False)
+            if foreseen is not None:
+                return foreseen
         return same_memory(self, self._counter)
 
     def detach_(self) -> Tensor:

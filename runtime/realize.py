@@ -236,7 +236,6 @@ def realize(nodes: Sequence[Node], history: Sequence[Node] = (), why: str = "") 
         if not asked:
             return
         waiting = STEADY.nodes()
-    STEADY.last_turn = []  # a loop that reads in every step has its runs there
     if waiting:
         try:
             _run(asked, waiting, history, why)
@@ -260,6 +259,13 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     with graph_lock:
         drawn = sketch((*asked, *waiting), history, len(asked), STEADY.through and bool(waiting))
         STEADY.through = drawn.through
+    if asked and waiting:
+        behind = drawn.behind(len(asked), len(waiting), len(history))
+        STEADY.reads(behind)
+        if behind:
+            # a step, and the begin of the next one: their plans are the same whether or not somebody reads in between
+            _run((), waiting, (), "a step ended")
+            return _run(asked, (), history, why)
     ready = PLANS.ready.get(drawn.key)
     if ready is None:
         return _run_slowly(drawn, asked, waiting, history, why)
@@ -293,10 +299,10 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
                 node.depth = COMPUTED
     STEADY.runs += 1
     if on_run is not None:
-        on_run(drawn, ready)
+        on_run(drawn, ready, results)
 
 
-on_run: Callable[[Sketch | None, Ready | None], None] | None = None
+on_run: Callable[[Sketch | None, Ready | None, Sequence[Buffer]], None] | None = None
 """Who is told of the runs of a plain loop: lazygrad/turns."""
 
 
@@ -309,7 +315,7 @@ def _run_slowly(
 ) -> None:
     """Run a program as one who sees it for the first time; remember it for its sketch if there is one."""
     if on_run is not None:
-        on_run(None, None)
+        on_run(None, None, ())
     settings = config.active()
     origins: dict[int, tuple[int, int]] = {}
     with graph_lock:
@@ -424,7 +430,7 @@ def after_write() -> None:
 
 
 def after_backward() -> None:
-    """A backward pass has been built: storages written before it belong to an earlier step."""
+    """A backward pass is built: storages written before it belong to an earlier step."""
     STEADY.backward()
 
 

@@ -42,6 +42,14 @@ class Sketch:
         self.through = through
         """Whether a GRAD looks behind values: a good guess for the next walk."""
 
+    def behind(self, asked: int, waiting: int, history: int) -> bool:
+        """Whether each of the first `asked` roots was reached only behind all of the `waiting` others: it depends on them."""
+        end = len(self.key) - 1 - history
+        places = self.key[end - waiting - asked : end]
+        first: int = min(places[:asked])
+        last: int = max(places[asked:])
+        return last < first
+
 
 def sketch(
     roots: Sequence[Node], history: Sequence[Node] = (), asked: int = 0, through: bool = False

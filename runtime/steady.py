@@ -5,7 +5,8 @@ submit now, always at the same place of a loop, so that every turn of it is one 
 
 - A training step: a storage with a pending write is written again, and there was a backward pass since that write. Everything
   pending is submitted: once a step, after the first, always at the same write. When two steps had the same number of writes, before
-  and after their backward passes, later ones are submitted right after their last write, where nothing else is on its way.
+  and after their backward passes, later ones are submitted right after their last write, where nothing else is on its way. So it is
+  where a loop reads in every step what depends on all the writes of the step before.
 - A loop of in-place writes without backward: the first storage and line written since the last submit is the anchor; when it
   has been written `REPEATS` times, or its value has grown by `DEEP_WRITE` operations, everything pending is submitted. The cut
   lies where the sequence of operations repeats, whether or not a budget divides the step.
@@ -117,6 +118,12 @@ class Steady(threading.local):
         self.settling = 0
         """In how many calls that were foreseen and are made now it is."""
 
+    def reads(self, behind: bool) -> None:
+        """What is read takes pending writes along; `behind`: it depends on them all, so their step ended at the last one."""
+        turn = self.turn
+        self.whole_turn = turn if behind and turn == self.last_turn else None
+        self.last_turn = turn if behind else []
+
     def reads_again(self) -> None:
         """What a step has computed is computed again. If it was just taken for ended, the read was part of it."""
         if self.backwards == self.ended:
@@ -142,7 +149,7 @@ class Steady(threading.local):
             self.passage = None
 
     def backward(self) -> None:
-        """A backward pass has been built: what was written before belongs to an earlier step, and steps need no anchor."""
+        """A backward pass is built: what was written before belongs to an earlier step, and steps need no anchor."""
         self.backwards += 1
         self.anchor = None
 

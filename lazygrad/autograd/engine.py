@@ -195,6 +195,7 @@ class Run:
         """Build the gradients; add them to `.grad`, or give them in the order of `wanted`."""
         before = mode.enabled
         mode.enabled = self.create_graph
+        after_backward()
         try:
             if _check(self.records) and self._plain():
                 self._one_segment()
@@ -212,7 +213,6 @@ class Run:
         if self.eager:
             for tensor in self._results(found):
                 tensor.realize()
-        after_backward()
         return found
 
     def _results(self, found: Iterable[Tensor | None]) -> Iterable[Tensor]:
@@ -348,6 +348,7 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
     node = record.nodes[root._index]
     cotangent = _one(node.dtype, node.place)
     made = build.grad([node], [cotangent], list(leaves.values()), (True,) * len(leaves))
+    after_backward()  # what is added to gradients belongs to the step that goes on
     site = here()
     for leaf, gradient in zip(leaves, made):
         gradient.site = site
@@ -360,7 +361,6 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
             accumulate_into(variable, tensor, False)
     if not keep:
         release(records)
-    after_backward()
     return True
 
 

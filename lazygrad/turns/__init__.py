@@ -12,7 +12,8 @@ the functions themselves; as does whatever changes a tensor that the passage has
 guards and side exits.
 """
 
-from .passage import Foreseen, Passage
+from .foreseen import Foreseen
+from .passage import Passage
 from .recorder import Recorder, ran
 from .turn import Turn
 

@@ -1,31 +1,43 @@
-"""One passage of a known turn: calls are compared, and nothing but tensors is made, up to the run of the plan.
+"""One passage of a known turn: calls are compared, and nothing but tensors is made, up to the runs of its plans.
 
-In: the calls that dispatch.py announces. Out: tensors on `Foreseen` storages; at the end, values. Whoever looks behind a foreseen tensor has
-the calls made in full (`Passage.settle`).
+In: the calls that dispatch.py and tensor.py announce. Out: tensors on `Foreseen` storages; at the runs, values. Whoever looks behind a
+foreseen tensor has the calls made in full (`Passage.settle`, settling.py).
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..history import mode
-from ..ir.node import Node, kind_of
+from ..ir.node import kind_of
 from ..ir.op import Op
 from ..recipes import SELECTING, argument_key, varies
 from ..runtime.realize import FAILURES, Ready, graph_lock
 from ..runtime.steady import STEADY
 from ..storage import Storage
-from ..tensor import Tensor, make
-from .turn import BACKWARD, END, NUMBER, READ, UNALIGNED, Step, Turn, hooked, undisturbed, whole
+from ..tensor import Tensor
+from . import settling
+from .foreseen import Foreseen, alias, become, constant, foresee, foreseen, leaf, real
+from .turn import (
+    BACKWARD,
+    DATA,
+    DETACH,
+    END,
+    NUMBER,
+    READ,
+    UNALIGNED,
+    Run,
+    Step,
+    Turn,
+    hooked,
+    undisturbed,
+    whole,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..ir.node import Kind
     from ..runtime.memory import Buffer
 
 TRIES = 4
@@ -34,27 +46,7 @@ PATIENCE = 8
 """How many passages may be left before the turn is given up, beyond a quarter of those that came to their end."""
 _HELD = 2
 """What getrefcount says of an element that only its list has."""
-_BUFFER = Op.BUFFER
-_new: Any = object.__new__
-
-
-class Foreseen(Storage):
-    """The storage of a tensor that a passage has made, or has written to; its value is not even a node yet."""
-
-    __slots__ = ()
-
-    passage: Passage
-
-    def __getattr__(self, name: str) -> Any:
-        """Asked for what is not there: make it."""
-        if name not in Storage.__slots__ or name == "passage":
-            raise AttributeError(name)
-        self.passage.settle()
-        return object.__getattribute__(self, name)
-
-    def replace(self, node: Node, tracked: bool = False) -> None:
-        self.passage.settle()
-        Storage.replace(self, node, tracked)
+_BUFFER, _CONST = Op.BUFFER, Op.CONST
 
 
 class Passage:
@@ -68,7 +60,7 @@ class Passage:
     )  # fmt: skip
 
     after: ClassVar[Callable[[Ready], None]]
-    """What is done when the plan has run: recorder.py follows or records what comes next."""
+    """What is done when the last plan has run: recorder.py follows or records what comes next."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
@@ -83,7 +75,8 @@ class Passage:
         self.done = False
         self.settled = 0
         """How many calls have been made in full after all."""
-        self.results: Sequence[Buffer] = ()
+        self.results: list[Sequence[Buffer]] = []
+        """Of each run."""
         self.survivors: list[tuple[int, weakref.ref[Tensor]]] = []
         """Behind the end: the slots of those results that somebody has."""
 
@@ -111,7 +104,7 @@ class Passage:
                 else:
                     fits = argument_key(right) == key[0]
                 if fits:
-                    made = _foreseen(self, step)
+                    made = foreseen(self, step)
                     slots.append(made)
                     self.step = step.next
                     return made
@@ -124,7 +117,9 @@ class Passage:
         step = self._fits(function, args, kwargs)
         if step is None:
             return self._aside(function, args, kwargs)
-        made = _foreseen(self, step)
+        if step.target >= 0:
+            return self._written(step, args[0])
+        made = foreseen(self, step)
         self.slots.append(made)
         self.step = step.next
         return made
@@ -163,48 +158,65 @@ class Passage:
         step = self._fits(function, (tensor, other), {})
         if step is None:
             return self._aside(function, (tensor, other), {})
+        return self._written(step, tensor)
+
+    def _written(self, step: Step, tensor: Tensor) -> Tensor:
+        """The call that a step expects has written into a tensor."""
         with graph_lock:
-            storage = tensor.storage
-            if storage.__class__ is not Foreseen:
-                storage.passage = self  # type: ignore[attr-defined]
-                del storage.node
-                storage.__class__ = Foreseen
-            tensor._counter.version += 1
-            storage.writes += 1
-            tensor._stamp = storage.writes
-            tensor._node = None
-            following = self.step = step.next
-        if following.function is END:
-            self._finish()
+            self._grow(tensor)
+            self.step = step.next
+        if step.run is not None:
+            self._execute(step.run)
         return tensor
+
+    def _grow(self, tensor: Tensor) -> None:
+        """Note a write."""
+        storage = tensor.storage
+        foresee(self, storage)
+        tensor._counter.version += 1
+        tensor._stamp = storage.writes
+        tensor._node = None
 
     def backward(self, root: Tensor) -> bool:
         """backward() without arguments. Returns whether it is done; otherwise the caller does it."""
-        step = self.step
-        if step.function is not BACKWARD or mode.enabled is not step.enabled or self.left:
+        slots, leaves = self.slots, self.step.leaves
+        growing = [slots[leaf.slot]._grad for leaf in leaves if leaf.into]
+        step = self._fits(BACKWARD, (root, *growing), {})
+        if step is None:
             return False
-        slots = self.slots
-        if slots[step.args[0][0]] is not root:
-            return False
-        for leaf in step.leaves:
-            tensor = slots[leaf.slot]
-            if tensor._grad is not None or hooked(tensor):
+        for each in leaves:
+            tensor = slots[each.slot]
+            if hooked(tensor) or (not each.into and tensor._grad is not None):
                 return False
         with graph_lock:
-            for leaf in step.leaves:
-                made = _foreseen(self, leaf)
-                slots.append(made)
-                slots[leaf.slot]._grad = made
+            for each in leaves:
+                if each.into:
+                    self._grow(slots[each.result])
+                else:
+                    made = foreseen(self, each)
+                    slots.append(made)
+                    slots[each.slot]._grad = made
             self.step = step.next
         return True
 
+    def alias(self, tensor: Tensor, data: bool) -> Tensor | None:
+        """`.data` or `.detach()`. Returns None where that is not what is expected: the caller makes it."""
+        step = self._fits(DATA if data else DETACH, (tensor,), {})
+        if step is None:
+            return None
+        made = alias(step, tensor, data)
+        self.slots.append(made)
+        self.step = step.next
+        return made
+
     def read(self, tensor: Any) -> bool:
-        """The value of a tensor is about to be read. Returns whether it is there now, and has no history."""
+        """The value of a tensor is about to be read. Returns whether it is there now."""
         step = self.step
         if step.function is READ and not self.left and self.slots[step.args[0][0]] is tensor:
+            assert step.run is not None
             self.step = step.next
-            self._finish()
-            return tensor.storage.__class__ is Storage
+            self._execute(step.run)
+            return not self.left
         return False
 
     def bind(self, slot: int, tensor: Any) -> bool:
@@ -220,7 +232,11 @@ class Passage:
             return False
         node = storage.current()
         if wanted.node is not None:
-            if node is not wanted.node:
+            if node is not wanted.node and not (
+                node.op is wanted.node.op is _CONST
+                and (node.kind or kind_of(node)) is wanted.kind
+                and node.arg == wanted.node.arg
+            ):
                 return False
         elif (
             node.op is not _BUFFER
@@ -244,50 +260,64 @@ class Passage:
             if STEADY.passage is self and not self.left and STEADY.ahead is None:
                 STEADY.ahead = self
 
-    # --- the end
+    # --- running
 
-    def _finish(self) -> None:
-        """Run the plan; the next turn begins."""
+    def _execute(self, run: Run) -> None:
+        """Run a plan; behind the last one the next turn begins."""
         STEADY.ahead = None
-        turn, nodes, given = self.turn, self.nodes, self.numbers
-        buffers = [nodes[slot].value for slot in turn.buffers]
-        ready = turn.ready
+        nodes, given, before = self.nodes, self.numbers, self.results
+        buffers = [
+            nodes[index].value if source < 0 else before[source][index]
+            for source, index in run.buffers
+        ]
         if len(set(map(id, buffers))) < len(buffers) or not undisturbed():
             self.leave()
             return
-        numbers = [value if index < 0 else given[index] for index, value in turn.numbers]
+        numbers = [value if index < 0 else given[index] for index, value in run.numbers]
         try:
-            results = ready.plan.run(buffers, numbers, ready.dims)
+            results = run.ready.plan.run(buffers, numbers, run.ready.dims)
         except FAILURES:
             self.leave()  # the long way names the line, and the operation
             return
-        slots, externals = self.slots, turn.externals
         STEADY.runs += 1
         with graph_lock:
             if self.left:  # another thread has looked at it
                 return
-            for slot, result in turn.written:
-                storage = slots[slot].storage
-                storage.node = _leaf(externals[slot].kind, results[result])
-                storage.__class__ = Storage
-                del storage.passage
-            for slot, result, kind in turn.plain:
-                _become(slots[slot].storage, Storage(_leaf(kind, results[result])))
-            self.done = True
-            STEADY.passage = None
-            count = len(externals)
-            self.survivors = [
-                (slot, weakref.ref(slots[slot]))
-                for slot in range(count, len(slots))
-                if getrefcount(slots[slot]) > _HELD and slots[slot].storage.__class__ is Foreseen
-            ]
-            if self.survivors:
-                self.results = results
-                self.slots = [None if each is None else weakref.ref(each) for each in slots[:count]]
-            else:
-                self.slots, self.nodes = [], []
-        turn.passed += 1
-        Passage.after(ready)
+            self.results.append(results)
+            self._take(run, results)
+            if self.step.function is not END:
+                STEADY.ahead = self
+                return
+            self._end()
+        self.turn.passed += 1
+        Passage.after(run.ready)
+
+    def _take(self, run: Run, results: Sequence[Buffer]) -> None:
+        """Give values to what a run has computed."""
+        slots, externals = self.slots, self.turn.externals
+        for slot, result in run.written:
+            real(slots[slot].storage, leaf(externals[slot].kind, results[result]))
+        for slot, node in run.constants:
+            real(slots[slot].storage, constant(node))
+        for slot, result, kind in run.plain:
+            become(slots[slot].storage, Storage(leaf(kind, results[result])))
+        for slot, result, kind in run.kept:
+            slots[slot].storage.known = (results[result], kind)
+
+    def _end(self) -> None:
+        """Every call has come: let go of what nobody has."""
+        self.done = True
+        STEADY.passage = None
+        slots, count = self.slots, len(self.turn.externals)
+        self.survivors = [
+            (slot, weakref.ref(slots[slot]))
+            for slot in range(count, len(slots))
+            if getrefcount(slots[slot]) > _HELD and slots[slot].storage.__class__ is Foreseen
+        ]
+        if self.survivors:
+            self.slots = [None if each is None else weakref.ref(each) for each in slots[:count]]
+        else:
+            self.slots, self.nodes, self.results = [], [], []
 
     # --- making it real
 
@@ -295,7 +325,16 @@ class Passage:
         """Make in full what somebody has a result of."""
         with graph_lock:
             if self.done:
-                self._settle_survivors()
+                survivors = {
+                    slot: tensor
+                    for slot, tensor in ((s, r()) for s, r in self.survivors)
+                    if tensor is not None
+                }
+                self.survivors = []
+                if survivors:
+                    self._count_out()
+                    settling.make_survivors(self, survivors)
+                    self.slots, self.nodes, self.results = [], [], []
             else:
                 self.leave()
 
@@ -310,17 +349,11 @@ class Passage:
                 if STEADY.ahead is self:
                     STEADY.ahead = None
                 self._count_out()
-                self._restore()
-            with _replaying():
-                while (
-                    self.settled < self.step.index
-                ):  # another thread may be in the middle of a call
-                    step = self.turn.steps[self.settled]
-                    self.settled += 1
-                    mode.enabled = step.enabled
-                    self._replay(step, self.slots, self._fill)
+                settling.take_back(self)
+            settling.make_calls(self)
             if alone:
-                self.slots, self.nodes = [], []  # no other thread's call can be on its way
+                # no other thread's call can be on its way
+                self.slots, self.nodes, self.results = [], [], []
 
     def _count_out(self) -> None:
         """Note that this passage was not worth its while."""
@@ -329,175 +362,3 @@ class Passage:
         if turn.left > PATIENCE + turn.passed // 4 and turn.before.turn is turn:
             turn.before.turn = None
             turn.before.tries = TRIES
-
-    def _restore(self) -> None:
-        """Take back what was noted of writes: they are made again."""
-        for step in self.turn.steps[: self.step.index]:
-            if step.target >= 0:
-                tensor = self.slots[step.target]
-                storage: Any = tensor.storage
-                if storage.__class__ is Foreseen:
-                    storage.node = self.nodes[step.target]
-                    storage.__class__ = Storage  # type: ignore[assignment]
-                    del storage.passage
-                storage.writes -= 1
-                tensor._counter.version -= 1
-                tensor._stamp = storage.writes
-
-    def _replay(
-        self, step: Step, slots: list[Any], fill: Callable[[int, Tensor, Step], None]
-    ) -> None:
-        """Make one call by the function itself; `fill` takes what comes of it."""
-        values: list[Any] = [
-            slots[slot] if slot >= 0 else self.numbers[key] if slot == NUMBER else key[1]
-            for slot, key in step.args
-        ]
-        if step.leaves:
-            leaves = [slots[leaf.slot] for leaf in step.leaves]
-            before = [leaf._grad for leaf in leaves]
-            for leaf in leaves:
-                leaf._grad = None
-            BACKWARD(values[0])
-            for leaf, given, kept in zip(leaves, step.leaves, before):
-                made, leaf._grad = leaf._grad, kept
-                fill(given.result, made, step)
-            return
-        split = len(values) - len(step.names)
-        made = step.function(*values[:split], **dict(zip(step.names, values[split:])))
-        if step.result >= 0:
-            fill(step.result, made, step)
-
-    def _fill(self, slot: int, made: Tensor, step: Step) -> None:
-        _become_tensor(self.slots[slot], made, step)
-
-    def _settle_survivors(self) -> None:
-        """Behind the end: make in full what led to the results that somebody has, from the values that there were."""
-        targets = {
-            slot: tensor
-            for slot, tensor in ((s, r()) for s, r in self.survivors)
-            if tensor is not None
-        }
-        self.survivors = []
-        if not targets:
-            return
-        turn = self.turn
-        self._count_out()
-        slots: list[Any] = []
-        for external, node in zip(turn.externals, self.nodes):
-            if node is None:
-                slots.append(None)
-                continue
-            stand_in = make(storage := Storage(node), external.kind.dtype, None, storage)
-            stand_in._requires = external.requires
-            slots.append(stand_in)
-
-        def fill(slot: int, made: Tensor, step: Step) -> None:
-            assert slot == len(slots)
-            target = targets.pop(slot, None)
-            if target is not None:
-                _become_tensor(target, made, step)
-                made = target
-            slots.append(made)
-
-        outer = STEADY.tracing, STEADY.observer
-        STEADY.tracing, STEADY.observer = _UNNOTICED, None
-        try:
-            with _replaying():
-                for step in turn.steps:
-                    if not targets:
-                        break
-                    mode.enabled = step.enabled
-                    self._replay(step, slots, fill)
-        finally:
-            STEADY.tracing, STEADY.observer = outer
-        for slot, result in turn.kept:
-            if slot < len(slots):
-                node = slots[slot].storage.node
-                if node.value is None:
-                    node.value = self.results[result]
-                    node.depth = 0
-        for stand_in, reference in zip(slots, self.slots):
-            accumulator = (
-                None if stand_in is None or stand_in._extra is None else stand_in._extra.accumulator
-            )
-            record = None if accumulator is None else accumulator()
-            if record is not None and reference() is not None:
-                record.variable = reference()
-        self.slots, self.nodes, self.results = [], [], ()
-
-
-class _Unnoticed:
-    """STEADY.tracing while calls are made again whose writes and runs are history."""
-
-    eager = False
-
-    def wrote(self, storage: object) -> None:
-        """Nobody waits for it."""
-
-
-_UNNOTICED = _Unnoticed()
-
-
-@contextmanager
-def _replaying() -> Iterator[None]:
-    """Inside, calls mean what they meant in a plain loop, whatever goes on around."""
-    before = mode.enabled, mode.inference, STEADY.ahead, STEADY.passage
-    STEADY.settling += 1
-    mode.inference = False
-    STEADY.ahead = STEADY.passage = None
-    try:
-        yield
-    finally:
-        STEADY.settling -= 1
-        mode.enabled, mode.inference, STEADY.ahead, STEADY.passage = before
-
-
-def _foreseen(passage: Passage, like: Any) -> Tensor:
-    """A tensor that a passage makes, with the dtype, size and need of a gradient that a Step or a Leaf says."""
-    storage: Any = _new(Foreseen)
-    storage.passage = passage
-    made: Tensor = _new(Tensor)
-    made.storage = storage
-    made.dtype = like.dtype
-    made._size = like.size
-    made._view = None
-    made._counter = storage
-    made._index = 0
-    made._grad = None
-    made._node = None
-    made._stamp = 0
-    made._extra = None
-    requires = made._requires = like.requires
-    if not requires:
-        made._record = None  # else it is not there: nobody asks for it before the storage
-    return made
-
-
-def _leaf(kind: Kind, value: Buffer) -> Node:
-    node = Node(_BUFFER, (), kind.dtype, kind.shape, None, kind.place)
-    node.value = value
-    node.kind = kind
-    return node
-
-
-def _become(storage: Any, real: Storage) -> None:
-    """Make a storage of a foreseen one."""
-    storage.node, storage.version, storage.writes = real.node, real.version, real.writes
-    storage.tracked, storage.pin = real.tracked, real.pin
-    storage.__class__ = Storage
-    del storage.passage
-
-
-def _become_tensor(target: Tensor, made: Tensor, step: Step) -> None:
-    """Give a foreseen tensor what the call has made."""
-    storage, source = target.storage, made.storage
-    _become(storage, source)
-    if storage.node.site is not None:
-        storage.node.site = step.site
-    record = target._record = made._record
-    if record is not None and source in record.counters:
-        record.counters = tuple([storage if each is source else each for each in record.counters])
-    target._requires = made._requires
-    target._index = made._index
-    target._node = made._node
-    target._stamp = made._stamp

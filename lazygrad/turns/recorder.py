@@ -18,49 +18,66 @@ from ..runtime.realize import Ready
 from ..runtime.steady import STEADY
 from ..site import here
 from ..tensor import Tensor
-from .passage import TRIES, Foreseen, Passage
+from .foreseen import Foreseen
+from .passage import TRIES, Passage
 from .turn import (
     BACKWARD,
     CONSTANT,
+    DATA,
+    DETACH,
     NUMBER,
     READ,
     Argument,
     External,
     Leaf,
+    Run,
     Step,
     Turn,
     hooked,
     undisturbed,
     whole,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..ir.args import Scalar
+    from ..runtime.memory import Buffer
     from ..runtime.sketch import Sketch
 
 STEP_LIMIT = 4096
 """How many calls a turn may have."""
-_BUFFER = Op.BUFFER
+RUN_LIMIT = 8
+"""How many plans it may run."""
+RESULT = CONSTANT - 1
+_BUFFER, _CONST = Op.BUFFER, Op.CONST
 
 
 class Recorder:
-    """Notes the calls of one turn, while they are made in full."""
+    """Notes the calls of one turn, while they are made in full.
+
+    Slots have codes until it is known how many externals there are: external n is n, result n is RESULT - n.
+    """
 
     def __init__(self, before: Ready) -> None:
         self.before = before
         self.steps: list[Step] = []
-        self.places: dict[int, tuple[bool, int]] = {}
-        """By tensor: whether it is a result, and its number among results or externals."""
+        self.places: dict[int, int] = {}
+        """By tensor: its code."""
+        self.roots: dict[int, int] = {}
+        """By the code of an alias: that of the tensor whose storage it has."""
         self.externals: list[tuple[Tensor, Node, int]] = []
         """With their values, and their storages' writes, when they were first used."""
-        self.results: list[tuple[Tensor, Node]] = []
+        self.results: list[tuple[Tensor, Node | None]] = []
+        """With their values; an alias has none of its own."""
         self.numbers: list[float] = []
         self.number_places: dict[int, int] = {}
         self.written: dict[int, int] = {}
         """How often externals were written to."""
-        self.ended: tuple[Sketch, Ready] | None = None
+        self.runs: list[Run] = []
+        self.computed: list[Sequence[Buffer]] = []
+        """The results of each run."""
+        self.ended: tuple[Sketch, Ready, Sequence[Buffer]] | None = None
 
     def two(self, function: Callable[..., Any], numeric: bool, left: Any, right: Any) -> Any:
         return self.call(function, numeric, (left, right), {})
@@ -69,13 +86,17 @@ class Recorder:
         self, function: Callable[..., Any], numeric: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:  # fmt: skip
         step = self._step(function, numeric, (*args, *kwargs.values()), tuple(kwargs))
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        version = -1 if first is None else first._counter.version
         draws, runs = mode.draws, STEADY.runs
         with self._making():
             made = function(*args, **kwargs)
-        if STEADY.runs != runs or mode.draws != draws:
+        if made is first and first is not None and first._counter.version != version:
+            self._wrote(step, first, version)
+        elif STEADY.runs != runs or mode.draws != draws:
             self.stop()
         elif step is not None and self._is_result(made):
-            self._result(step, made)
+            self._result(step, made, made.storage.node)
             self._add(step)
         return made
 
@@ -84,51 +105,78 @@ class Recorder:
         version = tensor._counter.version
         with self._making():
             made = function(tensor, other)
-        place = self.places.get(id(tensor))
-        if (
-            step is None
-            or made is not tensor
-            or tensor._counter.version != version + 1
-            or place is None
-            or place[0]
-        ):
+        self._wrote(step if made is tensor else None, tensor, version)
+        return made
+
+    def _wrote(self, step: Step | None, tensor: Tensor, version: int) -> None:
+        """A call has written into a tensor."""
+        root = self._root(tensor)
+        if step is None or tensor._counter.version != version + 1 or root is None or root < 0:
             self.stop()
         elif STEADY.recording is self:
-            step.target = place[1]
-            self.written[place[1]] = self.written.get(place[1], 0) + 1
+            step.target = root
+            self.written[root] = self.written.get(root, 0) + 1
             self._add(step)
             if self.ended is not None and STEADY.pending:
                 self.stop()  # it ran before the write
-            elif self.ended is not None:
-                self._end(None)
-        return made
+            elif self.ended is not None and self._ran(step, None):
+                self._end()
 
     def backward(self, root: Tensor) -> bool:
-        step = self._step(BACKWARD, False, (root,), ())
-        leaves = [
-            (number, tensor) for number, (tensor, _, _) in enumerate(self.externals) if tensor._requires
-        ]  # fmt: skip
-        plain = all(tensor._grad is None and not hooked(tensor) for _, tensor in leaves)
+        requiring = [
+            (slot, tensor) for slot, (tensor, _, _) in enumerate(self.externals) if tensor._requires
+        ]
+        before = [
+            (None, 0) if tensor._grad is None else (tensor._grad, tensor._grad._counter.version)
+            for _, tensor in requiring
+        ]
+        growing = [gradient for gradient, _ in before if gradient is not None]
+        step = self._step(BACKWARD, False, (root, *growing), ())
+        plain = not any(hooked(tensor) for _, tensor in requiring)
         runs = STEADY.runs
         with self._making():
             Tensor.backward(root)
-        if step is None or not plain or STEADY.runs != runs or not self.places[id(root)][0]:
+        code = self.places.get(id(root))
+        if step is None or not plain or STEADY.runs != runs or code is None or code >= 0:
             self.stop()
-        elif STEADY.recording is self:
-            found = []
-            for number, tensor in leaves:
-                gradient = tensor._grad
-                if gradient is not None:
-                    if not self._is_result(gradient) or gradient._requires:
-                        self.stop()
-                        return True
-                    self._note_result(gradient)
-                    found.append(
-                        Leaf(number, len(self.results) - 1, gradient.dtype, gradient.shape)
-                    )
-            step.leaves = tuple(found)
-            self._add(step)
+            return True
+        if STEADY.recording is not self:
+            return True
+        found: list[Leaf] = []
+        args = [step.args[0]]
+        for (slot, tensor), (earlier, version) in zip(requiring, before):
+            gradient = tensor._grad
+            if gradient is None or (gradient is earlier and gradient._counter.version == version):
+                continue
+            into = gradient is earlier
+            if into and gradient._counter.version == version + 1:
+                code = self.places[id(gradient)]
+                args.append((code, None))
+                if code >= 0:
+                    self.written[code] = self.written.get(code, 0) + 1
+            if gradient._requires or code < 0 if into else not self._is_result(gradient):
+                self.stop()
+                return True
+            if not into:
+                code = self._note_result(gradient, gradient.storage.node)
+            found.append(Leaf(slot, code, gradient.dtype, gradient.shape, into))
+        step.leaves = tuple(found)
+        step.args = tuple(args)
+        self._add(step)
         return True
+
+    def alias(self, tensor: Tensor, data: bool) -> Tensor | None:
+        step = self._step(DATA if data else DETACH, False, (tensor,), ())
+        if step is None:
+            return None
+        with self._making():
+            made = step.function(tensor)
+        root = self._root(tensor)
+        assert root is not None
+        self.roots[self._result(step, made, None)] = root
+        step.target = max(root, -1)
+        self._add(step)
+        return made
 
     def read(self, tensor: Any) -> bool:
         if not isinstance(tensor, Tensor):
@@ -136,12 +184,19 @@ class Recorder:
         step = self._step(READ, False, (tensor,), ())
         with self._making():
             READ(tensor)
-        place = self.places.get(id(tensor))
-        if step is None or place is None or not place[0] or self.ended is None:
+        root = self._root(tensor)
+        if step is None or root is None or root >= 0 or self.ended is None:
             self.stop()
         else:
             self._add(step)
-            self._end(tensor)
+            record = self.results[RESULT - root][0]._record
+            if self._ran(step, root):
+                run = self.runs[-1]
+                # A history that is still there is what a backward pass will go through.
+                if record is None or record.released or run.ready is self.before:
+                    self._end()
+                elif run.written or len(self.runs) >= RUN_LIMIT:
+                    self.stop()
         return False
 
     def stop(self) -> None:
@@ -152,6 +207,7 @@ class Recorder:
             STEADY.ahead = None
         # What it holds would look like a variable of the loop to whoever decides what to keep.
         self.steps, self.externals, self.results, self.places = [], [], [], {}
+        self.computed, self.runs = [], []
         ended, self.ended = self.ended, None
         if ended is not None:
             begin(ended[1])
@@ -177,16 +233,16 @@ class Recorder:
         known = dict(self.places)
         for value in values:
             if isinstance(value, Tensor):
-                place = known.get(id(value))
-                if place is None:
+                code = known.get(id(value))
+                if code is None:
                     if value.storage.__class__ is Foreseen or not whole(value):
                         return None
                     node = value.storage.current()
                     if node.src or (node.op is not _BUFFER and node.value is not None):
                         return None
-                    place = known[id(value)] = False, len(self.externals) + len(new)
+                    code = known[id(value)] = len(self.externals) + len(new)
                     new.append((value, node, value.storage.writes))
-                args.append((place[1] if not place[0] else -3 - place[1], None))
+                args.append((code, None))
             elif numeric and value.__class__ is float and varies(value):
                 position = self.number_places.get(id(value))
                 if position is None:
@@ -202,6 +258,11 @@ class Recorder:
         self.externals += new
         return Step(function, mode.enabled, tuple(args), names, here())
 
+    def _root(self, tensor: Tensor) -> int | None:
+        """The code of the tensor whose storage a tensor has."""
+        code = self.places.get(id(tensor))
+        return None if code is None else self.roots.get(code, code)
+
     def _is_result(self, made: Any) -> bool:
         """Whether what a call has made is a value of its own that is not computed yet."""
         if made.__class__ is not Tensor or id(made) in self.places or made._view is not None:
@@ -216,79 +277,113 @@ class Recorder:
             and made.shape == storage.node.shape
         )
 
-    def _note_result(self, made: Tensor) -> None:
-        self.places[id(made)] = True, len(self.results)
-        self.results.append((made, made.storage.node))
+    def _note_result(self, made: Tensor, node: Node | None) -> int:
+        code = self.places[id(made)] = RESULT - len(self.results)
+        self.results.append((made, node))
+        return code
 
-    def _result(self, step: Step, made: Tensor) -> None:
-        self._note_result(made)
-        step.result = len(self.results) - 1
+    def _result(self, step: Step, made: Tensor, node: Node | None) -> int:
+        code = step.result = self._note_result(made, node)
         step.dtype, step.size, step.requires = made.dtype, made.shape, made._requires
+        return code
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)
         if len(self.steps) >= STEP_LIMIT:
             self.stop()
 
-    def _end(self, read: Tensor | None) -> None:
-        """The run that ends the turn has been: put down what the turn was, if all of it is known."""
+    def _ran(self, step: Step, asked: int | None) -> bool:
+        """A plan has run in the call of a step, for what is asked for if it is a read. Whether it is known what went in and out."""
         assert self.ended is not None
-        self.before.turn = self._turn(*self.ended, read)
-        self.stop()
+        drawn, ready, results = self.ended
+        step.run = self._run(drawn, ready, asked)
+        if step.run is None or STEADY.recording is not self:
+            self.stop()
+            return False
+        self.runs.append(step.run)
+        self.computed.append(results)
+        self.ended = None
+        return True
 
-    def _turn(self, drawn: Sketch, ready: Ready, read: Tensor | None) -> Turn | None:
-        asked, roots = drawn.key[0], drawn.key[1]
-        if asked != (read is not None) or roots - asked != len(self.written):
-            return None  # it has computed what other calls wrote
-        count = len(self.externals)
-        values: dict[int, int] = {}
-        for slot, (tensor, node, writes) in enumerate(self.externals):
-            if tensor.storage.writes != writes + self.written.get(slot, 0):
-                return None  # somebody else has written there
-            if node.op is _BUFFER and values.setdefault(id(node.value), slot) != slot:
-                return None
-        order = range(len(drawn.buffers)) if ready.buffers is None else ready.buffers
-        buffers = [values.get(id(drawn.buffers[index]), -1) for index in order]
-        if -1 in buffers:
+    def _run(self, drawn: Sketch, ready: Ready, asked: int | None) -> Run | None:
+        if drawn.key[0] != (asked is not None):
             return None
+        places: dict[int, tuple[int, int]] = {}
+        for slot, (_, node, _) in enumerate(self.externals):
+            if node.op is _BUFFER and places.setdefault(id(node.value), (-1, slot)) != (-1, slot):
+                return None
+        for number, results in enumerate(self.computed):
+            places.update({id(each): (number, index) for index, each in enumerate(results)})
+        order = range(len(drawn.buffers)) if ready.buffers is None else ready.buffers
+        buffers = [places.get(id(drawn.buffers[index])) for index in order]
         numbers: list[tuple[int, Scalar]] = []
         given = enumerate(drawn.numbers) if ready.numbers is None else ready.numbers
         for index, value in given:
             number = drawn.numbers[index] if index >= 0 else value
             numbers.append((self.number_places.get(id(number), -1) if index >= 0 else -1, number))
-        targets = {id(self.externals[slot][0].storage.node): slot for slot in self.written}
-        made = {id(node): (count + k, each) for k, (each, node) in enumerate(self.results)}
+        made = {
+            id(node): (RESULT - number, tensor)
+            for number, (tensor, node) in enumerate(self.results)
+            if node is not None
+        }
+        pending = {id(self.externals[slot][0].storage.node): slot for slot in self.written}
         written, plain, kept = [], [], []
         for result, (number, line, _) in enumerate(ready.outputs):
             node = drawn.nodes[number]
             if line >= 0:
                 continue
-            if id(node) in targets:
-                written.append((targets[id(node)], result))
+            if id(node) in pending:
+                written.append((pending.pop(id(node)), result))
             elif id(node) in made:
-                slot, tensor = made[id(node)]
-                if tensor._requires:
-                    kept.append((slot, result))
-                else:
-                    plain.append((slot, result, kind_of(node)))
-        seen = {slot for slot, *_ in (*plain, *kept)}
-        if len(written) != len(targets) or len(targets) != len(self.written):
+                code, tensor = made[id(node)]
+                (kept if tensor._requires else plain).append((code, result, kind_of(node)))
+        if None in buffers or len(written) != drawn.key[1] - drawn.key[0]:
+            return None  # it has computed what other calls wrote
+        if asked is not None and asked not in {code for code, *_ in (*plain, *kept)}:
             return None
-        if read is not None and count + self.places[id(read)][1] not in seen:
-            return None
-        if read is not None and read._requires:
-            return None  # its history would be made in full each time
-        for step in self.steps:
-            step.args = tuple(
-                [(slot if slot >= CONSTANT else count - 3 - slot, key) for slot, key in step.args]
-            )
-            if step.result >= 0:
-                step.result += count
-            step.leaves = tuple([leaf._replace(result=count + leaf.result) for leaf in step.leaves])
-        return Turn(
-            self.before, ready, self.steps, [External(tensor, node) for tensor, node, _ in self.externals],
-            buffers, numbers, written, plain, kept,
+        return Run(
+            len(self.runs), ready, tuple([each for each in buffers if each is not None]), tuple(numbers),
+            tuple(written), (), tuple(plain), tuple(kept),
         )  # fmt: skip
+
+    def _end(self) -> None:
+        """The run that ends the turn has been: put down what the turn was."""
+        ready = self.runs[-1].ready
+        turn = self._turn()
+        if turn is not None:
+            self.before.turn = turn
+        self.stop()
+        begin(ready)
+
+    def _turn(self) -> Turn | None:
+        constants = []
+        computed = {slot for slot, _ in self.runs[-1].written}
+        for slot, (tensor, _, writes) in enumerate(self.externals):
+            storage = tensor.storage
+            if storage.writes != writes + self.written.get(slot, 0):
+                return None  # somebody else has written there
+            if slot in self.written and slot not in computed:
+                if storage.node.op is not _CONST or storage.node.value is not None:
+                    return None
+                constants.append((slot, storage.node))
+        self.steps[-1].run = self.runs[-1]._replace(constants=tuple(constants))
+        count = len(self.externals)
+
+        def place(code: int) -> int:
+            return code if code > RESULT else count + RESULT - code
+
+        for step in self.steps:
+            step.args = tuple([(place(code), key) for code, key in step.args])
+            if step.result <= RESULT:
+                step.result = place(step.result)
+            step.leaves = tuple([leaf._replace(result=place(leaf.result)) for leaf in step.leaves])
+            if step.run is not None:
+                plain = tuple([(place(code), *rest) for code, *rest in step.run.plain])
+                kept = tuple([(place(code), *rest) for code, *rest in step.run.kept])
+                step.run = step.run._replace(plain=plain, kept=kept)
+        externals = [External(tensor, node) for tensor, node, _ in self.externals]
+        runs = [step.run for step in self.steps if step.run is not None]
+        return Turn(self.before, self.steps, externals, runs)
 
 
 def begin(ready: Ready) -> None:
@@ -312,7 +407,7 @@ def expect(ready: Ready) -> None:
             STEADY.ahead = STEADY.recording = Recorder(ready)
 
 
-def ran(drawn: Sketch | None, ready: Ready | None) -> None:
+def ran(drawn: Sketch | None, ready: Ready | None, results: Sequence[Buffer]) -> None:
     """A plan has run in a plain loop; neither is given where it was not known."""
     if STEADY.settling:
         return
@@ -324,10 +419,8 @@ def ran(drawn: Sketch | None, ready: Ready | None) -> None:
             and recording.ended is None
             and STEADY.ahead is None
         ):
-            recording.ended = (
-                drawn,
-                ready,
-            )  # in the middle of a call, which may be the last of the turn
+            # in the middle of a call, which may be the last of the turn
+            recording.ended = (drawn, ready, results)
             return
         recording.stop()
     if ready is None:

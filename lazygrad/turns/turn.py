@@ -39,7 +39,7 @@ class External:
         self.requires = tensor._requires
         self.kind: Kind = kind_of(node)
         self.node = None if node.op is _BUFFER else node
-        """The very node, where it is no computed value."""
+        """The value, where it is no computed one: the very node, or a constant like it."""
         self.aligned = node.op is not _BUFFER or node.value.address & UNALIGNED == 0
 
 
@@ -48,20 +48,40 @@ Argument = tuple[int, Any]
 
 
 class Leaf(NamedTuple):
-    """A leaf that gets a gradient: its slot, the gradient's, and what the gradient is."""
+    """A leaf that gets a gradient: its slot, the gradient's, and what the gradient is; `into` where there is one already, that grows."""
 
     slot: int
     result: int
     dtype: DType
     size: Size
+    into: bool = False
     requires: bool = False
+
+
+class Run(NamedTuple):
+    """A run of a plan in a turn: where its buffers and numbers come from, and whose values its results are."""
+
+    number: int
+    ready: Ready
+    buffers: tuple[tuple[int, int], ...]
+    """The slot of an external, as (-1, slot); or a result of an earlier run of the turn, as (its number, the result)."""
+    numbers: tuple[tuple[int, Scalar], ...]
+    """For each number of the plan the position among those given (-1 for none), and the value of one that is always the same."""
+    written: tuple[tuple[int, int], ...]
+    """The externals that are written to, each with the result that is its value."""
+    constants: tuple[tuple[int, Node], ...]
+    """Those whose last write was a constant."""
+    plain: tuple[tuple[int, int, Kind], ...]
+    """Other slots whose values are results, what these are, and that need no gradient; `kept`: those that have a history."""
+    kept: tuple[tuple[int, int, Kind], ...]
 
 
 class Step:
     """One call of a turn."""
 
     __slots__ = (
-        "args", "dtype", "enabled", "function", "index", "leaves", "names", "next", "requires", "result", "site", "size", "target",
+        "args", "dtype", "enabled", "function", "index", "leaves", "names", "next", "requires", "result", "run", "site", "size",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -87,9 +107,11 @@ class Step:
         self.size: Size | None = None
         self.requires = False
         self.target = -1
-        """The slot that it writes to."""
+        """The slot of the external whose storage it writes to, or whose alias it makes."""
         self.leaves: tuple[Leaf, ...] = ()
         """What it gives gradients to."""
+        self.run: Run | None = None
+        """What is run when it has been made."""
 
 
 def BACKWARD(root: Tensor) -> None:
@@ -97,8 +119,21 @@ def BACKWARD(root: Tensor) -> None:
     Tensor.backward(root)
 
 
+def DATA(tensor: Tensor) -> Tensor:
+    """`.data` of a tensor that is no view."""
+    return tensor.data
+
+
+def DETACH(tensor: Tensor) -> Tensor:
+    """`.detach()` of a tensor that is no view."""
+    return tensor.detach()
+
+
+ALIASES = frozenset((DATA, DETACH))
+
+
 def READ(tensor: Tensor) -> None:
-    """The value is asked for: the turn ends."""
+    """The value is asked for."""
     tensor.realize()
 
 
@@ -107,37 +142,24 @@ def END() -> None:
 
 
 class Turn:
-    """What comes after one run of a plan, up to the end of the next run."""
+    """What comes after one run of a plan, up to the end of another one where nothing is under way."""
 
-    __slots__ = (
-        "before", "buffers", "era", "externals", "kept", "left", "numbers", "passed", "plain", "ready", "steps", "written",
-    )  # fmt: skip
+    __slots__ = ("before", "buffers", "era", "externals", "left", "passed", "runs", "steps")
 
     def __init__(
         self,
         before: Ready,
-        ready: Ready,
         steps: Sequence[Step],
         externals: Sequence[External],
-        buffers: Sequence[int],
-        numbers: Sequence[tuple[int, Scalar]],
-        written: Sequence[tuple[int, int]],
-        plain: Sequence[tuple[int, int, Kind]],
-        kept: Sequence[tuple[int, int]],
+        runs: Sequence[Run],
     ) -> None:
         self.before = before
-        self.ready = ready
         self.era = Recipes.era
         self.externals = tuple(externals)
-        self.buffers = tuple(buffers)
-        """The slot whose value is each buffer of the plan."""
-        self.numbers = tuple(numbers)
-        """For each number of the plan the position among those given (-1 for none), and the value of one that is always the same."""
-        self.written = tuple(written)
-        """The slots that are written to, each with the result that is its value."""
-        self.plain = tuple(plain)
-        """Other slots whose values are results, what these are, and that need no gradient; `kept`: those that have a history."""
-        self.kept = tuple(kept)
+        self.runs = tuple(runs)
+        """The last of them ends the turn."""
+        self.buffers = frozenset(slot for run in runs for source, slot in run.buffers if source < 0)
+        """The externals whose values plans read."""
         self.passed = self.left = 0
         """How many passages came to their end, and how many were left."""
         end = Step(END, True, (), (), None)

@@ -298,11 +298,136 @@ def special_numbers(noted: list[Any]) -> None:
         noted.append(str((x * factor + 1.5).tolist()))
 
 
+def old_spelling(
+    noted: list[Any], look: Callable[..., None] | None = None, steps: int = 24, zero: bool = True
+) -> None:
+    """The loss is read before backward(), weights are written by `.data`, gradients are set to zero in place."""
+    x, y = data(6, 5), data(6, 3)
+    w1, w2 = weights((5, 4), (4, 3))
+
+    def at(place: int, t: int, **seen: Any) -> None:
+        if look is not None:
+            look(place, t, noted, w1=w1, w2=w2, x=x, **seen)
+
+    for t in range(steps):
+        y_pred = x.mm(w1).clamp(min=0).mm(w2)
+        at(0, t, y_pred=y_pred)
+        loss = (y_pred - y).pow(2).sum()
+        at(1, t, y_pred=y_pred, loss=loss)
+        noted.append(loss.data.item())
+        at(2, t, y_pred=y_pred, loss=loss)
+        loss.backward()
+        at(3, t, y_pred=y_pred, loss=loss)
+        w1.data -= (1e-2 + 1e-4 * t) * w1.grad.data
+        at(4, t, y_pred=y_pred, loss=loss)
+        w2.data -= 1e-2 * w2.grad.data
+        at(5, t, y_pred=y_pred, loss=loss)
+        if zero:
+            w1.grad.data.zero_()
+            at(6, t, y_pred=y_pred, loss=loss)
+            w2.grad.data.zero_()
+        at(7, t, y_pred=y_pred, loss=loss)
+    noted += [w1, w2, w1.grad, w2.grad, loss, y_pred, w1._version, w1.grad._version]
+
+
+def gradients_that_grow(noted: list[Any]) -> None:
+    old_spelling(noted, zero=False)
+
+
+LOOKS: list[Callable[[dict[str, Any]], Any]] = [
+    lambda seen: seen["y_pred"].sum().item(),
+    lambda seen: seen["w1"].tolist(),
+    lambda seen: None if seen["w1"].grad is None else seen["w1"].grad.tolist(),
+    lambda seen: (seen["w1"]._version, seen["w2"].grad is None or seen["w2"].grad._version),
+    lambda seen: seen["y_pred"].grad_fn.name() + str(seen["y_pred"][1:3].tolist()),
+    lambda seen: seen["w2"].data.mul_(0.75) and None,
+    lambda seen: seen["loss"].item() if "loss" in seen else None,
+    lambda seen: seen["loss"].detach().tolist() if "loss" in seen else None,
+    lambda seen: seen["w2"].grad.mul_(2.0) and None if seen["w2"].grad is not None else None,
+    lambda seen: setattr(seen["w1"], "data", seen["w1"].data * 0.5),
+]
+
+
+def looked_at_everywhere(noted: list[Any]) -> None:
+    """At every place of a step everything that can be looked at or written is, with calm steps in between."""
+    calm = 6
+    events = [(place, look) for look in LOOKS for place in range(8)]
+
+    def look(place: int, t: int, noted: list[Any], **seen: Any) -> None:
+        event, step = divmod(t - 12, calm)
+        if t >= 12 and step == 0 and event < len(events) and events[event][0] == place:
+            try:
+                noted.append(events[event][1](seen))
+            except (
+                RuntimeError
+            ) as error:  # backward() of what was changed in place: the same message
+                noted.append(str(error)[:60])
+
+    old_spelling(noted, look, 12 + calm * len(events))
+
+
+def held(noted: list[Any]) -> None:
+    """Everything of some steps is kept, and looked at when the loop is over."""
+    kept: list[Any] = []
+
+    def look(place: int, t: int, noted: list[Any], **seen: Any) -> None:
+        if t in (14, 15, 19) and place in (2, 5):
+            kept.extend(
+                [seen["loss"], seen["y_pred"], seen["loss"].data, seen["w1"].data, seen["w1"].grad]
+            )
+
+    old_spelling(noted, look)
+    noted += [each.tolist() for each in kept]
+    noted += [kept[0].grad_fn.name(), kept[-4].grad_fn.next_functions[0][0].name()]
+    try:
+        kept[-5].backward()
+    except RuntimeError as error:
+        noted.append(str(error)[:50])
+
+
+def read_behind(noted: list[Any]) -> None:
+    """The loss is read when the weights are written."""
+    w, x = weights((4, 2))[0], data(3, 4)
+    total = 0.0
+    for t in range(24):
+        loss = x.mm(w).sin().sum()
+        loss.backward()
+        descend([w], 0.05 + 0.001 * t)
+        total += loss.item()
+        if t % 8 == 7:
+            noted += [total, loss.grad_fn.name()]
+    noted += [w, loss]
+
+
+def two_models(noted: list[Any]) -> None:
+    """Two losses by turns, each with weights of its own, whose gradients stay."""
+    a, b = weights((4, 2), (2, 3))
+    x = data(3, 4)
+    for t in range(24):
+        for mine, other, loss in (
+            (a, b, x.mm(a).sin().sum()),
+            (b, a, x.mm(a).detach().mm(b).cos().sum()),
+        ):
+            noted.append(loss.item())
+            loss.backward()
+            mine.data -= 0.1 * mine.grad.data
+            mine.grad.zero_()
+    noted += [a, b]
+
+
+def evaluated(noted: list[Any]) -> None:
+    """Losses are read that no gradient is asked of, though one could be."""
+    w, x = weights((4, 2))[0], [data(3, 4) for _ in range(3)]
+    for t in range(24):
+        noted.append((x[t % 3].mm(w) * (0.5 + t)).sin().sum().item())
+
+
 LOOPS = [
+    old_spelling, gradients_that_grow, looked_at_everywhere, held, read_behind, two_models, evaluated,
     polynomial, changing_rate, chain, state, reads, views, kept, hooks, written_from_outside, written_before, second_backward,
     accumulated, later_backward, frozen, other_shapes, a_branch, not_recorded, same_operand, aliases, wrong_argument, special_numbers,
 ]  # fmt: skip
-NEVER = {later_backward, special_numbers}
+NEVER = {later_backward, special_numbers, two_models}
 """Loops in which nothing needs to be foreseen."""
 
 
@@ -393,7 +518,7 @@ def test_an_interrupt_in_the_middle_of_a_run_leaves_everything_as_it_was(
     passage = STEADY.passage
     assert type(passage) is turns.Passage
     before = w.tolist()
-    plan = passage.turn.ready.plan
+    plan = passage.turn.runs[-1].ready.plan
 
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt

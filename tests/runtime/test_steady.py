@@ -193,7 +193,10 @@ def test_training_steps(reads: str, in_place: bool) -> None:
     found, counts = training(steps, reads, in_place)
     launches, compiled = counts.since()
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert launches <= (2 * steps if reads in ("norm",) else steps + 1)
+    # What is read before the writes of its step has a run of its own.
+    assert launches <= (
+        2 * steps if (reads, in_place) == ("before", True) or reads == "norm" else steps + 1
+    )
     assert compiled <= 5
     again = Counts()
     training(steps, reads, in_place)
