@@ -31,6 +31,7 @@ from .functional.registry import METHODS, function
 from .functional.settings import default_dtype
 from .history import mode
 from .ir import composite
+from .ir.args import Constant, Drawn
 from .ir.build import sort
 from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8, uint64
 from .ir.node import Node, constant, iota, unary
@@ -219,6 +220,8 @@ def draw(
     seed_value, offset = generator.take(count)
     begin = constant(offset, int64, (count,), place)
     seed_node = constant(seed_value + FIRST_OFFSET, int64, (count,), place)
+    for node in (begin, seed_node):
+        node.arg = Constant(Drawn(node.arg.value))  # type: ignore[union-attr]
     if STEADY.observer is not None:
         STEADY.observer.drew(generator, seed_node, begin, offset)
     counter = iota(count, int64, place) + begin

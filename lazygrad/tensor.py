@@ -383,7 +383,11 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        if isinstance(value, Tensor) and value.storage is self.storage and value._view is self._view is None:
+        if (
+            isinstance(value, Tensor)
+            and value.storage is self.storage
+            and value._view is self._view is None
+        ):
             # `tensor.data -= ...` ends with this: the memory is the same
             self._counter = Counter(self._counter.version)
             self._node = None

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
-from lazygrad.ir.args import Scalar
+from lazygrad.ir.args import Drawn, Scalar
 from lazygrad.ir.dim import UndecidedError
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
@@ -353,7 +353,7 @@ def _run_slowly(
         found = known if known is not None else PLANS.get(normal)
         if known is not None:
             profile.instant("plan cache hit", "cache")
-    if drawn is not None:
+    if drawn is not None and fills(normal):
         if len(PLANS.ready) >= PLANS.limit:
             PLANS.ready.clear()
         PLANS.ready[drawn.key] = _ready(drawn, normal, found, origins)
@@ -367,6 +367,14 @@ def _run_slowly(
         STEADY.observer.ran(normal, found, results)
     attach(normal, found, results)
     STEADY.runs += 1
+
+
+def fills(normal: Normal) -> bool:
+    """Whether every number that is another one in the next run is an argument of the plan."""
+    return not any(
+        entry[0] is Op.CONST and node.arg.value.__class__ is Drawn  # type: ignore[union-attr]
+        for entry, node in zip(normal.entries, normal.nodes)
+    )
 
 
 def _ready(

@@ -2,7 +2,7 @@
 
 In: the nodes to compute. Out: `Sketch`: a flat tuple that two runs of one program share, and the nodes, buffers and numbers of this
 run in the order of the walk. A sketch says more than a plan's key does (keys.py): the states of nodes, the value of every
-constant; so one that is new may still have a plan, and `realize` finds out by the long way. APPLYs are named by their templates.
+constant that is not drawn; so one that is new may still have a plan, and `realize` finds out by the long way. APPLYs are named by their templates.
 
 A node with a value is a leaf, except below a GRAD, which looks at how it was made. Where both could be meant, values are walked
 through everywhere: what the sketch then says too much costs a longer key, and never joins two programs.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad.ir.args import Scalar
+from lazygrad.ir.args import Drawn, Scalar
 from lazygrad.ir.node import Node, kind_of
 from lazygrad.ir.op import Op
 
@@ -70,6 +70,7 @@ def sketch(
     seen_through = False  # whether one was walked through
     get, keep, number_slot = known.get, nodes.append, number_slots.get
     apply, buffer, stop, gradient = Op.APPLY, Op.BUFFER, Op.STOP, Op.GRAD
+    constant = Op.CONST
     stack = list(roots)
     stack.reverse()
     pop, push = stack.pop, stack.append
@@ -167,6 +168,9 @@ def sketch(
             for source in src:
                 key.append(known[source])
             key.append(node.tracked if node.depth >= 0 else ~node.tracked)
+        elif op is constant and node.arg.value.__class__ is Drawn:  # type: ignore[union-attr]
+            key += (Drawn, node.kind or kind_of(node), len(numbers))
+            numbers.append(node.arg.value)  # type: ignore[union-attr]
         else:
             key += (op, node.arg, node.kind or kind_of(node))
         known[node] = len(nodes)

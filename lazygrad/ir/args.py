@@ -53,6 +53,12 @@ class Constant(Arg):
         return f"Constant({self.value!r})"
 
 
+class Drawn(int):
+    """A number of a CONST that is another one each time a program runs, such as a place in a random stream. Each object is one number."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Slot(Arg):
     """ARGUMENT, BUFFER: which argument or buffer of the plan, from 0 each."""

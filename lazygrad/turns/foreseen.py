@@ -120,7 +120,7 @@ def real(storage: Any, node: Node) -> None:
     """The value of a storage that a passage has written to."""
     if storage.__class__ is Foreseen:
         storage.node = node
-        storage.__class__ = Storage
+        storage.__class__ = Storage  # type: ignore[assignment]
         del storage.passage, storage.known
 
 
@@ -141,7 +141,7 @@ def become(storage: Any, source: Storage) -> None:
     if storage.__class__ is Foreseen:
         storage.node, storage.version, storage.writes = source.node, source.version, source.writes
         storage.tracked, storage.pin = source.tracked, source.pin
-        storage.__class__ = Storage
+        storage.__class__ = Storage  # type: ignore[assignment]
         del storage.passage, storage.known
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..ir.args import Scalar
+    from ..ir.node import Kind
     from ..runtime.memory import Buffer
     from ..runtime.sketch import Sketch
 
@@ -170,7 +171,7 @@ class Recorder:
         if step is None:
             return None
         with self._making():
-            made = step.function(tensor)
+            made: Tensor = step.function(tensor)
         root = self._root(tensor)
         assert root is not None
         self.roots[self._result(step, made, None)] = root
@@ -231,6 +232,8 @@ class Recorder:
         args: list[Argument] = []
         new: list[tuple[Tensor, Node, int]] = []
         known = dict(self.places)
+        numbers = list(self.numbers)
+        number_places = dict(self.number_places)
         for value in values:
             if isinstance(value, Tensor):
                 code = known.get(id(value))
@@ -244,17 +247,17 @@ class Recorder:
                     new.append((value, node, value.storage.writes))
                 args.append((code, None))
             elif numeric and value.__class__ is float and varies(value):
-                position = self.number_places.get(id(value))
+                position = number_places.get(id(value))
                 if position is None:
-                    position = self.number_places[id(value)] = len(self.numbers)
-                    self.numbers.append(value)
+                    position = number_places[id(value)] = len(numbers)
+                    numbers.append(value)
                 args.append((NUMBER, position))
             else:
                 key = argument_key(value)
                 if key is None:
                     return None
                 args.append((CONSTANT, (key, value)))
-        self.places = known
+        self.places, self.numbers, self.number_places = known, numbers, number_places
         self.externals += new
         return Step(function, mode.enabled, tuple(args), names, here())
 
@@ -319,15 +322,18 @@ class Recorder:
         numbers: list[tuple[int, Scalar]] = []
         given = enumerate(drawn.numbers) if ready.numbers is None else ready.numbers
         for index, value in given:
-            number = drawn.numbers[index] if index >= 0 else value
-            numbers.append((self.number_places.get(id(number), -1) if index >= 0 else -1, number))
+            chosen = drawn.numbers[index] if index >= 0 else value
+            place = self.number_places.get(id(chosen), -1) if index >= 0 else -1
+            numbers.append((place, chosen))
         made = {
             id(node): (RESULT - number, tensor)
             for number, (tensor, node) in enumerate(self.results)
             if node is not None
         }
         pending = {id(self.externals[slot][0].storage.node): slot for slot in self.written}
-        written, plain, kept = [], [], []
+        written: list[tuple[int, int]] = []
+        plain: list[tuple[int, int, Kind]] = []
+        kept: list[tuple[int, int, Kind]] = []
         for result, (number, line, _) in enumerate(ready.outputs):
             node = drawn.nodes[number]
             if line >= 0:
@@ -378,8 +384,10 @@ class Recorder:
                 step.result = place(step.result)
             step.leaves = tuple([leaf._replace(result=place(leaf.result)) for leaf in step.leaves])
             if step.run is not None:
-                plain = tuple([(place(code), *rest) for code, *rest in step.run.plain])
-                kept = tuple([(place(code), *rest) for code, *rest in step.run.kept])
+                plain = tuple(
+                    [(place(code), result, kind) for code, result, kind in step.run.plain]
+                )
+                kept = tuple([(place(code), result, kind) for code, result, kind in step.run.kept])
                 step.run = step.run._replace(plain=plain, kept=kept)
         externals = [External(tensor, node) for tensor, node, _ in self.externals]
         runs = [step.run for step in self.steps if step.run is not None]

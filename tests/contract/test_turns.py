@@ -403,11 +403,13 @@ def two_models(noted: list[Any]) -> None:
     """Two losses by turns, each with weights of its own, whose gradients stay."""
     a, b = weights((4, 2), (2, 3))
     x = data(3, 4)
-    for t in range(24):
-        for mine, other, loss in (
-            (a, b, x.mm(a).sin().sum()),
-            (b, a, x.mm(a).detach().mm(b).cos().sum()),
-        ):
+    losses: list[tuple[Any, Callable[[], Any]]] = [
+        (a, lambda: x.mm(a).sin()),
+        (b, lambda: x.mm(a).detach().mm(b).cos()),
+    ]
+    for _ in range(24):
+        for mine, of in losses:
+            loss = of().sum()
             noted.append(loss.item())
             loss.backward()
             mine.data -= 0.1 * mine.grad.data
