@@ -66,6 +66,8 @@ SHARED_PART = 1 << 14
 """A loop that threads share is cut into parts of so many iterations, and these into stretches."""
 WRITTEN_LINES = 200
 """How many lines the stretches of a loop may have in all."""
+MOST_TURNED = 16
+"""The side of a tile that is transposed in registers, at most: so many vectors are held."""
 TURNED = 5.0
 """What a vector of a tile that is transposed in registers costs, beside one that is only loaded: four shuffles more."""
 
@@ -336,9 +338,9 @@ def _transposed(
     if any(line.op not in (Op.LOAD, Op.STORE) for line in lines):
         return None
     width = max(line.src[0].dtype.itemsize for line in lines)
-    lanes = target.vector_bytes // width
+    lanes = min(target.vector_bytes // width, MOST_TURNED)
     trips = extent(loop) or TYPICAL_EXTENT
-    if width < 4 or trips < lanes:
+    if trips < lanes:
         return None
     steps = 0
     inner = loop

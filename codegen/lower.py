@@ -426,7 +426,7 @@ class _Lowering:
 
     def _divisor(self, divisor: Node, conditions: Conditions, scope: _Scope) -> Step:
         """An integer divisor that is not zero: a zero is reported, and divided by as if it were one."""
-        if divisor.op is Op.CONST and isinstance(divisor.arg, Constant) and divisor.arg.value != 0:
+        if _never_zero(divisor):
             return divisor
         fine = divisor.ne(0)
         mask = yield self._mask(conditions, scope)
@@ -618,6 +618,19 @@ def _log_add_exp(left: Node, right: Node) -> Node:
     large = left.maximum(right)
     below = unary(Op.LOG1P, unary(Op.EXP, left.minimum(right) - large))
     return large + where(left.eq(right), math.log(2.0), below)
+
+
+def _never_zero(node: Node) -> bool:
+    """Whether an integer is a constant, or where(x == 0, constant, x), that is not zero."""
+    if node.op is Op.WHERE and _never_zero(node.src[1]):
+        test, _, rest = node.src
+        return test.op is Op.EQ and test.src[0] is rest and _zero(test.src[1])
+    return node.op is Op.CONST and isinstance(node.arg, Constant) and node.arg.value != 0
+
+
+def _zero(node: Node) -> bool:
+    """Whether a node is the constant 0."""
+    return node.op is Op.CONST and isinstance(node.arg, Constant) and node.arg.value == 0
 
 
 def _inside(stage: Stage) -> Conditions:

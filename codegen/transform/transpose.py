@@ -77,7 +77,7 @@ def transpose(kernel: Node, name: str, lanes: int) -> Node:
 
 
 def crossing(outer: Node, inner: Node) -> list[Node]:
-    """The loads in `inner` that run along `outer` and not along `inner`."""
+    """The loads in `inner` that run along `outer`, forwards or backwards, and not along `inner`."""
     along, across = Stride(outer.src[0]), Stride(inner.src[0])
     written = {id(line.src[0]) for line in body(inner) if line.op is not Op.LOAD}
     return [
@@ -87,7 +87,7 @@ def crossing(outer: Node, inner: Node) -> list[Node]:
         and len(line.src) == 2
         and id(line.src[0]) not in written
         and not (isinstance(line.src[0].arg, Param) and line.src[0].arg.role != "in")
-        and along(line.src[1]) == 1
+        and along(line.src[1]) in (1, -1)
         and across(line.src[1]) not in (0, 1, None)
     ]
 
@@ -110,13 +110,15 @@ def _tile(outer: Node, inner: Node, turned: Sequence[Node], lanes: int) -> list[
     read: list[Node] = []
     dropped: set[int] = set()
     for line in turned:
-        offset = rows.copies[0][id(line)].src[1]
+        backwards = Stride(outer.src[0])(line.src[1]) == -1
+        order = [lanes - 1 - number for number in range(lanes)] if backwards else list(range(lanes))
+        offset = rows.copies[order[0]][id(line)].src[1]
         vectors = [
             loops.load(line.src[0], columns.value(offset, number), None, lanes)
             for number in range(lanes)
         ]
         read += vectors
-        for number, vector in enumerate(turn(vectors)):
+        for number, vector in zip(order, turn(vectors), strict=True):
             copy = rows.copies[number][id(line)]
             dropped.add(id(copy))
             widen.vectors[id(copy)] = vector
