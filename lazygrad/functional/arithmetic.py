@@ -397,6 +397,8 @@ def hypot(input: Tensor, other: Tensor) -> Outcome:
     """sqrt(input ** 2 + other ** 2), elementwise, without overflow in between. Same as torch.hypot."""
     require_tensor("hypot", "other", 2, other)
     (left, right), dtype = _wide("hypot", input, other)
+    if dtype.kind != "float":
+        raise no_kernel("hypot", dtype)
     sizes = unary(Op.ABS, left), unary(Op.ABS, right)
     large = sizes[0].maximum(sizes[1])
     # The scale cancels, so no gradient needs to pass through it.

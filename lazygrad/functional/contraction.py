@@ -487,16 +487,22 @@ def _summed(input: Tensor, axes: list[int]) -> Tensor:
 
 
 @function("einsum", method=False)
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's summation: "ij,jk->ik" multiplies matrices; "..." stands for axes that broadcast.
+
+    Args:
+        equation: as above; or the first operand, and behind each operand the numbers of its axes (0 to 51, or Ellipsis), those of the
+            result at the end if they are not to be told: einsum(a, [0, 1], b, [1, 2], [0, 2]).
 
     Raises:
         RuntimeError: the equation does not fit the operands.
 
     Same as torch.einsum.
     """
-    from .equations import summation
+    from .equations import summation, written
 
+    if isinstance(equation, Tensor):
+        equation, operands = written((equation, *operands))
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     return summation(equation, operands)

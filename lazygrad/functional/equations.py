@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
+from typing import Any
 
 from ..composites.contraction import contract
 from ..ir.build import gather
@@ -133,3 +135,32 @@ def diagonal_node(node: Node, first: int, second: int) -> Node:
     index = iota(size, int64, node.place).reshape(place).expand(shape)
     found = gather(node, index, second)
     return found.reshape([n for axis, n in enumerate(found.shape) if axis != second])
+
+
+def written(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation, and the operands, of operands and lists of axes in turn.
+
+    Raises:
+        RuntimeError: the number of an axis is not in [0, 52).
+    """
+    operands, lists = arguments[0::2], list(arguments[1::2])
+    told = len(arguments) % 2 == 1
+    if told:
+        operands, lists = arguments[:-1:2], [*lists, arguments[-1]]
+
+    def letters(axes: Any) -> str:
+        text = ""
+        for each in axes:
+            if each is Ellipsis:
+                text += "..."
+            elif not 0 <= each < len(ascii_letters):
+                raise RuntimeError(
+                    f"einsum(): not within the valid range [0, 52): {each} is the subscript of an operand"
+                )
+            else:
+                text += (ascii_uppercase + ascii_lowercase)[each]
+        return text
+
+    texts = [letters(each) for each in lists]
+    inputs = texts[:-1] if told else texts
+    return ",".join(inputs) + ("->" + texts[-1] if told else ""), operands

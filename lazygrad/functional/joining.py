@@ -175,7 +175,7 @@ def _parts(name: str, input: Tensor, axis: int, lengths: Sequence[int]) -> tuple
 
 @function("split")
 def split(
-    input: Tensor, split_size_or_sections: Any, dim: int = 0, **named: Any
+    input: Tensor, split_size_or_sections: Any = None, dim: int = 0, **named: Any
 ) -> tuple[Tensor, ...]:
     """Parts of an axis: of one size, the last perhaps smaller, or of the sizes listed.
 
@@ -184,6 +184,8 @@ def split(
 
     Same as torch.split.
     """
+    if split_size_or_sections is None:
+        split_size_or_sections = named["split_size"]
     if isinstance(split_size_or_sections, (tuple, list)):
         return split_with_sizes(input, split_size_or_sections, dim)
     axis = arguments.axis(dim, input.ndim, "split")
@@ -284,7 +286,7 @@ def repeated(node: Node, counts: Sequence[int]) -> Node:
 
 
 @method("repeat")
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor copied several times along each axis.
 
     Raises:
@@ -292,7 +294,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
 
     Same as torch.Tensor.repeat.
     """
-    counts = sizes("repeat", repeats)
+    counts = sizes("repeat", repeats or (named["repeats"],))
     if len(counts) < input.ndim:
         raise RuntimeError(
             "repeat: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
@@ -306,9 +308,9 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
 
 
 @function("tile")
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """As `repeat`; missing counts are 1. Same as torch.tile."""
-    counts = sizes("tile", dims)
+    counts = sizes("tile", dims or ((named["dims"],) if "dims" in named else ()))
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
@@ -383,13 +385,25 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
 
 @function("fliplr")
 def fliplr(input: Tensor) -> Tensor:
-    """The second axis backwards. Same as torch.fliplr."""
+    """The second axis backwards. Same as torch.fliplr.
+
+    Raises:
+        RuntimeError: fewer than 2 axes.
+    """
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
     return flip(input, (1,))
 
 
 @function("flipud")
 def flipud(input: Tensor) -> Tensor:
-    """The first axis backwards. Same as torch.flipud."""
+    """The first axis backwards. Same as torch.flipud.
+
+    Raises:
+        RuntimeError: no axis.
+    """
+    if not input.ndim:
+        raise RuntimeError("Input must be >= 1-d.")
     return flip(input, (0,))
 
 

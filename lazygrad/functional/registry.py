@@ -80,6 +80,9 @@ SPECIAL_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 NAMESPACES = {"linalg": LINALG_FUNCTIONS, "special": SPECIAL_FUNCTIONS}
 
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+"""What numpy calls two arguments, which PyTorch takes under that name too."""
+
 REFLECTED: dict[str, Callable[..., Any]] = {}
 """What computes f(number, tensor) as g(tensor, number), by the name of f."""
 
@@ -116,6 +119,8 @@ def operator(
     def register(
         build: Callable[Concatenate[Tensor, P], Outcome],
     ) -> Callable[Concatenate[Tensor, P], Tensor]:
+        build = _by_numpy_names(build)
+
         def slow(input: Any, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
             if not isinstance(input, Tensor) and not (number_first and _leads(input, args)):
                 return _number_first(name, input, args, kwargs, out)
@@ -172,6 +177,7 @@ def function(
     """
 
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
+        run = _by_numpy_names(run)
         public = autocasting(name, announced(_with_out(name, run, exact) if out else run))
         _add(name, public, (name, *aliases), module, method, nn, None, None)
         if dunder is not None:
@@ -179,6 +185,25 @@ def function(
         return cast("Callable[P, Return]", public)
 
     return register
+
+
+def _by_numpy_names(run: Callable[P, Return]) -> Callable[P, Return]:
+    """The function with numpy's names for those of its arguments that have one; itself if none has."""
+    code = getattr(run, "__code__", None)
+    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    known = {old: new for old, new in NUMPY_NAMES.items() if new in own and old not in own}
+    if not known:
+        return run
+
+    @wraps(run)
+    def called(*args: P.args, **kwargs: P.kwargs) -> Return:
+        if kwargs:
+            for old, new in known.items():
+                if old in kwargs and new not in kwargs:
+                    kwargs[new] = kwargs.pop(old)
+        return run(*args, **kwargs)
+
+    return called
 
 
 def method(*names: str) -> Callable[[Function], Function]:

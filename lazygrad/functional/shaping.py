@@ -65,7 +65,7 @@ def target_shape(name: str, input: Tensor, wanted: Sequence[int]) -> Shape:
 
 
 @function("view", module=False)
-def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
+def view(input: Tensor, *shape: Any, dtype: DType | None = None, **named: Any) -> Tensor:
     """The same memory in another shape, one size of which may be -1; or its bits as another dtype of the same width.
 
     Raises:
@@ -73,6 +73,7 @@ def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
 
     Same as torch.Tensor.view.
     """
+    shape = shape or ((named["size"],) if "size" in named else ())
     if shape and isinstance(shape[0], DType):
         dtype = shape[0]
     if dtype is not None:

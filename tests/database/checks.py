@@ -16,8 +16,13 @@ import lazygrad as lg
 
 from .operators import Unserved, copy, function_of, plain, rebound, tensors_of, variant_of
 
-UNDEFINED = {"empty", "empty_like", "new_empty"}
+UNDEFINED = {
+    "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_", "resize_as_",
+}  # fmt: skip
 """Operators whose values are what memory held."""
+
+OF_MEMORY = {"as_strided"}
+"""Operators that see how an argument lies in memory, which a batch of it does not."""
 
 TOLERANCES = {
     torch.float64: (1e-7, 1e-7),
@@ -328,8 +333,8 @@ def forward(entry: Any, sample: Any) -> None:
 def vmap(entry: Any, sample: Any) -> None:
     """The function over a batch of two, against the function of each: what it does without vmap is checked elsewhere."""
     function, leaves = _taken(entry, sample, lg)
-    if not leaves:
-        raise NotApplicable("nothing requires grad")
+    if not leaves or entry.name in OF_MEMORY:
+        raise NotApplicable("nothing requires grad, or a batch lies otherwise in memory")
     others = [each * 0.75 for each in leaves]
     expected = [function(*leaves), function(*others)]
     shapes = [[tuple(each.shape) for each in one] for one in expected]

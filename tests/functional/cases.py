@@ -56,6 +56,7 @@ c.mean((1, 2), keepdim=True); a.prod(); a.prod(1); a.amax(); a.amax(1); c.amin((
 a.min(); a.min(1)[0]; a.var(); a.var(1); a.var(1, unbiased=False); a.std(); a.std(0, correction=0); torch.var_mean(a)[1]; torch.std_mean(a, 1)[0]
 a.norm(); a.norm(1); a.norm(dim=1); a.norm(p=3, dim=1); a.norm(float('inf')); torch.norm(a); a.logsumexp(1); torch.logsumexp(c, (0, 1))
 a.cumsum(0); c.cumsum(-1); a.nansum(); a.nanmean(1); torch.aminmax(a)[0]; torch.trace(q); torch.diff(a); a.mean(dtype=torch.float64); s.max(); s.var(correction=0)
+a.sum(axis=1, keepdims=True); torch.max(a, axis=1)[0]; a.cumsum(axis=0); torch.gradient(a, spacing=(u*9+k.sum()*torch.arange(3)*9, v+torch.arange(4)*9), edge_order=2)[0]; torch.dist(a, v, 3)
 """
 MOVEMENT = """
 a.view(12); a.view(2, -1); a.reshape(12); a.t().reshape(12); a.flatten(); c.flatten(1); a.ravel(); a[None].squeeze(); a.unsqueeze(0); a.squeeze(0)
@@ -70,6 +71,7 @@ a.repeat_interleave(2, dim=0); a.broadcast_to(2, 3, 4); torch.broadcast_tensors(
 torch.meshgrid(u, v, indexing='xy')[1]; torch.diagflat(v); torch.tensor_split(a, 2)[0]; torch.tensor_split(a, (1, 2), 1)[1]; torch.atleast_2d(v); a.fliplr()
 a.hsplit(2)[0]; F.pad(a, (1, 2)); F.pad(a, (1, -1, 0, 2), value=3.0); z.t(); z.reshape(4, 0); torch.cat([z, a]); a.as_strided((2, 2), (4, 1), 1)
 a.t().ravel(); a.repeat_interleave(torch.tensor([0, 1, 2]), dim=0); torch.repeat_interleave(torch.tensor([0, 1, 2])); s.unfold(0, 1, 1); torch.diff(a, 2, 0, a, b[:1])
+a.repeat(repeats=(2, 1)); a.split(split_size=2, dim=1)[1]; a[1:].as_strided((2, 2), (2, 1), 5); c.sum_to_size(3, 1); torch.dstack([a, b]); torch.column_stack([a, u]); torch.atleast_3d(v)
 """
 INDEXING = """
 a[0]; a[-1]; a[0:2]; a[::2]; a[1:, 1:3]; a[None]; a[...]; a[:]; a[..., 0]; a[0, 1]; a[::2, 1]; a[:, None, 1]; c[1, ..., 2]; a[k]; a[[0, 2]]; a[:, k]
@@ -86,6 +88,7 @@ PRODUCTS = """
 torch.matmul(a, q); a.mm(q); a@v; u@a; v@v; c@d; c@v; v@d; a@d; c@q; c[:, None]@d; c.bmm(d); a.mv(v); v.dot(v); torch.addmm(u[:, None], a, q)
 torch.addmm(a, a, q, beta=0.5, alpha=2); torch.addmv(u, a, v); torch.baddbmm(c[:, :, :1], c, d); torch.outer(u, v); torch.inner(a, b)
 F.linear(a, q); F.linear(a, q, v); F.linear(c, q); F.linear(c, q, v); F.linear(v, q, v); F.linear(v, q); F.linear(v, a); z@q; z.t()@z; a.T@a
+torch.einsum(a, [0, 1], q, [1, 2], [2, 0]); torch.einsum(c, [..., 0], [...])
 """
 LOSSES = """
 F.binary_cross_entropy(a, b.detach()); F.binary_cross_entropy(a, b.detach(), weight=v.detach(), reduction='sum'); F.binary_cross_entropy_with_logits(a, b.detach())
