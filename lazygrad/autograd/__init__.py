@@ -16,6 +16,8 @@ from .grad_mode import (
 from .variable import Variable
 
 _LATER = {
+    "detect_anomaly": "anomaly.detect_anomaly",
+    "set_detect_anomaly": "anomaly.set_detect_anomaly",
     "forward_ad": "forward_ad",
     "functional": "functional",
     "gradcheck": "checking.gradcheck",

@@ -17,17 +17,20 @@ from lazygrad.utils.data import DistributedSampler
 
 
 def test_modules_have_pytorchs_addresses() -> None:
-    files = [import_module(f"lazygrad.nn.modules.{name}") for name in ("batchnorm", "conv", "loss")]
+    files = [
+        import_module(f"lazygrad.nn.modules.{name}")
+        for name in ("batchnorm", "conv", "loss", "utils")
+    ]
     norm, conv, loss = files[0]._BatchNorm, files[1]._ConvNd, files[2]._Loss
-    from lazygrad.nn.modules.utils import _pair, consume_prefix_in_state_dict_if_present
     from lazygrad.nn.parameter import UninitializedParameter
 
     assert isinstance(nn.Conv2d(1, 1, 1), conv) and isinstance(nn.BatchNorm2d(1), norm)
     assert isinstance(nn.MSELoss(), loss) and modules.Linear is nn.Linear
     assert UninitializedParameter is nn.UninitializedParameter
-    assert _pair(3) == (3, 3) and _pair([1, 2]) == (1, 2)
+    sizes = files[3]
+    assert sizes._pair(3) == (3, 3) and sizes._pair([1, 2]) == (1, 2)
     state: dict[str, Any] = {"module.a": 1, "b": 2}
-    consume_prefix_in_state_dict_if_present(state, "module.")
+    sizes.consume_prefix_in_state_dict_if_present(state, "module.")
     assert state == {"a": 1, "b": 2}
 
 

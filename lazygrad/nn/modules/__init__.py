@@ -34,14 +34,14 @@ from .. import (
     transformer,
     vision,
 )
-from . import utils as utils
+from . import sizes
 
 _FILES: dict[str, tuple[ModuleType, ...]] = {
     "activation": (activation, attention), "adaptive": (adaptive,), "batchnorm": (batch_norm,), "channelshuffle": (vision,),
     "container": (container, parameter_container), "conv": (convolution,), "distance": (distance,), "dropout": (dropout,), "flatten": (shaping,),
     "fold": (vision,), "instancenorm": (batch_norm,), "linear": (linear,), "loss": (loss, margin_loss), "module": (module,),
     "normalization": (normalization,), "padding": (padding,), "pixelshuffle": (vision,), "pooling": (pooling,), "rnn": (recurrent, recurrent_cells),
-    "sparse": (embedding,), "transformer": (transformer,), "upsampling": (vision,),
+    "sparse": (embedding,), "transformer": (transformer,), "upsampling": (vision,), "utils": (sizes,),
 }  # fmt: skip
 """By the name of PyTorch's file: where its classes are."""
 _BASES = {
