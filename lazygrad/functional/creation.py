@@ -252,13 +252,18 @@ def from_numpy(ndarray: Any) -> Tensor:
 
     Raises:
         TypeError: not an array, or one of a dtype that tensors do not have.
-        ValueError: an array with negative strides.
+        ValueError: an array with negative strides, strides between elements, or another byte order.
 
     Same as torch.from_numpy.
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     dtype = dtype_of_array(ndarray)
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
     if any(stride < 0 for stride in ndarray.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not "

@@ -77,12 +77,15 @@ def dlpack(
 
     Raises:
         BufferError: the tensor requires grad; it is not on the host and `dl_device` does not ask for a copy there.
+        AssertionError: a stream, where the host has none.
 
     Same as torch.Tensor.__dlpack__.
     """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     here = dlpack_device(self)
+    if here == CPU and stream is not None:
+        raise AssertionError("stream should be None on cpu.")
     wanted = here if dl_device is None else (int(dl_device[0]), int(dl_device[1]))
     if wanted != CPU or (here != CPU and copy is False):
         raise BufferError(

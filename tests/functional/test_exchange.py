@@ -74,6 +74,16 @@ def test_capsules_and_what_is_refused() -> None:
         lg.ones(2, requires_grad=True).__dlpack__()
     with pytest.raises(BufferError, match="cannot export"):
         lg.ones(2).__dlpack__(dl_device=(2, 0))
+    with pytest.raises(AssertionError, match="stream should be None"):
+        lg.ones(2).__dlpack__(stream=1)
+    swapped = np.arange(3.0).astype(np.dtype(float).newbyteorder())
+    uneven = np.zeros(3, [("a", np.float32), ("b", np.uint8)])["a"]
+    for make in (lg.from_numpy, lg.as_tensor, lg.asarray):
+        with pytest.raises(ValueError, match="byte order"):
+            make(swapped)
+        with pytest.raises(ValueError, match="multiple of the element byte size"):
+            make(uneven)
+    assert lg.tensor(swapped).tolist() == [0, 1, 2] and lg.tensor(uneven).tolist() == [0, 0, 0]
     for dtype in ("uint16", "complex64"):
         with pytest.raises(RuntimeError, match=f"no dtype {dtype}"):
             lg.from_dlpack(np.zeros(2, dtype))
