@@ -54,7 +54,7 @@ MOST_WORK = 400
 FUNCTION_WORK = 20
 UNROLLED = 16
 """The most iterations of a loop that is written out."""
-MOST_LINES = 256
+MOST_LINES = 64
 """The most lines that loops may become which are written out."""
 
 

@@ -19,9 +19,9 @@ KINDS = ("vectors", "items")
 """The kernels for processors, and those for GPUs."""
 MISREAD = {
     "vectors": ("INTEGERS-int64", "INTEGERS-int8", "INTEGERS-uint8", "BOOLEANS-bool"),
-    "items": ("INTEGERS-int64",),
+    "items": ("INTEGERS-int64", "INTEGERS-int8"),
 }
-"""What oclgrind 21.10 cannot do: it widens a truth of a vector by its sign, so that a true byte is -1, and knows no llvm.abs.i64."""
+"""What oclgrind 21.10 cannot do: it widens a truth of a vector by its sign, so that a true byte is -1, and knows no llvm.abs."""
 COMPLAINTS = (
     "Invalid read",
     "Invalid write",
