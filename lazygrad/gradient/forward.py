@@ -97,7 +97,7 @@ def transposed(node: Node, tangents: Tangents) -> Node | None:
 # --- elementwise
 
 
-@FORWARD.rule(*[Op(op) for op in sorted(ELEMENTWISE) if op in REVERSE.rules and op is not Op.CAST])
+@FORWARD.rule(*[Op(op) for op in sorted(ELEMENTWISE) if op in REVERSE.rules and op != Op.CAST])
 def diagonal(node: Node, tangents: Tangents) -> Node | None:
     """The sum over the sources of the reverse rule, applied to the tangent."""
     total: Node | None = None

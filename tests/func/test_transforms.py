@@ -187,3 +187,12 @@ def test_an_ensemble(agree: Agree) -> None:
         return out, parameters["weight"].grad
 
     agree(run)
+
+
+def test_tangents_have_the_dtypes_of_their_values() -> None:
+    found, expected = (
+        m.func.jvp(lambda x: x.float().sin().double() * x, (m.tensor(X),), (m.tensor(X * 2),))[1]
+        for m in (lg, torch)
+    )
+    assert str(found.dtype) == str(expected.dtype)
+    np.testing.assert_allclose(found.tolist(), expected.tolist(), 1e-6)
