@@ -294,3 +294,30 @@ kernel scatter(%index: i64[8] in, %x: f32[8] in, %y: f32[3] out)
     with pytest.raises(ScheduleError, match="what another one writes"):
         jam(kernel, "i", 2)
     assert [step.name for step in choose(kernel, host())] == ["accumulate"]
+
+
+def test_sums_of_columns_are_wide_whatever_follows_them() -> None:
+    kernel = only("""
+        kernel update(%x: f32[64, 1024] in, %p: f32[1024] in, %y: f32[1024] out)
+          for %i in range(0, 1024) parallel:
+            local %r : f32[]
+            store %r[0], 0.0
+            for %j in range(0, 64):
+              %0 = load %x[%i + %j*1024] : f32
+              accumulate %r[0], %0 {kind=add}
+            %1 = load %r[0] : f32
+            %2 = load %p[%i] : f32
+            %3 = mul %1, %1 : f32
+            %4 = add %3, %2 : f32
+            %5 = sqrt %4 : f32
+            %6 = add %5, 1.0 : f32
+            %7 = div %1, %6 : f32
+            %8 = mul %7, %2 : f32
+            %9 = add %8, %4 : f32
+            %10 = mul %9, %6 : f32
+            %11 = sub %10, %5 : f32
+            store %y[%i], %11
+    """)
+    target = host()
+    (wide,) = [step.factor for step in choose(kernel, target) if step.name == "vectorize"]
+    assert wide * 4 >= 2 * target.vector_bytes
