@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.ir.args import Padding, Region, Slot
+from lazygrad.ir.composite import expand_call
 from lazygrad.ir.dim import Size, example, product
 from lazygrad.ir.node import Node, Shape
 from lazygrad.ir.op import Op
@@ -101,10 +102,28 @@ def take_apart(normal: Normal) -> Sizes:
                 arg = ("padding", arg.between, arg.value)
             before = len(vector)
             entries.append((op, sources, shape(sizes), dtype, arg))
-            if example(product(node.shape)) >= HEAVY:
+            if _most_elements(node) >= HEAVY:
                 heavy.update(range(before, len(vector)))
     structure = (tuple(entries), *normal.key[1:])
     return Sizes(structure, tuple(vector), tuple(limits), tuple(sorted(heavy)))
+
+
+def _most_elements(node: Node) -> int:
+    """The elements of the largest node that a node stands for: of a convolution, its products."""
+    most = example(product(node.shape))
+    if node.op is not Op.CALL or len(node.src) < 2:
+        return most
+    if most * max(example(product(source.shape)) for source in node.src) < HEAVY:
+        return most  # no product of these operands has more
+    seen = {id(source) for source in node.src}
+    stack = [expand_call(node)]
+    while stack:
+        inner = stack.pop()
+        if id(inner) not in seen:
+            seen.add(id(inner))
+            most = max(most, example(product(inner.shape)))
+            stack.extend(inner.src)
+    return most
 
 
 def last_starts(node: Node, region: Region) -> list[int]:
