@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lazygrad as lg
 from lazygrad.ir import build
 from lazygrad.ir.dim import Dim
 from lazygrad.ir.dtype import float32
@@ -149,3 +150,15 @@ def test_much_to_compute_makes_plans_of_its_own_where_its_sizes_change(
         shared = leaf(np.ones((1, 90))).expand((length, 90))
         read((leaf(np.ones((length, 90))) * shared).sum((0,)))
     assert PLANS.compiled - before > 3 + 3
+
+
+def test_a_convolution_has_as_much_to_compute_as_it_has_products() -> None:
+    """Its node has the size of its result alone; with dims it took five times as long."""
+    weight = lg.rand(8, 8, 3, 3).realize()
+    made = 0
+    for size in (66, 74, 82):
+        image = lg.rand(8, 8, size, size).realize()
+        before = PLANS.compiled
+        lg.nn.functional.conv2d(image, weight).realize()
+        made += PLANS.compiled - before
+    assert made == 3
