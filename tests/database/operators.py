@@ -165,7 +165,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
 
 def _tensor(value: Any, module: Any) -> Any:
     name = str(value.dtype).removeprefix("torch.")
-    if name not in DTYPES or value.layout is not torch.strided or value.is_quantized:
+    plain_ = value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
+    if name not in DTYPES or not plain_:
         raise Unserved(name)
     value_ = value.detach()
     size = value_.untyped_storage().nbytes() // value_.element_size()

@@ -70,8 +70,7 @@ DEPARTURES = (
         ("linalg.norm", "linalg.vector_norm", "norm"),
         ("second",),
         lambda sample: not sample.input.numel(),
-        "the second gradient of the norm of nothing is NaN in PyTorch; the first has no element that it could be the derivative of, so that it "
-        "is 0, as here and in PyTorch's own gradgradcheck",
+        "the second gradient of the norm of nothing is NaN in PyTorch; the first gradient has no element whose derivative it could be, so that it is 0 here",
     ),
 )
 
@@ -353,14 +352,15 @@ HEAD = """# Operators
 
 Samples of PyTorch's operator database that pass, of those that apply, by what is checked (`tests/database/checks.py`): values, the
 method of Tensor, the in-place form, `out=`, the types of errors; in float64 gradients, second gradients, tangents (forward mode) and a
-batch of two under `vmap`. All of that on the interpreter; `devices` lists on which others values are right, too, for a sample of two
-dtypes. Samples that need complex numbers or sparse tensors are left out. An operator is whole when every sample passes; the list was
-run with all samples and reference inputs, what stands beside it, and what was mended since, with some (`--samples`).
+batch of two under `vmap`. All of that on the interpreter; `devices` says on which others values are right, too, for a sample of each class of
+dtypes (bool, int64, float32, bfloat16; CUDA on the emulator of tests/cuda_emulator, cpu and opencl int64 and float32). Samples that need complex numbers or sparse
+tensors are left out. An operator is whole when every sample passes, or is named with its reason. The list was run with all samples and reference
+inputs, what stands beside it with one or two a dtype (`--samples`).
 
 Written by
 
     python -m tests.sweep --json figures.json
-    python -m tests.sweep --device cpu --checks value --samples 1 --dtype int64 float32 --json figures.json     # and opencl
+    python -m tests.sweep --device cpu --checks value --samples 1 --dtype int64 float32 --json figures.json     # and opencl, cuda
     python -m tests.sweep --document figures.json docs/operators.md
 
 | family | operators | measured | whole |
