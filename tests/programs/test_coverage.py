@@ -70,7 +70,7 @@ MORE = {
     " + torch.put(a, i.abs(), a * 2).square().sum() + a.index_reduce(0, i[0, :2].abs() % 3, a[:2], 'prod').square().sum()"
     " + a.clone().fill_diagonal_(2.0).square().sum() + a.clone().put_(i.abs(), a).square().sum()",
     "stacks": "torch.dstack([a, a * 2]).square().sum() + torch.column_stack([a, a[:, 0]]).square().sum() + a.reshape(1, 3, 4).dsplit(2)[1].square().sum()"
-    " + torch.atleast_3d(a)[0].square().sum() + torch.real(a).sum() * torch.angle(a).sum() * torch.isreal(a).sum() * a.conj().real.square().sum()",
+    " + torch.atleast_3d(a)[0].square().sum() + torch.conj_physical(a).sum() * torch.real(a).sum() * torch.angle(a).sum() * torch.isreal(a).sum() * a.conj().real.square().sum()",
     "tapers": "(torch.hann_window(4, dtype=torch.float64) + torch.hamming_window(4, dtype=torch.float64) + torch.blackman_window(4, dtype=torch.float64)"
     " + torch.bartlett_window(4, dtype=torch.float64) + torch.kaiser_window(4, dtype=torch.float64))"
     " @ a.t().square().sum(1)",
@@ -118,8 +118,10 @@ MORE = {
     " + F.max_unpool3d(*F.max_pool3d(a[None, None], (1, 1, 2), return_indices=True), (1, 1, 2)).square().sum()",
     "margins": "F.cosine_embedding_loss(a, a.flip(0), i[:, 0].sign() * 2 + 1) + F.soft_margin_loss(a, i.sign().double())"
     " + F.multi_margin_loss(a, i[:, 0].abs() % 4) + F.multilabel_margin_loss(a, i.abs() % 4) + F.multilabel_soft_margin_loss(a, m.double())"
-    " + F.triplet_margin_loss(a, a * 2, a.flip(0)) + F.triplet_margin_with_distance_loss(a, a * 2, a.flip(0))"
+    " + F.linear_cross_entropy(a, a, i[:, 0].abs() % 3) + F.triplet_margin_loss(a, a * 2, a.flip(0)) + F.triplet_margin_with_distance_loss(a, a * 2, a.flip(0))"
     " + F.gaussian_nll_loss(a, a * 2, a)",
+    "pools of random windows": "F.fractional_max_pool2d(a[None], 2, output_size=(1, 2), _random_samples=torch.full((1, 1, 2), 0.5).double()).square().sum()"
+    " + F.fractional_max_pool3d(a[None, None], (1, 1, 2), output_size=(1, 2, 2), _random_samples=torch.full((1, 1, 3), 0.5).double()).square().sum()",
     "alignments": "F.ctc_loss(a.log_softmax(1), torch.tensor([1, 2]), torch.tensor(3), torch.tensor(2))",
     "cells": "torch.gru_cell(a[:, :2], a[:, 2:], torch.ones(6, 2).double(), torch.ones(6, 2).double()).square().sum()"
     " + torch.lstm_cell(a[:, :2], (a[:, 2:], a[:, 2:]), torch.ones(8, 2).double(), torch.ones(8, 2).double())[0].square().sum()"
