@@ -121,7 +121,7 @@ MORE = {
     " + F.linear_cross_entropy(a, a, i[:, 0].abs() % 3) + F.triplet_margin_loss(a, a * 2, a.flip(0)) + F.triplet_margin_with_distance_loss(a, a * 2, a.flip(0))"
     " + F.gaussian_nll_loss(a, a * 2, a)",
     "pools of random windows": "F.fractional_max_pool2d(a[None], 2, output_size=(1, 2), _random_samples=torch.full((1, 1, 2), 0.5).double()).square().sum()"
-    " + F.fractional_max_pool3d(a[None, None], (1, 1, 2), output_size=(1, 2, 2), _random_samples=torch.full((1, 1, 3), 0.5).double()).square().sum()",
+    " + F.fractional_max_pool3d(a.reshape(1, 2, 2, 3), 1, output_size=(1, 1, 2), _random_samples=torch.full((1, 1, 3), 0.5).double()).square().sum()",
     "alignments": "F.ctc_loss(a.log_softmax(1), torch.tensor([1, 2]), torch.tensor(3), torch.tensor(2))",
     "cells": "torch.gru_cell(a[:, :2], a[:, 2:], torch.ones(6, 2).double(), torch.ones(6, 2).double()).square().sum()"
     " + torch.lstm_cell(a[:, :2], (a[:, 2:], a[:, 2:]), torch.ones(8, 2).double(), torch.ones(8, 2).double())[0].square().sum()"
