@@ -3,17 +3,18 @@
 In: an optimizer whose `update` does to each element the same, whatever its place (`Optimizer.ELEMENTWISE`). `update` itself runs once, on an
 example, which tells what is to be computed and with which numbers. Where all tensors of all members are in memory, so that nothing could be
 computed along with them, runtime/in_place.py does it to them: a step costs no nodes, however many parameters there are. Where gradients wait
-to be computed, members of one shape get copies of the nodes of their example, which join what they wait for (`Roster.build`).
+to be computed, members of one shape get copies of the nodes of their example, which join what they wait for (`Together`).
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from operator import is_
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
 from ..functional.creation import leaf as tensor_of
@@ -25,10 +26,11 @@ from ..reading import realize
 from ..runtime import device as devices
 from ..runtime.in_place import UPDATES, Update
 from ..runtime.memory import Buffer
-from ..runtime.realize import before_write, deep
+from ..runtime.realize import after_write, before_write, deep
 from ..runtime.steady import DEPTH_BUDGET, STEADY
 from ..storage import Storage, leaf
 from ..tensor import Tensor
+from ..turns import Foreseen
 
 if TYPE_CHECKING:
     from .optimizer import Group, Optimizer, State
@@ -259,65 +261,81 @@ class Roster:
 
         return run
 
-    def build(self) -> Callable[[], None]:
-        """Look at every tensor, which may wait to be computed. What is returned builds the update's nodes, and counts.
+    def rows(self) -> list[list[Tensor]]:
+        """The parameters, their gradients, and each tensor of the states."""
+        gradients: list[Any] = [each._grad for each in self.parameters]
+        states = [[state[name] for state in self.states] for name in self.example.names]
+        return [self.parameters, gradients, *states]
+
+
+Line = tuple[Node, tuple[int, ...], tuple[int, ...]]
+"""A node of an example, the places of its sources, and the positions of its numbers."""
+
+
+class Part(NamedTuple):
+    """What is done to the members of a roster: how many there are, with how many operands each, and of which kind; its lines; which
+    operands get which values."""
+
+    members: int
+    operands: int
+    kind: Kind
+    lines: tuple[Line, ...]
+    targets: tuple[tuple[int, int], ...]
+
+
+class Together:
+    """The update of members whose gradients wait to be computed, as one function of all their tensors and the numbers of a step."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = tuple(parts)
+        self.size = sum([part.members * part.operands for part in parts])
+
+    def __call__(self, *given: Any) -> None:
+        """Build the nodes of the update: the operands of each member in turn, then the numbers.
 
         Raises:
-            _Unready: one is a view or memory that the outside sees, or is not like the others.
+            _Unready: an operand is a view or memory that the outside sees, or not like its example, or two are one; nothing has been changed.
         """
-        example = self.example
-        shared, lines, targets = example.program()
-        counted = [example.state[name] for name in example.counters]
-        rows: list[list[Any]] = [self.parameters, [each._grad for each in self.parameters]]
-        rows += [[state[name] for state in self.states] for name in example.names]
-        kind = example.nodes[0].kind or kind_of(example.nodes[0])
-        distinct: set[int] = set()
-        for tensors in rows:
-            storages = [each.storage for each in tensors]
-            distinct.update(map(id, storages))
-            plain = [each._view for each in tensors] + [each._record for each in tensors]
-            plain += [each.pin for each in storages]
-            if (
-                plain.count(None) != len(plain)
-                or Untracked in [each._counter.__class__ for each in tensors]
-                or any([(s.node.kind or kind_of(s.node)) is not kind for s in storages])  # noqa: C419
-            ):
-                raise _Unready
-        if len(distinct) != len(rows) * len(self.parameters):
+        operands: Sequence[Tensor] = given[: self.size]
+        numbers: Sequence[float] = given[self.size :]
+        storages = [each.storage for each in operands]
+        plain: list[object] = [each._view for each in operands]
+        plain += [each._record for each in operands]
+        plain += [each.pin for each in storages]
+        kinds = [part.kind for part in self.parts for _ in range(part.members * part.operands)]
+        if (
+            plain.count(None) != len(plain)
+            or Untracked in [each._counter.__class__ for each in operands]
+            or len(set(map(id, storages))) != len(storages)
+            or not all(map(is_, [each.node.kind or kind_of(each.node) for each in storages], kinds))
+        ):
             raise _Unready
+        begin = 0
+        for part in self.parts:
+            for _ in range(part.members):
+                self._update(operands[begin : begin + part.operands], part, numbers)
+                begin += part.operands
+        after_write()
 
-        def run() -> None:
-            for tensors in zip(*rows):
-                for operand, _ in targets:
-                    before_write(tensors[operand].storage)
-                values = [each.storage.current() for each in tensors]
-                values += shared
-                for node, sources in lines:
-                    values.append(_copy(node, tuple([values[place] for place in sources])))
-                for operand, place in targets:
-                    tensor, node = tensors[operand], values[place]
-                    storage = tensor.storage
-                    storage.replace(node)
-                    tensor._counter.version += 1
-                    tensor._node = None
-                    tensor._stamp = storage.writes
-                    if node.depth > DEPTH_BUDGET:
-                        deep(node)
-            for name, count in zip(example.counters, counted):
-                for state in self.states:
-                    state[name] = count
-
-        return run
-
-
-def _copy(node: Node, sources: tuple[Node, ...]) -> Node:
-    """The same operation on other sources, which are alike."""
-    made = node.like(sources)
-    if node.op is Op.APPLY:
-        made.numbers = node.numbers
-        made.kind = node.kind
-        made.depth += node.arg.height - 1  # type: ignore[union-attr]
-    return made
+    def _update(self, tensors: Sequence[Tensor], part: Part, numbers: Sequence[float]) -> None:
+        for operand, _ in part.targets:
+            before_write(tensors[operand].storage)
+        values = [each.storage.current() for each in tensors]
+        for node, sources, given in part.lines:
+            made = node.like(tuple([values[place] for place in sources]))
+            made.numbers = tuple([numbers[number] for number in given])
+            made.kind = node.kind
+            made.depth += node.arg.height - 1  # type: ignore[union-attr]
+            values.append(made)
+        for operand, place in part.targets:
+            tensor, node = tensors[operand], values[place]
+            storage = tensor.storage
+            storage.replace(node)
+            tensor._counter.version += 1
+            tensor._node = None
+            tensor._stamp = storage.writes
+            if node.depth > DEPTH_BUDGET:
+                deep(node)
 
 
 def _own(
@@ -365,6 +383,54 @@ class Members:
             roster.parameters.append(parameter)
             roster.states.append(state)
         self.rosters = list(found.values())
+        self.together: dict[object, Together] = {}
+        """The last one, by what it computes."""
+
+    def update_together(self) -> tuple[Together, list[Any]]:
+        """What the examples have shown, as a function, and what it is called with now.
+
+        Raises:
+            _Unready: the examples are not of operators that have run before, on the operands alone.
+        """
+        parts = []
+        operands: list[Tensor] = []
+        positions: dict[int, int] = {}
+        numbers: list[float] = []
+        for roster in self.rosters:
+            shared, found, targets = roster.example.program()
+            if shared or any(node.op is not Op.APPLY for node, _ in found):
+                raise _Unready
+            lines: list[Line] = []
+            for node, sources in found:
+                for number in node.numbers:
+                    if id(number) not in positions:
+                        positions[id(number)] = len(numbers)
+                        numbers.append(number)
+                lines.append((node, sources, tuple([positions[id(each)] for each in node.numbers])))
+            rows = roster.rows()
+            first = roster.example.nodes[0]
+            kind = first.kind or kind_of(first)
+            parts.append(Part(len(rows[0]), len(rows), kind, tuple(lines), tuple(targets)))
+            for tensors in zip(*rows):
+                operands += tensors
+        key = tuple(
+            [
+                (part.kind, part.targets, *[(node.arg, *rest) for node, *rest in part.lines])
+                for part in parts
+            ]
+        )
+        function = self.together.get(key)
+        if function is None:
+            self.together.clear()
+            function = self.together[key] = Together(parts)
+        return function, [*operands, *numbers]
+
+    def count(self) -> None:
+        """Note that the members have made the step that their examples have made."""
+        for roster in self.rosters:
+            for name in roster.example.counters:
+                for state in roster.states:
+                    state[name] = roster.example.state[name]
 
     def fit(self, parameters: list[Tensor], states: list[State]) -> bool:
         """Whether these are still the members."""
@@ -387,12 +453,13 @@ def update_alike(
         return False
     if mode.enabled or mode.inference:
         return False
-    STEADY.leave()
     parameters = [each for each in group["params"] if each._grad is not None]
     if not parameters:
         return False
-    waits = None in [each._grad.storage.node.value for each in parameters]
+    storages = [each._grad.storage for each in parameters if each._grad is not None]
+    waits = Foreseen in map(type, storages) or None in [each.node.value for each in storages]
     if not waits:
+        STEADY.leave()
         if not config.active().unseen:
             return False
         behind = [each for each in parameters if each.storage.node.value is None]
@@ -400,16 +467,37 @@ def update_alike(
             realize(behind)  # a step that went the general way has left them
     states = [optimizer.state[each] for each in parameters]
     members = known.get((number, waits))
-    if members is None or not members.fit(parameters, states):
-        for parameter, state in zip(parameters, states):
-            if not state:
-                optimizer.begin(group, parameter, state)
-        members = known[number, waits] = Members(optimizer, parameters, states, waits)
     try:
-        show(optimizer, group, members.rosters)
-        prepared = [roster.build() if waits else roster.prepare() for roster in members.rosters]
+        with aside():
+            if members is None or not members.fit(parameters, states):
+                for parameter, state in zip(parameters, states):
+                    if not state:
+                        optimizer.begin(group, parameter, state)
+                members = known[number, waits] = Members(optimizer, parameters, states, waits)
+            show(optimizer, group, members.rosters)
+        if waits:
+            function, given = members.update_together()
+            ahead = STEADY.ahead
+            if ahead is None:
+                function(*given)
+            else:
+                ahead.call(function, True, tuple(given), {})
+            members.count()
+        else:
+            for run in [roster.prepare() for roster in members.rosters]:
+                run()
     except _Unready:
+        STEADY.leave()
         return False
-    for run in prepared:
-        run()
     return True
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Inside, calls belong to no turn of a loop."""
+    before = STEADY.ahead, STEADY.passage, STEADY.recording
+    STEADY.ahead = STEADY.passage = STEADY.recording = None
+    try:
+        yield
+    finally:
+        STEADY.ahead, STEADY.passage, STEADY.recording = before

@@ -97,7 +97,7 @@ def alias(step: Step, tensor: Tensor, data: bool) -> Tensor:
     made._grad = None
     made._node = None
     made._stamp = (
-        0 if step.target < 0 else storage.writes
+        0 if step.of < 0 else storage.writes
     )  # nobody has written to what a passage has made
     made._extra = None
     if data and not step.size:

@@ -117,8 +117,8 @@ class Passage:
         step = self._fits(function, args, kwargs)
         if step is None:
             return self._aside(function, args, kwargs)
-        if step.target >= 0:
-            return self._written(step, args[0])
+        if step.writes:
+            return self._written(step, args)
         made = foreseen(self, step)
         self.slots.append(made)
         self.step = step.next
@@ -158,16 +158,17 @@ class Passage:
         step = self._fits(function, (tensor, other), {})
         if step is None:
             return self._aside(function, (tensor, other), {})
-        return self._written(step, tensor)
+        return self._written(step, (tensor,))
 
-    def _written(self, step: Step, tensor: Tensor) -> Tensor:
-        """The call that a step expects has written into a tensor."""
+    def _written(self, step: Step, args: Sequence[Any]) -> Any:
+        """The call that a step expects has written into operands."""
         with graph_lock:
-            self._grow(tensor)
+            for position, _ in step.writes:
+                self._grow(args[position])
             self.step = step.next
         if step.run is not None:
             self._execute(step.run)
-        return tensor
+        return args[0] if step.returns else None
 
     def _grow(self, tensor: Tensor) -> None:
         """Note a write."""

@@ -87,13 +87,17 @@ class Recorder:
         self, function: Callable[..., Any], numeric: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:  # fmt: skip
         step = self._step(function, numeric, (*args, *kwargs.values()), tuple(kwargs))
-        first = args[0] if args and isinstance(args[0], Tensor) else None
-        version = -1 if first is None else first._counter.version
+        before = [
+            (n, each, each._counter.version)
+            for n, each in enumerate(args)
+            if isinstance(each, Tensor)
+        ]
         draws, runs = mode.draws, STEADY.runs
         with self._making():
             made = function(*args, **kwargs)
-        if made is first and first is not None and first._counter.version != version:
-            self._wrote(step, first, version)
+        written = [each for each in before if each[1]._counter.version != each[2]]
+        if written:
+            self._wrote(step, made, written)
         elif STEADY.runs != runs or mode.draws != draws:
             self.stop()
         elif step is not None and self._is_result(made):
@@ -102,26 +106,32 @@ class Recorder:
         return made
 
     def write(self, function: Callable[..., Any], numeric: bool, tensor: Tensor, other: Any) -> Any:
-        step = self._step(function, numeric, (tensor, other), ())
-        version = tensor._counter.version
-        with self._making():
-            made = function(tensor, other)
-        self._wrote(step if made is tensor else None, tensor, version)
-        return made
+        return self.call(function, numeric, (tensor, other), {})
 
-    def _wrote(self, step: Step | None, tensor: Tensor, version: int) -> None:
-        """A call has written into a tensor."""
-        root = self._root(tensor)
-        if step is None or tensor._counter.version != version + 1 or root is None or root < 0:
+    def _wrote(
+        self, step: Step | None, made: Any, written: Sequence[tuple[int, Tensor, int]]
+    ) -> None:
+        """A call has written into operands: their positions, and their versions before."""
+        if STEADY.recording is not self:
+            return
+        if step is None or (made is not None and made is not written[0][1]):
             self.stop()
-        elif STEADY.recording is self:
-            step.target = root
+            return
+        roots = []
+        for position, tensor, version in written:
+            root = self._root(tensor)
+            if root is None or root < 0 or tensor._counter.version != version + 1:
+                self.stop()
+                return
+            roots.append((position, root))
             self.written[root] = self.written.get(root, 0) + 1
-            self._add(step)
-            if self.ended is not None and STEADY.pending:
-                self.stop()  # it ran before the write
-            elif self.ended is not None and self._ran(step, None):
-                self._end()
+        step.writes = tuple(roots)
+        step.returns = made is not None
+        self._add(step)
+        if self.ended is not None and STEADY.pending:
+            self.stop()  # it ran before the write
+        elif self.ended is not None and self._ran(step, None):
+            self._end()
 
     def backward(self, root: Tensor) -> bool:
         requiring = [
@@ -175,7 +185,7 @@ class Recorder:
         root = self._root(tensor)
         assert root is not None
         self.roots[self._result(step, made, None)] = root
-        step.target = max(root, -1)
+        step.of = max(root, -1)
         self._add(step)
         return made
 

@@ -28,8 +28,8 @@ Fill = Callable[[int, Tensor, Step], None]
 def take_back(passage: Passage) -> None:
     """Take back what was noted of writes: they are made again."""
     for step in passage.turn.steps[: passage.step.index]:
-        if step.target >= 0 and step.function not in ALIASES:
-            _take_back(passage, step.target, passage.slots[step.args[0][0]])
+        for position, slot in step.writes:
+            _take_back(passage, slot, passage.slots[step.args[position][0]])
         for leaf in step.leaves:
             if leaf.into:
                 _take_back(passage, leaf.result, passage.slots[leaf.result])

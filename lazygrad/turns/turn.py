@@ -80,8 +80,8 @@ class Step:
     """One call of a turn."""
 
     __slots__ = (
-        "args", "dtype", "enabled", "function", "index", "leaves", "names", "next", "requires", "result", "run", "site", "size",
-        "target",
+        "args", "dtype", "enabled", "function", "index", "leaves", "names", "next", "of", "requires", "result", "returns", "run", "site",
+        "size", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -106,8 +106,12 @@ class Step:
         self.dtype: DType | None = None
         self.size: Size | None = None
         self.requires = False
-        self.target = -1
-        """The slot of the external whose storage it writes to, or whose alias it makes."""
+        self.of = -1
+        """The external that it makes an alias of, where it is none of a result."""
+        self.writes: tuple[tuple[int, int], ...] = ()
+        """The arguments that it writes into, each with the external whose storage that is."""
+        self.returns = False
+        """Whether it gives back the first of them."""
         self.leaves: tuple[Leaf, ...] = ()
         """What it gives gradients to."""
         self.run: Run | None = None

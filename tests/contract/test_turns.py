@@ -56,6 +56,15 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, lg.Tensor) else value
 
 
+def close(left: Any, right: Any) -> bool:
+    """Whether two nests of values are the same but for rounding: what is looked at in the middle of a step is computed by another plan."""
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(close, left, right))
+    if isinstance(left, float):
+        return math.isclose(left, right, rel_tol=1e-4, abs_tol=1e-5)
+    return bool(left == right)
+
+
 def weights(*shapes: tuple[int, ...]) -> list[Any]:
     made = [lg.randn(*shape) * 0.1 if shape else lg.randn(()) for shape in shapes]
     return [each.realize().requires_grad_() for each in made]
@@ -424,12 +433,108 @@ def evaluated(noted: list[Any]) -> None:
         noted.append((x[t % 3].mm(w) * (0.5 + t)).sin().sum().item())
 
 
+def network(
+    noted: list[Any], look: Callable[..., None] | None = None, steps: int = 24, kind: str = "Adam"
+) -> None:
+    """Modules, a loss, an optimizer whose rate changes; the loss is read when the step has been made."""
+    nn = lg.nn
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    options: dict[str, dict[str, Any]] = {
+        "SGD": {"momentum": 0.9},
+        "AdamW": {"amsgrad": True},
+        "Adam": {},
+    }
+    groups = [
+        {"params": model[0].parameters(), "lr": 0.02},
+        {"params": [*model[2].parameters(), *model[4].parameters()]},
+    ]
+    optimizer = getattr(lg.optim, kind)(groups, lr=0.01, **options[kind])
+    schedule = lg.optim.lr_scheduler.ExponentialLR(optimizer, 0.995)
+    x = [data(6, 5) for _ in range(3)]
+    y = lg.tensor([0, 1, 2, 0, 1, 2]).realize()
+
+    def at(place: int, t: int, **seen: Any) -> None:
+        if look is not None:
+            look(
+                place,
+                t,
+                noted,
+                model=model,
+                optimizer=optimizer,
+                w1=model[2].weight,
+                w2=model[4].weight,
+                **seen,
+            )
+
+    for t in range(steps):
+        optimizer.zero_grad()
+        y_pred = model(x[t % 3])
+        at(0, t, y_pred=y_pred)
+        loss = nn.functional.cross_entropy(y_pred, y)
+        try:
+            loss.backward()
+        except RuntimeError as error:  # what backward() reads was written
+            noted.append(str(error)[:60])
+            continue
+        at(1, t, y_pred=y_pred, loss=loss)
+        optimizer.step()
+        at(2, t, y_pred=y_pred, loss=loss)
+        schedule.step()
+        if kind != "SGD":
+            noted.append(loss.item())
+        at(3, t, y_pred=y_pred, loss=loss)
+    noted += [
+        *model.parameters(),
+        loss,
+        y_pred,
+        [plain(each) for each in optimizer.state_dict()["state"][0].values()],
+        [p._version for p in model.parameters()],
+    ]
+
+
+def network_that_nobody_reads(noted: list[Any]) -> None:
+    network(noted, kind="SGD")
+
+
+def network_with_largest_averages(noted: list[Any]) -> None:
+    network(noted, kind="AdamW")
+
+
+def network_looked_at(noted: list[Any]) -> None:
+    """At every place of a step of a network's training."""
+    calm = 7
+    more: list[Callable[[dict[str, Any]], Any]] = [
+        lambda seen: seen["optimizer"].state[seen["w1"]]["exp_avg"].tolist(),
+        lambda seen: seen["optimizer"].state[seen["w2"]]["exp_avg_sq"].mul_(0.5) and None,
+        lambda seen: seen["optimizer"].load_state_dict(seen["optimizer"].state_dict()),
+        lambda seen: seen["w1"].requires_grad_(not seen["w1"].requires_grad) and None,
+        lambda seen: setattr(seen["w1"], "grad", None),
+        lambda seen: (
+            seen["model"].load_state_dict(
+                {k: v * 0.9 for k, v in seen["model"].state_dict().items()}
+            )
+            and None
+        ),
+    ]
+    events = [(place, look) for look in [*LOOKS, *more] for place in range(4)]
+
+    def look(place: int, t: int, noted: list[Any], **seen: Any) -> None:
+        event, step = divmod(t - 12, calm)
+        if t >= 12 and step == 0 and event < len(events) and events[event][0] == place:
+            try:
+                noted.append(events[event][1](seen))
+            except RuntimeError as error:
+                noted.append(str(error)[:60])
+
+    network(noted, look, 12 + calm * len(events))
+
+
 LOOPS = [
-    old_spelling, gradients_that_grow, looked_at_everywhere, held, read_behind, two_models, evaluated,
+    network, network_that_nobody_reads, network_with_largest_averages, network_looked_at, old_spelling, gradients_that_grow, looked_at_everywhere, held, read_behind, two_models, evaluated,
     polynomial, changing_rate, chain, state, reads, views, kept, hooks, written_from_outside, written_before, second_backward,
     accumulated, later_backward, frozen, other_shapes, a_branch, not_recorded, same_operand, aliases, wrong_argument, special_numbers,
 ]  # fmt: skip
-NEVER = {later_backward, special_numbers, two_models}
+NEVER = {later_backward, special_numbers, two_models, network_with_largest_averages}
 """Loops in which nothing needs to be foreseen."""
 
 
@@ -439,7 +544,7 @@ def test_a_foreseen_loop_computes_what_a_plain_one_does(
 ) -> None:
     foreseen, passed = seen(loop, True, monkeypatch)
     full, none = seen(loop, False, monkeypatch)
-    assert foreseen == full
+    assert foreseen == full or (loop is network_looked_at and close(foreseen, full))
     assert none == 0
     assert passed >= 4 or loop in NEVER
 
