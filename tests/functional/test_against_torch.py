@@ -24,7 +24,11 @@ TABLES = {
     )
 }  # fmt: skip
 EXPRESSIONS = [each for table in TABLES.values() for each in table]
-OTHER_RECORDS = {"F.pairwise_distance(a, b)"}
+OTHER_RECORDS = {
+    "torch.gradient(a, spacing=(u*9+k.sum()*torch.arange(3)*9, v+torch.arange(4)*9), edge_order=2)[0]",
+    "torch.einsum(a, [0, 1], q, [1, 2], [2, 0])",
+    "torch.einsum(c, [..., 0], [...])",
+}
 """Where our record is another than PyTorch's, on purpose."""
 
 
@@ -76,7 +80,7 @@ def test_on_the_interpreter(expression: str) -> None:
         mine, torchs = cases.operands(lg), cases.operands(torch)
         ours, theirs = eval(expression, mine), eval(expression, torchs)
         check_value(ours, theirs)
-        assert records(ours) == records(theirs)
+        assert (records(ours) == records(theirs)) is (expression not in OTHER_RECORDS)
         if theirs.requires_grad:
             # A cotangent that differs from element to element finds gradients that are moved to the wrong place.
             weight = np.arange(1, theirs.numel() + 1).reshape(tuple(theirs.shape)) / 7

@@ -63,8 +63,8 @@ def lstsq(
         )
     height, width = int(A.shape[-2]), int(A.shape[-1])
     least = default_tolerance(A.dtype) * max(height, width) if rcond is None else rcond
-    inverse = pseudo_inverse(name, A, None, least, False)
-    (right,) = tensor_nodes(B)
+    matrix, right = tensor_nodes(A, B)
+    inverse = pseudo_inverse(name, matrix, None, least, False)
     if vector:
         right = right.reshape((*right.shape, 1))
     broadcast_shapes(name, tuple(A.shape[:-2]), right.shape[:-2])  # type: ignore[arg-type]
@@ -79,7 +79,8 @@ def lstsq(
     if full and rank is not None:
         full = bool((rank == width).all().item())
     if full:
-        residuals = _residuals(A, right, found, B)
+        total = _residuals(matrix, right, found)
+        residuals = result("LinalgLstsqBackward0", total, (A, B), (A, B))
     values = nothing
     if driver in ("gelsd", "gelss"):
         node = matrix_node(A.detach())
@@ -89,11 +90,9 @@ def lstsq(
     return Lstsq(solution, residuals, rank, values)  # type: ignore[no-any-return]
 
 
-def _residuals(left: Tensor, right: Node, solution: Node, other: Tensor) -> Tensor:
+def _residuals(matrix: Node, right: Node, solution: Node) -> Node:
     """The sums of squares of what is left over."""
-    (node,) = tensor_nodes(left)
-    matrix = node.expand((*right.shape[:-2], *node.shape[-2:]))
+    matrix = matrix.expand((*right.shape[:-2], *matrix.shape[-2:]))
     rest = product(matrix, solution) - right
     rank = len(rest.shape)
-    total = (rest * rest).sum((rank - 2,)).reshape((*rest.shape[:-2], rest.shape[-1]))
-    return result("LinalgLstsqBackward0", total, (left, other), (left, other))
+    return (rest * rest).sum((rank - 2,)).reshape((*rest.shape[:-2], rest.shape[-1]))

@@ -323,12 +323,11 @@ def _bound(value: float | Tensor, like: Node) -> Node:
 
 
 def pseudo_inverse(
-    name: str, matrix: Tensor, atol: Tolerance, rtol: Tolerance, hermitian: bool
+    name: str, node: Node, atol: Tolerance, rtol: Tolerance, hermitian: bool
 ) -> Node:
     """The pseudo-inverse, by singular values, or for symmetric matrices by eigenvalues."""
-    node = matrix_node(matrix)
-    shape = int(matrix.shape[-2]), int(matrix.shape[-1])
-    if not matrix.numel():
+    shape: tuple[int, int] = node.shape[-2:]  # type: ignore[assignment]
+    if 0 in node.shape:
         empty = transposed(node).stop()
         return computed("pinv", [node], [empty])[0]
     if hermitian:
@@ -372,7 +371,7 @@ def pinv(
     (require_square if hermitian else require_matrices)(name, A)
     require_precision(name, A)
     rtol = rcond if rtol is None else rtol
-    node = pseudo_inverse(name, A, atol, rtol, hermitian)
+    node = pseudo_inverse(name, matrix_node(A), atol, rtol, hermitian)
     return result("LinalgPinvBackward0", node, (A,), (A, "result"))
 
 
