@@ -1,9 +1,9 @@
 """Turns of a loop whose calls are known before they are made.
 
 In: the calls of operators, which dispatch.py announces to `STEADY.ahead` while there is one, and the runs of plans that end turns.
-Out: what a turn did (`Turn`), noted once by a `Recorder` between two runs of known plans; and afterwards its passages (`Passage`),
-in which no node, record or key is made: each call is compared with the one that came at its place, its result is a tensor whose
-storage is `Foreseen`, and the last call runs the plan that the turn ended with, on the buffers and numbers of this passage.
+Out: what a turn did (`Turn`), noted once by a `Recorder` from one run of a known plan up to a later one; and afterwards its passages
+(`Passage`), in which no node, record or key is made: each call is compared with the one that came at its place, its result is a tensor
+whose storage is `Foreseen`, and where plans ran they are run, on the buffers and numbers of this passage.
 
 What makes this safe is that nothing is guessed. A call that fits has the same function, grad mode and constants, and as operands
 the very tensors at their places, or others of the same kind, so the graph is the one whose plan is known. And whoever looks behind

@@ -148,7 +148,7 @@ def END() -> None:
 class Turn:
     """What comes after one run of a plan, up to the end of another one where nothing is under way."""
 
-    __slots__ = ("before", "buffers", "era", "externals", "left", "passed", "runs", "steps")
+    __slots__ = ("before", "era", "externals", "left", "passed", "runs", "steps")
 
     def __init__(
         self,
@@ -162,8 +162,6 @@ class Turn:
         self.externals = tuple(externals)
         self.runs = tuple(runs)
         """The last of them ends the turn."""
-        self.buffers = frozenset(slot for run in runs for source, slot in run.buffers if source < 0)
-        """The externals whose values plans read."""
         self.passed = self.left = 0
         """How many passages came to their end, and how many were left."""
         end = Step(END, True, (), (), None)
