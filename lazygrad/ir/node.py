@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from .args import Arg, Axes, Constant, Reduction, Scalar
 from .dim import Size
@@ -29,9 +30,9 @@ RECORDED, RELEASED = 1, 2
 
 
 class Kind:
-    """A dtype, a shape and a place: what an operator asks of an operand. There is one object for each, as long as `_KINDS` holds it."""
+    """A dtype, a shape and a place: what an operator asks of an operand. There is one object for each, as long as anything holds it."""
 
-    __slots__ = ("dtype", "place", "shape")
+    __slots__ = ("__weakref__", "dtype", "place", "shape")
 
     def __init__(self, dtype: DType, shape: Shape, place: str) -> None:
         self.dtype = dtype
@@ -243,9 +244,8 @@ class Node:
         return Node(Op.STOP, (self,), self.dtype, self.shape)
 
 
-_KINDS: dict[tuple[DType, Shape, str], Kind] = {}
-"""Every kind in use. Emptied at `_KIND_LIMIT`: a kind that is made again is another one, which costs who keyed by it a miss."""
-_KIND_LIMIT = 8192
+_KINDS: WeakValueDictionary[tuple[DType, Shape, str], Kind] = WeakValueDictionary()
+"""Every kind that a node or a key holds. Threads that make one at the same moment may make two: it costs who keyed by them a miss."""
 
 
 def kind_of(node: Node) -> Kind:
@@ -255,9 +255,7 @@ def kind_of(node: Node) -> Kind:
         key = (node.dtype, node.shape, node.place)
         kind = _KINDS.get(key)
         if kind is None:
-            if len(_KINDS) >= _KIND_LIMIT:
-                _KINDS.clear()
-            kind = _KINDS[key] = Kind(*key)
+            kind = _KINDS.setdefault(key, Kind(*key))
         node.kind = kind
     return kind
 
