@@ -7,6 +7,7 @@ and make one APPLY node (dispatch.py).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from math import copysign
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from .tensor import Tensor
 Key = tuple[Any, ...]
 
 RECIPE_LIMIT = 4096
-"""How many recipes an operator keeps; then it starts anew."""
+"""How many recipes an operator keeps, the latest."""
 SELECTING = frozenset((0.0, 1.0, -1.0))
 
 
@@ -70,7 +71,7 @@ class Recipes:
     """How often recipes were dropped because something else had changed."""
 
     def __init__(self, numeric: bool) -> None:
-        self.known: dict[Key, Recipe] = {}
+        self.known: OrderedDict[Key, Recipe] = OrderedDict()
         self.numeric = numeric
         """Whether a float operand only ever becomes constants, so that one recipe serves them all."""
         Recipes.instances.append(self)
@@ -100,7 +101,7 @@ class Recipes:
         if template is None:
             return None
         if len(self.known) >= RECIPE_LIMIT:
-            self.known.clear()
+            self.known.popitem(last=False)
         versions = [each if isinstance(each, str) else places[id(each)] for each in saved]
         versions.sort(key=lambda each: isinstance(each, str) and each != "result")
         recipe = self.known[key] = Recipe(

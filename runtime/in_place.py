@@ -7,6 +7,7 @@ all operands together. It is not interrupted, and nobody sees it half done: a pl
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from .device import Executable
 
 UPDATE_LIMIT = 256
-"""How many updates are kept; then they are compiled anew."""
+"""How many updates are kept, the latest."""
 PLAN_LIMIT = 8
-"""How many plans an update keeps, each for a number of members."""
+"""How many plans an update keeps, the latest, each for a number of members."""
 SIZE = "n"
 """The name of the number of elements."""
 
@@ -74,7 +75,7 @@ class Update:
         self._numbers = tuple(numbers)
         """For each number of the kernel the number of a run (-1 for none), and the value of one that is always the same."""
         self._number_types = number_types
-        self._plans: dict[tuple[int, bool], KernelPlan] = {}
+        self._plans: OrderedDict[tuple[int, bool], KernelPlan] = OrderedDict()
 
     def run(
         self,
@@ -89,7 +90,7 @@ class Update:
         plan = self._plans.get((len(sizes), small))
         if plan is None:
             if len(self._plans) >= PLAN_LIMIT:
-                self._plans.clear()
+                self._plans.popitem(last=False)
             plan = self._plans[len(sizes), small] = self._plan(len(sizes), small)
         given = [value if index < 0 else numbers[index] for index, value in self._numbers]
         profile.run(plan, [*buffers, *shared], given, sizes)
@@ -118,7 +119,7 @@ class Updates:
     def __init__(self) -> None:
         self.compiled = 0
         """How many have been compiled."""
-        self._known: dict[object, Update | None] = {}
+        self._known: OrderedDict[object, Update | None] = OrderedDict()
 
     def find(
         self, nodes: Sequence[Node], changed: Sequence[int], operands: Sequence[Buffer]
@@ -133,7 +134,7 @@ class Updates:
         key = (drawn.key, tuple(places), tuple(changed), len(operands))
         if key not in self._known:
             if len(self._known) >= UPDATE_LIMIT:
-                self._known.clear()
+                self._known.popitem(last=False)
             self._known[key] = _compile(nodes, changed, operands, drawn)
             self.compiled += 1
         found = self._known[key]

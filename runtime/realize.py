@@ -108,7 +108,7 @@ class PlanCache:
         self.limit = limit
         self.compiled = 0
         """How many plans have been compiled so far."""
-        self.ready: dict[Entry, Ready] = {}
+        self.ready: OrderedDict[Entry, Ready] = OrderedDict()
         """By the key as it is first made, with APPLYs in it and the states of its nodes. Emptied when it holds `limit`."""
         self._plans: OrderedDict[Any, CompiledPlan] = OrderedDict()
         self._families: OrderedDict[Entry, Family] = OrderedDict()
@@ -355,7 +355,7 @@ def _run_slowly(
             profile.instant("plan cache hit", "cache")
     if drawn is not None and fills(normal):
         if len(PLANS.ready) >= PLANS.limit:
-            PLANS.ready.clear()
+            PLANS.ready.popitem(last=False)
         PLANS.ready[drawn.key] = _ready(drawn, normal, found, origins)
     try:
         results = profile.run(found.plan, normal.buffers, normal.numbers, found.dims)
