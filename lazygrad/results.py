@@ -19,7 +19,7 @@ from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
 from .tensor import Tensor, make
-from .views import Step, Strided, View, by_strides, overlaps, write
+from .views import Step, Strided, View, by_strides, overlaps, placed, write
 
 if TYPE_CHECKING:
     from .ir.dtype import DType
@@ -160,9 +160,29 @@ def _at_once(tensor: Tensor) -> None:
         STEADY.tracing.eager = True
 
 
-def view(name: str, input: Tensor, node: Node, step: Step) -> Tensor:
-    """The result of an operation that aliases its input: `step` leads from the input's node to `node`."""
-    return views(name, input, ((node, step),), "")[0]
+def view(name: str, input: Tensor, step: Step) -> Tensor:
+    """The result of an operation that aliases its input: what one movement shows of it.
+
+    Where no gradient goes through it, it has no node before someone asks for it.
+    """
+    storage = input.storage
+    if input.requires_grad or not mode.enabled or mode.pinned or storage.pin is not None:
+        (node,) = tensor_nodes(input)
+        return views(name, input, ((step.apply(node), step),), "")[0]
+    below = input._view
+    if below is None:
+        dtype, shape, stride, offset = placed(step, input.dtype, input.shape, None, 0)
+        seen = View(input, (step,), (step,), shape, stride, offset, "")
+        return make(storage, dtype, seen, input._counter)
+    dtype, shape, stride, offset = placed(
+        step, input.dtype, below.shape, below.stride, below.offset
+    )
+    path, origin = (*below.path, step), below.origin
+    if below.base is None:
+        seen = View(input, (step,), path, shape, stride, offset, origin)
+    else:
+        seen = View(below.base, (*below.steps, step), path, shape, stride, offset, origin)
+    return make(storage, dtype, seen, input._counter)
 
 
 def views(
@@ -217,7 +237,7 @@ def storage_view(name: str, input: Tensor, step: Strided) -> Tensor:
     """A view of all that the storage of `input` holds, whatever part of it `input` shows. Gradients go to that part alone."""
     seen = input._view
     if seen is None:
-        return view(name, input, step.apply(tensor_nodes(input)[0]), step)
+        return view(name, input, step)
     (shown,) = tensor_nodes(input)
     whole = input.storage.current()
     tracked = mode.enabled and input.requires_grad

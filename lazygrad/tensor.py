@@ -29,7 +29,7 @@ from .ir.op import Op
 from .runtime.steady import STEADY
 from .size import Size
 from .storage import Storage
-from .views import View, apply, contiguous
+from .views import View, apply, contiguous, row_major
 
 if TYPE_CHECKING:
     from .history import Versioned
@@ -255,8 +255,7 @@ class Tensor(Methods):
         """Whether the elements lie row-major without gaps."""
         if self._view is None or 0 in self.shape:
             return True
-        expected = contiguous(self.shape)
-        return all(n == 1 or a == b for n, a, b in zip(self.shape, self.strides, expected))
+        return row_major(self._view.shape, self._view.stride)
 
     def element_size(self) -> int:
         """The bytes of an element."""

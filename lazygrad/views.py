@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from .ir.build import fold, gather, scatter, shrink, update, window
 from .ir.dtype import DType
 from .ir.node import Node, constant, iota, where
+from .ir.op import Op
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -121,6 +123,26 @@ def contiguous(shape: Sequence[int]) -> Sizes:
         strides.append(step)
         step *= max(size, 1)
     return tuple(reversed(strides))
+
+
+@lru_cache(maxsize=4096)
+def row_major(shape: Sizes, stride: Sizes) -> bool:
+    """Whether elements lie as those of a row-major tensor do. Axes of size 1 may have any stride."""
+    return all(n == 1 or a == b for n, a, b in zip(shape, stride, contiguous(shape)))
+
+
+@lru_cache(maxsize=4096)
+def placed(
+    step: Step, dtype: DType, shape: Sizes, stride: Sizes | None, offset: int
+) -> tuple[DType, Sizes, Sizes, int]:
+    """The dtype, shape, strides and offset of a view by one movement, from those of the tensor below; strides None: row-major.
+
+    A loop makes the same views in every turn, so the answers are kept. Raises what the movement raises.
+    """
+    node = step.apply(Node(Op.BUFFER, (), dtype, shape))
+    lies = step.layout(shape, contiguous(shape) if stride is None else stride, offset)
+    sizes: tuple[int, ...] = node.shape  # type: ignore[assignment]
+    return (node.dtype, sizes, *lies)
 
 
 def overlaps(shape: Sizes, stride: Sizes) -> bool:

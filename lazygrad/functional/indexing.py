@@ -139,6 +139,8 @@ def basic(input: Tensor, parts: Sequence[Any], alone: bool) -> tuple[Tensor, dic
 
 
 def _sliced(input: Tensor, axis: int, part: slice, alone: bool) -> Tensor:
+    if not alone and part.start is None and part.stop is None and part.step is None:
+        return input
     step = _bound(part.step)
     if step is not None and step <= 0:
         raise ValueError("step must be greater than zero")

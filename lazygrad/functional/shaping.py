@@ -25,8 +25,7 @@ Shape = tuple[int, ...]
 
 def viewed(name: str, input: Tensor, step: Step) -> Tensor:
     """A view of `input` by one movement."""
-    (node,) = tensor_nodes(input)
-    return record_view(name, input, step.apply(node), step)
+    return record_view(name, input, step)
 
 
 def target_shape(name: str, input: Tensor, wanted: Sequence[int]) -> Shape:
