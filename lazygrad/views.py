@@ -38,6 +38,10 @@ class Step(Protocol):
         """The view's strides and offset, from those of the tensor below."""
         ...
 
+    def __hash__(self) -> int:
+        """Steps are compared by what they do."""
+        ...
+
 
 class View:
     """How a tensor that is a view lies in its storage, and which tensor its gradients go to."""
