@@ -8,7 +8,7 @@ free, and turns any other into a gather that gains nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Loop
@@ -85,23 +85,55 @@ class Transform:
         return f"{self.name}({', '.join(given)})"
 
 
+class Schedule:
+    """A schedule that grows, and the kernel that it makes: a step is applied once, however often somebody looks."""
+
+    def __init__(self, kernel: Node, steps: Iterable[Transform] = ()) -> None:
+        self.steps = list(steps)
+        self._kernel = kernel
+        self._applied = 0
+
+    def extend(self, steps: Iterable[Transform]) -> None:
+        """More steps, after those there are."""
+        self.steps.extend(steps)
+
+    @property
+    def kernel(self) -> Node:
+        """The kernel after all steps so far."""
+        self._kernel = apply(self._kernel, self.steps[self._applied :])
+        self._applied = len(self.steps)
+        return self._kernel
+
+
 def choose(kernel: Node, target: Target) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
+    return chosen(kernel, target).steps
+
+
+def chosen(kernel: Node, target: Target) -> Schedule:
+    """The same, with the kernel that they make."""
+    made = _chosen(kernel, target)
+    made.extend([Transform("accumulate")])
+    return made
+
+
+def _chosen(kernel: Node, target: Target) -> Schedule:
+    """All but the last step."""
     if nests := apart(kernel):
         return _chosen_apart(kernel, nests, target)
     if dots_first := dot_tiles(kernel, target):
-        return [*(Transform(*step) for step in dots_first), Transform("accumulate")]
-    steps = [Transform(*step) for step in tiles(kernel, target)]
-    if steps:
-        tiled = apply(kernel, steps)
+        return Schedule(kernel, [Transform(*step) for step in dots_first])
+    if tiling := tiles(kernel, target):
+        made = Schedule(kernel, [Transform(*step) for step in tiling])
+        tiled = made.kernel
         for loop in (*fills(tiled), *held(tiled)):
-            steps.extend(_best(loop, target, ())[1])
-        if any(step.name == "transpose" for step in steps):
-            tiled = apply(kernel, steps)
-        steps.extend(rests(tiled, steps))
-        return [*steps, Transform("accumulate")]
-    whole, divided = kernel, _partitions(kernel)
-    kernel = apply(kernel, divided)
+            made.extend(_best(loop, target, ())[1])
+        if any(step.name == "transpose" for step in made.steps):
+            tiled = made.kernel
+        made.extend(rests(tiled, made.steps))
+        return made
+    made, steps = Schedule(kernel, _partitions(kernel)), list[Transform]()
+    kernel = made.kernel
     for line in body(kernel):
         if line.op is Op.LOOP:
             cost, chosen = _best(line, target, ())
@@ -109,11 +141,10 @@ def choose(kernel: Node, target: Target) -> list[Transform]:
             if line is parallel_loop(kernel) and not moved:
                 steps.extend(_division(line, cost, chosen))
             steps.extend(chosen)
-    steps = [*divided, *_cascades(kernel, steps), *steps]
+    made.extend([*_cascades(kernel, steps), *steps])
     if any(step.name in ("jam", "transpose") for step in steps):
-        steps.extend(rests(apply(whole, steps), steps))
-    steps.append(Transform("accumulate"))
-    return steps
+        made.extend(rests(made.kernel, made.steps))
+    return made
 
 
 def _partitions(kernel: Node) -> list[Transform]:
@@ -157,23 +188,23 @@ def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
     return found
 
 
-def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> list[Transform]:
+def _chosen_apart(kernel: Node, nests: Sequence[Node], target: Target) -> Schedule:
     """The transforms of each nest of a kernel that has several, contractions among them, for one iteration of the loops around."""
-    steps: list[Transform] = []
+    made = Schedule(kernel)
     for nest in nests:
         within = alone(nest)
         tiled = dot_tiles(within, target, False) or tiles(within, target, False)
-        steps.extend(Transform(*step) for step in tiled)
+        made.extend(Transform(*step) for step in tiled)
         if not tiled:
-            steps.extend(_best(nest, target, ())[1])
-    made = apply(kernel, steps)
-    for loop in fills(made):
+            made.extend(_best(nest, target, ())[1])
+    tiled_nests = made.kernel
+    for loop in fills(tiled_nests):
         if "_pack" in loop_name(loop):
-            steps.extend(_best(loop, target, ())[1])
-    for loop in held(made):
-        steps.extend(_best(loop, target, ())[1])
-    steps.extend(rests(made, steps))
-    return [*steps, Transform("accumulate")]
+            made.extend(_best(loop, target, ())[1])
+    for loop in held(tiled_nests):
+        made.extend(_best(loop, target, ())[1])
+    made.extend(rests(tiled_nests, made.steps))
+    return made
 
 
 def rests(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
@@ -219,7 +250,7 @@ def optimise(kernel: Node, target: Target, steps: Sequence[Transform] | None = N
     """
     from .math import expand
 
-    made = apply(kernel, choose(kernel, target) if steps is None else steps)
+    made = chosen(kernel, target).kernel if steps is None else apply(kernel, steps)
     return expand(made if target.fuses else rewrite([made], UNFUSED)[0])
 
 
@@ -590,4 +621,4 @@ def _operations(line: Node) -> int:
     return count
 
 
-__all__ = ["Transform", "apply", "choose"]
+__all__ = ["Schedule", "Transform", "apply", "choose", "chosen"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from lazygrad.ir.node import Node
+from lazygrad.ir.dtype import bool_
+from lazygrad.ir.node import Node, postorder
 
 from .target import Target
 from .tiling import TYPICAL_EXTENT, arranged, contraction, distance, merged
@@ -41,6 +42,8 @@ def dot_tiles(kernel: Node, target: Target, shared: bool = True) -> list[Step]:
 
     Threads share the blocks, unless `shared` says that they have other loops to share.
     """
+    if not _narrow(kernel):
+        return []
     found = contraction(kernel)
     if found is None:
         return []
@@ -79,6 +82,11 @@ def dot_tiles(kernel: Node, target: Target, shared: bool = True) -> list[Step]:
         outer.append(f"{row}_part")
     lanes = min(TILE, 2 * target.vector_bytes // 4)
     return [*steps, *merged(outer), ("dots", row, 0), ("vectorize", column, lanes)]
+
+
+def _narrow(kernel: Node) -> bool:
+    """Whether anything in a kernel is a value that tiles of dot products take: what a contraction multiplies is found much later."""
+    return any(node.dtype.itemsize <= 2 and node.dtype is not bool_ for node in postorder([kernel]))
 
 
 def _pays(feature: str, rows: int, columns: int, terms: int, batch: int) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from lazygrad.ir.args import Constant, Kernel, Name
-from lazygrad.ir.node import Node, postorder
+from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 
@@ -72,9 +72,16 @@ def loop_name(loop: Node) -> str:
     return arg.name
 
 
+def names(kernel: Node) -> set[str]:
+    """The names of its loops and of the buffers that are declared in it."""
+    found = {loop_name(loop) for loop, _ in all_loops(kernel)}
+    found.update(line.arg.name for line in lines_inside(kernel) if isinstance(line.arg, Name))
+    return found
+
+
 def unused_suffix(kernel: Node, loop: Node) -> str:
     """What to append to the names in a second copy of a loop's body, so that they are new in the kernel."""
-    taken = {node.arg.name for node in postorder([kernel]) if isinstance(node.arg, Name)}
+    taken = names(kernel)
     own = {loop_name(loop)}
     for inner, _ in all_loops(loop):
         own.add(loop_name(inner))
@@ -185,19 +192,28 @@ class Stride:
         self.keep: list[Node] = [index]
 
     def __call__(self, node: Node) -> int | None:
-        if id(node) not in self.known:
-            stack = [node]
-            while stack:
-                inner = stack[-1]
-                pending = [source for source in inner.src if id(source) not in self.known]
-                if pending:
-                    stack.extend(pending)
-                    continue
+        known = self.known
+        if id(node) in known:
+            return known[id(node)]
+        stack = [node]
+        while stack:
+            inner = stack[-1]
+            ready, still = True, True
+            for source in inner.src:
+                if id(source) in known:
+                    still = still and known[id(source)] == 0
+                elif source.src:
+                    stack.append(source)
+                    ready = False
+                else:
+                    known[id(source)] = 0
+                    self.keep.append(source)
+            if ready:
                 stack.pop()
-                if id(inner) not in self.known:
-                    self.known[id(inner)] = self._of(inner)
+                if id(inner) not in known:
+                    known[id(inner)] = 0 if still else self._of(inner)
                     self.keep.append(inner)
-        return self.known[id(node)]
+        return known[id(node)]
 
     def mark(self, node: Node, stride: int | None) -> None:
         """Say how a value moves that is not computed from the variable by arithmetic alone."""
@@ -205,9 +221,8 @@ class Stride:
         self.keep.append(node)
 
     def _of(self, node: Node) -> int | None:
+        """Of a value whose sources are known, and do not all stay what they are."""
         found = [self.known[id(source)] for source in node.src]
-        if all(stride == 0 for stride in found):
-            return 0
         if node.op is Op.ADD and None not in found:
             return sum(stride for stride in found if stride is not None)
         if node.op is Op.SUB and found[0] is not None and found[1] is not None:

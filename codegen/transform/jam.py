@@ -157,17 +157,17 @@ class Copies:
             if id(current) in done:
                 stack.pop()
                 continue
+            first = self.copies[0].get(id(current)) if number else None
+            if first is not None and not self._varies(current):
+                done[id(current)] = first
+                stack.pop()
+                continue
             pending = [s for s in current.src if id(s) not in done]
             if pending:
                 stack.extend(pending)
                 continue
-            if number and not self._varies(current) and id(current) in self.copies[0]:
-                new = self.copies[0][id(current)]
-            else:
-                src = tuple(done[id(s)] for s in current.src)
-                unchanged = src == current.src
-                new = current if unchanged else current.like(src)
-            done[id(current)] = new
+            src = tuple([done[id(s)] for s in current.src])
+            done[id(current)] = current if src == current.src else current.like(src)
             self.keep.append(current)
             stack.pop()
         return done[id(node)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from lazygrad.ir import loops
-from lazygrad.ir.args import Loop, Name
+from lazygrad.ir.args import Loop
 from lazygrad.ir.dtype import int64
 from lazygrad.ir.node import Node, constant, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
@@ -27,6 +27,7 @@ from .access import (
     lines_inside,
     loop_name,
     loop_named,
+    names,
     replace_loop,
     with_body,
 )
@@ -54,15 +55,15 @@ def pack(kernel: Node, name: str, width: int) -> Node:
         ScheduleError: there is no such loop, nothing to pack, an extent without a bound, or another transform came first.
     """
     loop = loop_named(kernel, name)
-    taken = {node.arg.name for node in postorder([kernel]) if isinstance(node.arg, Name)}
-    names = (each for number in count() if (each := f"{name}_pack{number}") not in taken)
+    taken = names(kernel)
+    free = (each for number in count() if (each := f"{name}_pack{number}") not in taken)
     fills: list[Node] = []
     reads: dict[int, Node] = {}
     new: dict[int, list[Node]] = {}
     for found in sums(loop):
         for operand in invariant_operands(found, loop):
             if id(operand) not in reads:
-                lines, read = _packed(operand, found, loop, width, next(names))
+                lines, read = _packed(operand, found, loop, width, next(free))
                 fills += lines
                 reads[id(operand)] = read
                 if operand.op is not Op.LOAD:
@@ -90,16 +91,21 @@ def invariant_operands(found: Sum, loop: Node) -> list[Node]:
     moving = [Stride(each.src[0]) for each in found.around if each is not loop]
     own = {id(line) for line in lines_inside(loop) if line.op is Op.LOCAL}
     result: list[Node] = []
+    reading, private = set[int](), set[int]()
+    for each in postorder([found.line.src[2]]):
+        if each.op is Op.LOAD or any(id(source) in reading for source in each.src):
+            reading.add(id(each))
+        if (each.op is Op.LOAD and id(each.src[0]) in own) or any(
+            id(source) in private for source in each.src
+        ):
+            private.add(id(each))
     stack, seen = [found.line.src[2]], set[int]()
     while stack:
         node = stack.pop()
         if id(node) in seen or (node.op not in ELEMENTWISE and node.op is not Op.LOAD):
             continue
         seen.add(id(node))
-        below = postorder([node])
-        reads = [each for each in below if each.op is Op.LOAD]
-        private = any(id(each.src[0]) in own for each in reads)
-        if reads and not private and fixed(node) == 0:
+        if id(node) in reading and id(node) not in private and fixed(node) == 0:
             if any(each(node) != 0 for each in moving):
                 result.append(node)
         elif node.op in ELEMENTWISE:

@@ -307,19 +307,23 @@ def postorder(roots: Iterable[Node]) -> list[Node]:
     """Every node that the roots reach, each once, sources before their readers. Does not recurse."""
     order: list[Node] = []
     seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[Any] = [*roots]
+    stack.reverse()
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # the sources of the one below it are done
+            order.append(stack.pop())
             continue
         if id(node) in seen:
             continue
         seen.add(id(node))
-        stack.append((node, True))
+        if not node.src:
+            order.append(node)
+            continue
+        stack += (node, None)
         for source in reversed(node.src):
             if id(source) not in seen:
-                stack.append((source, False))
+                stack.append(source)
     return order
 
 
