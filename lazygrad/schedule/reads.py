@@ -6,6 +6,7 @@ Plain questions about nodes, positions and loops; placement (place.py) decides b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from ..ir import access
 from ..ir.access import Position
@@ -58,10 +59,24 @@ def batch_axes(node: Node) -> list[int]:
     return sorted((factors[0] & factors[1]) - set(node.arg.axes))
 
 
-def factor_axes(node: Node) -> tuple[set[int], set[int]] | None:
+Factors = tuple[frozenset[int], frozenset[int]]
+"""The axes of a product that each of its two factors moves along."""
+FACTORS: WeakKeyDictionary[Node, Factors | None] = WeakKeyDictionary()
+"""Those of the sums that were asked for: placement asks for the same ones over and over."""
+
+
+def factor_axes(node: Node) -> Factors | None:
     """Of a sum of products, the axes of the product that each factor moves along; None for any other node."""
     if node.op is not Op.REDUCE or not isinstance(node.arg, Reduction) or node.arg.kind != "add":
         return None
+    try:
+        return FACTORS[node]
+    except KeyError:
+        found = FACTORS[node] = _factor_axes(node)
+        return found
+
+
+def _factor_axes(node: Node) -> Factors | None:
     source = node.src[0]
     while source.op is Op.CAST or (source.op is Op.RESHAPE and source.src[0].op is Op.MUL):
         source = source.src[0]
@@ -69,7 +84,7 @@ def factor_axes(node: Node) -> tuple[set[int], set[int]] | None:
         return None
     variables = [Variable(f"c{axis}", n) for axis, n in enumerate(source.shape)]
     position = tuple(of(v) for v in variables)
-    moving: list[set[int]] = []
+    moving: list[frozenset[int]] = []
     for factor in source.src:
         at = position
         while factor.op in MOVEMENT or factor.op is Op.CAST:
@@ -77,7 +92,9 @@ def factor_axes(node: Node) -> tuple[set[int], set[int]] | None:
                 at = access.source_position(factor, at)[0]
             factor = factor.src[0]
         used = NO_VARIABLES.union(*[index.variables for index in at])
-        moving.append({axis for axis, v in enumerate(variables) if v.extent != 1 and v in used})
+        moving.append(
+            frozenset(axis for axis, v in enumerate(variables) if v.extent != 1 and v in used)
+        )
     return moving[0], moving[1]
 
 
