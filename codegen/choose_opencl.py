@@ -35,6 +35,11 @@ class OpenClTarget(Target):
 
     kind: Literal["cpu", "gpu"] = "cpu"
 
+    @property
+    def mapping(self) -> Literal["chunk", "item"]:
+        """How parallel loops become the grid (render/c_grid.py)."""
+        return "item" if self.kind == "gpu" else "chunk"
+
 
 def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
     """A device of this kind; what the text of a kernel is for where there is no driver."""

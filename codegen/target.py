@@ -92,6 +92,8 @@ class Target:
     @property
     def streams(self) -> bool:
         """Whether stores can pass the caches by."""
+        if self.language == "opencl":
+            return self.name == "opencl-cpu"
         return self.language == "llvm" and self.name.startswith(("x86_64", "AMD64", "amd64"))
 
     def dots(self, left: DType, right: DType) -> str:

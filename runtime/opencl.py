@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +254,8 @@ class OpenClDevice(QueuedDevice):
             return generic_target("gpu")
         least, most = VECTOR_BYTES
         width = 4 * int(handle.native_vector_width_float or 1)
-        return generic_target("cpu", max(least, min(most, width)))
+        found = generic_target("cpu", max(least, min(most, width)))
+        return replace(found, level3_cache=handle.global_mem_cache_size or found.level3_cache)
 
     def variant(self, arch: str) -> OpenClDevice:
         """The device that writes kernels for processors ("cpu") or for GPUs ("gpu")."""
@@ -264,11 +266,6 @@ class OpenClDevice(QueuedDevice):
     plan = QueuedPlan
     """The class of its plans."""
 
-    @property
-    def mapping(self) -> Any:
-        """How parallel loops become the grid."""
-        return "item" if self.target.kind == "gpu" else "chunk"
-
     def build_all(self, kernels: Sequence[Callable[[], Node]]) -> list[OpenClKernel]:
         """Compile several kernels as one program; each is asked for when it is its turn."""
         from lazygrad.codegen.render.opencl import program, render_all
@@ -277,7 +274,7 @@ class OpenClDevice(QueuedDevice):
         if not kernels:
             return []
         nodes = [make() for make in kernels]
-        sources = render_all(nodes, self.mapping)
+        sources = render_all(nodes, self.target)
         built = self._build(program(sources))
         found: list[OpenClKernel] = []
         for node, source in zip(nodes, sources, strict=True):
@@ -329,7 +326,7 @@ class OpenClDevice(QueuedDevice):
         """The OpenCL C of a kernel, complete."""
         from lazygrad.codegen.render.opencl import render
 
-        return render(kernel, self.mapping)
+        return render(kernel, self.target)
 
     def asm(self, kernel: Node) -> str:
         """Drivers do not show their machine code."""

@@ -193,6 +193,25 @@ def whole_access(writer: Writer, dtype: DType, lanes: int, space: str, write: bo
     return writer.function(name, f"{writer.dialect.function}{head} {{\n  {line}\n}}")
 
 
+def streaming_store(writer: Writer, dtype: DType, lanes: int, space: str) -> str:
+    """The name of a function that writes a vector at a multiple of its size, past the caches where the compiler has a word for that."""
+    vector, element = memory_type(dtype, lanes), memory_type(dtype)
+    name = f"stream_{vector}"
+    lines = [
+        "#ifdef __has_builtin",
+        "#if __has_builtin(__builtin_nontemporal_store)",
+        "#define STREAMED(v, p) __builtin_nontemporal_store(v, p)",
+        "#endif",
+        "#endif",
+        "#ifndef STREAMED",
+        "#define STREAMED(v, p) *(p) = (v)",
+        "#endif",
+    ]
+    writer.function("STREAMED", "\n".join(lines))
+    head = f"{writer.dialect.function}void {name}({space}{element} *p, {vector} v)"
+    return writer.function(name, f"{head} {{\n  STREAMED(v, ({space}{vector} *)p);\n}}")
+
+
 def masked_access(
     writer: Writer, dtype: DType, lanes: int, space: str, write: bool, offsets: bool
 ) -> str:

@@ -7,6 +7,7 @@ shared by the work-items of a group, which then runs a trip of the grid together
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
@@ -18,7 +19,14 @@ from lazygrad.ir.op import TILED, Op
 from lazygrad.ir.text import user_line
 
 from ..transform.access import constant_value, lines_inside
-from .c_functions import LANE, from_memory, masked_access, to_memory, whole_access
+from .c_functions import (
+    LANE,
+    from_memory,
+    masked_access,
+    streaming_store,
+    to_memory,
+    whole_access,
+)
 from .c_grid import Mapped, Source, grid_loops, names, user_lines
 from .c_group import barriers, group_reduction
 from .c_index import IndexText
@@ -54,21 +62,32 @@ class _Frame:
 
 
 def render_kernel(
-    kernel: Node, dialect: Dialect, mapping: Mapped, name: str = "", group: int = 1
+    kernel: Node,
+    dialect: Dialect,
+    mapping: Mapped,
+    name: str = "",
+    group: int = 1,
+    streamed: Set[int] = frozenset(),
 ) -> Source:
-    """The text of `kernel`, which is called `name`, for groups of so many work-items.
+    """The text of `kernel`, which is called `name`, for groups of so many work-items; the stores with the ids `streamed` pass the caches by.
 
     Raises:
         RenderError: the kernel holds something that has no code here.
     """
-    return _KernelWriter(kernel, dialect, mapping, name, group).write()
+    return _KernelWriter(kernel, dialect, mapping, name, group, streamed).write()
 
 
 class _KernelWriter:
     """Writes one kernel. A stack of frames stands for the nesting of its loops, so nothing recurses."""
 
     def __init__(
-        self, kernel: Node, dialect: Dialect, mapping: Mapped, name: str, group: int
+        self,
+        kernel: Node,
+        dialect: Dialect,
+        mapping: Mapped,
+        name: str,
+        group: int,
+        streamed: Set[int],
     ) -> None:
         assert isinstance(kernel.arg, Kernel)
         self.kernel = kernel
@@ -76,6 +95,7 @@ class _KernelWriter:
         self.mapping = mapping
         self.writer = Writer(dialect)
         self.group = group
+        self.streamed = streamed
         self.name = name or names([kernel], dialect)[0]
         self.grid = grid_loops(kernel, mapping)
         self.operands: dict[int, str] = {}
@@ -106,6 +126,8 @@ class _KernelWriter:
         lanes(self.writer, self.kernel, self.lanes)
         self._body()
         writer = self.writer
+        if self.streamed:
+            writer.add(f"{self.dialect.fence};")
         memory = self.dialect.memory
         if self.checks:
             arguments += [f"{memory}int *error", "const long launch"]
@@ -471,7 +493,10 @@ class _KernelWriter:
             line = f"{name}[{at}] = {stored};"
             writer.add(line if mask is None else f"if ({mask}) {line}")
         elif mask is None:
-            function = whole_access(writer, value.dtype, lanes, space, write=True)
+            if id(node) in self.streamed:
+                function = streaming_store(writer, value.dtype, lanes, space)
+            else:
+                function = whole_access(writer, value.dtype, lanes, space, write=True)
             writer.add(f"{function}({_at(name, at)}, {stored});")
         else:
             function = masked_access(writer, value.dtype, lanes, space, write=True, offsets=False)

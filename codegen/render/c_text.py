@@ -83,6 +83,8 @@ class Dialect:
     """What the declaration of an array of a group begins with."""
     shared_bytes: int = 0
     """How much of such arrays a group may have; the rest lives in scratch memory."""
+    fence: str = ""
+    """Waits until what the work-item has stored is in memory."""
     barrier: str = ""
     """Waits for all work-items of the group."""
     halves: Mapping[str, str] = field(default_factory=dict)

@@ -177,6 +177,10 @@ def extremum(writer: Writer, node: Node, left: str, right: str) -> str:
     if node.dtype.kind == "bool":
         return f"{left} {'|' if node.op is Op.MAX else '&'} {right}"
     if node.dtype.kind == "float":
+        if (
+            lanes_of(node) is not None
+        ):  # one instruction of a processor, and what no step of a running result waits for
+            return f"{right} != {right} ? {right} : {right} {compare} {left} ? {right} : {left}"
         return f"({right} {compare} {left}) | ({right} != {right}) ? {right} : {left}"
     return f"{right} {compare} {left} ? {right} : {left}"
 

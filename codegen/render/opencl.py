@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from lazygrad.ir.node import Node
 
-from .c_grid import Mapped, Source, names
+from ..choose_opencl import OpenClTarget
+from .c_grid import Source, names
 from .c_kernel import render_kernel
 from .c_text import Dialect
+from .streaming import streamed
 
 OPENCL = Dialect(
     language="OpenCL C",
@@ -25,6 +27,7 @@ OPENCL = Dialect(
     item="(long)get_global_id(0)",
     items="(long)get_global_size(0)",
     first_error="atomic_cmpxchg(error + launch, 0, {number})",
+    fence="mem_fence(CLK_GLOBAL_MEM_FENCE)",
     lanes=16,
 )
 OPTIONS = ("-cl-std=CL1.2", "-w")
@@ -46,15 +49,17 @@ CORRECT_ROUNDING = "-cl-fp32-correctly-rounded-divide-sqrt"
 """Given where the device says that it can."""
 
 
-def render(kernel: Node, mapping: Mapped) -> str:
+def render(kernel: Node, target: OpenClTarget) -> str:
     """The source of one kernel, complete."""
-    return program([render_kernel(kernel, OPENCL, mapping)])
+    return program(render_all([kernel], target))
 
 
-def render_all(kernels: Sequence[Node], mapping: Mapped) -> list[Source]:
+def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
-    found = zip(kernels, names(kernels, OPENCL), strict=True)
-    return [render_kernel(kernel, OPENCL, mapping, name) for kernel, name in found]
+    return [
+        render_kernel(kernel, OPENCL, target.mapping, name, streamed=streamed(kernel, target))
+        for kernel, name in zip(kernels, names(kernels, OPENCL), strict=True)
+    ]
 
 
 def program(sources: Sequence[Source]) -> str:

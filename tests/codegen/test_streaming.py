@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from lazygrad.codegen.choose_opencl import target as opencl_target
 from lazygrad.codegen.render.llvm import render_kernel
+from lazygrad.codegen.render.opencl import render as render_opencl
 from lazygrad.codegen.target import host
 from lazygrad.ir.parse import parse
 
@@ -23,16 +25,16 @@ def kernel(size: int, offset: str, lanes: int = 16) -> str:
     """
 
 
+CASES = [
+    (LARGE, "%i*64 + %j", 16, True),
+    (LARGE, "%i*64 + %j", 8, False),  # half of a line
+    (LARGE, "%i*60 + %j", 16, False),  # not at the beginning of a line
+    (1024, "%i*16 + %j", 16, False),  # the cache keeps it
+]
+
+
 @pytest.mark.skipif(not host().streams, reason="stores of this machine do not pass the caches by")
-@pytest.mark.parametrize(
-    ("size", "offset", "lanes", "streams"),
-    [
-        (LARGE, "%i*64 + %j", 16, True),
-        (LARGE, "%i*64 + %j", 8, False),  # half of a line
-        (LARGE, "%i*60 + %j", 16, False),  # not at the beginning of a line
-        (1024, "%i*16 + %j", 16, False),  # the cache keeps it
-    ],
-)
+@pytest.mark.parametrize(("size", "offset", "lanes", "streams"), CASES)
 def test_large_results_pass_the_caches_by(
     size: int, offset: str, lanes: int, streams: bool
 ) -> None:
@@ -40,3 +42,13 @@ def test_large_results_pass_the_caches_by(
     text = render_kernel(node, replace(host(), level3_cache=8 << 20)).text
     assert ("!nontemporal" in text) == streams
     assert ("sfence" in text) == streams  # whoever reads the result finds it
+
+
+@pytest.mark.parametrize(("size", "offset", "lanes", "streams"), CASES)
+def test_so_they_do_on_processors_of_opencl(
+    size: int, offset: str, lanes: int, streams: bool
+) -> None:
+    (node,) = parse(kernel(size, offset, lanes))
+    text = render_opencl(node, opencl_target("cpu"))
+    assert ("stream_float16(y" in text) == ("mem_fence" in text) == streams
+    assert "stream_float16" not in render_opencl(node, opencl_target("gpu"))

@@ -49,6 +49,7 @@ def test_source_needs_no_driver() -> None:
 
 def test_text_of_a_kernel() -> None:
     """Params, loops and locals keep their names; overflow, division and shifts are written so that C defines them."""
+    from lazygrad.codegen.choose_opencl import target
     from lazygrad.codegen.render.opencl import render
 
     (kernel,) = parse("""
@@ -60,13 +61,13 @@ def test_text_of_a_kernel() -> None:
             %t = shl %s, %v : i32
             store %y[%i], %t
     """)
-    text = render(kernel, "chunk")
+    text = render(kernel, target("cpu"))
     assert "kernel void mix_kernel(\n    global const int *restrict x,\n    const long n," in text
     assert "for (long i = item * chunk; i < last_trip; i++) {" in text
     assert "(int)((uint)idiv + (uint)x_value)" in text and "floor_div_int(x_value, 7)" in text
     assert "(uint)x_value <= (uint)31 ?" in text
     items = "for (long i = (long)get_global_id(0); i < (n); i += (long)get_global_size(0)) {"
-    assert items in render(kernel, "item")
+    assert items in render(kernel, target("gpu"))
 
 
 def test_devices_by_name() -> None:
