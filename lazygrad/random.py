@@ -33,7 +33,7 @@ from .history import mode
 from .ir import composite
 from .ir.args import Constant, Drawn
 from .ir.build import sort
-from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8, uint64
+from .ir.dtype import BY_NAME, DType, float32, float64, int64, uint8, uint32, uint64
 from .ir.node import Node, constant, iota, unary
 from .ir.op import Op
 from .results import result_inplace, tensor_nodes
@@ -46,6 +46,8 @@ INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 DEFAULT_SEED = 67280421310721
 """PyTorch's seed of a fresh process."""
+SHUFFLED = 1 << 15
+"""From so many elements on a random order is that of random keys: compiling that takes as long as a shuffle of so many by Python."""
 FIRST_OFFSET = 2
 """Numbers 0, 1 and -1 are part of a plan's key, since they simplify; offsets begin, and seeds are shifted, beyond them."""
 
@@ -101,10 +103,10 @@ def _normal_body(counter: Node, seed: Node, target: str) -> Node:
 def _integer_body(counter: Node, seed: Node, span: int) -> Node:
     """An integer in [0, span): the word scaled down, or for wide spans the remainder of 63 bits."""
     low, high = philox(counter, seed - FIRST_OFFSET)
-    if span <= 1 << 32:
-        if span > 1 << 31:
-            return ((low >> 1) * (span >> 1) >> 30) % span
+    if span <= 1 << 31:
         return (low * span) >> 32
+    if span <= 1 << 32:  # the product has 64 bits
+        return ((low.bitcast(uint64) * span) >> 32).bitcast(int64)
     return (((high << 31) ^ low) & (2**63 - 1)) % span
 
 
@@ -366,25 +368,32 @@ def randperm(
 ) -> Tensor:  # fmt: skip
     """The integers below n in random order. Same as torch.randperm.
 
-    Shuffled on the host: it is data that the program is given, as in `tensor(list)`, not a computation. For examples of a batch, which
-    have orders of their own under vmap(randomness="different"), it is the order of random keys.
+    Few are shuffled on the host: they are data that the program is given, as in `tensor(list)`, and no program is compiled for each n. Many
+    (`SHUFFLED` and more), and those of examples of a batch, which have orders of their own under vmap(randomness="different"), are
+    the order of random keys.
+
+    Raises:
+        RuntimeError: n is negative.
     """
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
-    if STEADY.tracing is not None:
-        node = _order_of_keys(n, creation_place(device), generator)
-        return leaf(node.cast(dtype or int64), requires_grad)
+    place = creation_place(device)
+    if n >= SHUFFLED or STEADY.tracing is not None:
+        return leaf(_order_of_keys(n, place, generator).cast(dtype or int64), requires_grad)
     seed_value, offset = (generator or default_generator).take(n)
     order = list(range(n))
     python_random.Random(seed_value << 64 | offset).shuffle(order)
-    node = buffer_node(np.array(order, dtype="int64"), int64, creation_place(device))
+    node = buffer_node(np.array(order, dtype="int64"), int64, place)
     return leaf(node.cast(dtype or int64), requires_grad)
 
 
 def _order_of_keys(n: int, place: str, generator: Generator | None) -> Node:
-    """The places of n random keys of 63 bits in their order: every order is as likely as any other."""
-    keys = draw("random_integer", (n,), place, generator, int64, span=1 << 62)
-    return sort(keys.bitcast(uint64), 0, 64)
+    """The places of n random keys of 32 bits in their order. Equal ones, one pair in 2 ** 32, stay as they stood.
+
+    That prefers an order less than a remainder of 32 random bits does, which a shuffle would choose each place by.
+    """
+    keys = draw("random_integer", (n,), place, generator, int64, span=1 << 32)
+    return sort(keys.cast(uint32), 0, 32)
 
 
 @function("normal", method=False)

@@ -274,6 +274,9 @@ class _Placement:
             return False
         if node.op in STAGED:
             return self._stage(node, kernel, positions)
+        if self.subtree[id(node)] > cost.STORE_WORK and _sorts(kernel, node):
+            kernel.graph.reasons.append(f"{label(node)} stored: a sort takes keys one by one")
+            return False
         again = evaluations(node, positions) - 1
         work = again * self.subtree[id(node)]
         if again > 0.01 and self._is_product(node, kernel):
@@ -657,6 +660,11 @@ class _Placement:
             below = sum(result[id(source)] for source in node.src)
             result[id(node)] = min(below + cost.work(node), cost.KERNEL_WORK)
         return result
+
+
+def _sorts(kernel: Growing, node: Node) -> bool:
+    """Whether a node is what a kernel sorts: no vector computes it there."""
+    return any(stage.node.op is Op.SORT and node in stage.node.src for stage in kernel.graph.stages)
 
 
 def _halves(node: Node) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import pytest
 
 import lazygrad as lg
-from lazygrad import config
+from lazygrad import config, random
 from lazygrad.ir.dtype import int64
 from lazygrad.ir.node import constant
 from lazygrad.random import philox
@@ -102,7 +103,28 @@ def test_integers_and_permutations() -> None:
     wide = lg.randint(0, 2**62, (1000,))
     assert wide.max().item() > 2**61 and wide.min().item() >= 0
     assert sorted(lg.randperm(1000).tolist()) == list(range(1000))
+    assert lg.randperm(0).tolist() == [] and lg.randperm(1, dtype=lg.float32).tolist() == [0.0]
+    odd = lg.randint(0, 2**32, (1000,)) & 1  # the product with the span has 64 bits
+    assert 400 < odd.sum().item() < 600
+    most = lg.randint(0, 3 * 2**30, (1000,)).max().item()
+    assert 2.9 * 2**30 < most < 3 * 2**30
     assert abs(lg.bernoulli(lg.full((10000,), 0.3)).mean().item() - 0.3) < 0.03
+
+
+def test_orders_of_many_are_those_of_random_keys(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "SHUFFLED", 4)
+    many = lg.randperm(300, dtype=lg.int32)
+    assert many.dtype is lg.int32 and sorted(many.tolist()) == list(range(300))
+    if device == "cpu":
+        orders = Counter(tuple(lg.randperm(4).tolist()) for _ in range(240))
+        assert len(orders) > 20 and max(orders.values()) < 30
+    lg.manual_seed(3)
+    mine = lg.randperm(300).tolist()
+    lg.manual_seed(3)
+    with config.override(device="interpret"):
+        assert mine == lg.randperm(300).tolist()
 
 
 def test_in_place_draws() -> None:
