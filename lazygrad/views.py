@@ -8,7 +8,6 @@ nodes are always whole and row-major.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +15,7 @@ from .ir.build import fold, gather, scatter, shrink, update, window
 from .ir.dtype import DType
 from .ir.node import Node, constant, iota, where
 from .ir.op import Op
+from .ir.record import record
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -207,7 +207,7 @@ def by_strides(base: Sizes, shape: Sizes, stride: Sizes, offset: int) -> tuple[S
 # --- the steps
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Undo:
     """Back from a step that loses no element (transpose_, squeeze_, unsqueeze_) to the shape it came from."""
 
@@ -225,7 +225,7 @@ class Undo:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Same:
     """The tensor as it lies: alias, x[:]."""
 
@@ -239,7 +239,7 @@ class Same:
         return stride, offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reshape:
     """The same elements in another shape: view, unsqueeze, squeeze, flatten."""
 
@@ -262,7 +262,7 @@ class Reshape:
         return found, offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Insert:
     """A new axis of size 1: unsqueeze. PyTorch gives it the stride of what it steps over."""
 
@@ -280,7 +280,7 @@ class Insert:
         return (*stride[:axis], step, *stride[axis:]), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remove:
     """Without axes of size 1: squeeze."""
 
@@ -296,7 +296,7 @@ class Remove:
         return tuple([n for axis, n in enumerate(stride) if axis not in self.axes]), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Permute:
     """The axes in another order: permute, transpose, t."""
 
@@ -315,7 +315,7 @@ class Permute:
         return tuple([stride[axis] for axis in self.axes]), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expand:
     """Axes of size 1, and new leading axes, repeated without memory. It cannot be written through."""
 
@@ -346,7 +346,7 @@ class Expand:
         return (*leading, *kept), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Region:
     """Every step-th element from a start on, on each axis: narrow, slices."""
 
@@ -368,7 +368,7 @@ class Region:
         return tuple([a * b for a, b in zip(stride, self.steps)]), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Select:
     """One index of an axis, without the axis: x[3]."""
 
@@ -394,7 +394,7 @@ class Select:
         return stride[:axis] + stride[axis + 1 :], offset + self.index * stride[axis]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagonal:
     """The diagonal of two axes, as a new last axis."""
 
@@ -440,7 +440,7 @@ class Diagonal:
         return (*rest, stride[self.first] + stride[self.second]), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unfold:
     """Sliding windows of `size`, `step` apart, along an axis; what is inside a window is a new last axis."""
 
@@ -464,7 +464,7 @@ class Unfold:
         return (*stride[:axis], inner * self.step, *stride[axis + 1 :], inner), offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bits:
     """The same bits as another dtype of the same width: view(dtype)."""
 
@@ -480,7 +480,7 @@ class Bits:
         return stride, offset
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Strided:
     """Any strides over the storage's elements: as_strided, and memory from outside that is not row-major.
 

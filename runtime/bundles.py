@@ -7,8 +7,9 @@ over the sum of their sizes, and wake them once. How a bundle is divided depends
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lazygrad.ir.record import record
 
 if TYPE_CHECKING:
     from .plan import Launch, Value
@@ -23,7 +24,7 @@ DESCRIPTION = 3
 """The words of a bundle's description before those of its launches, of which each has two (launch_code.py)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bundle:
     """Launches [first, first + count). Of several, `claim` chunks are claimed at once."""
 

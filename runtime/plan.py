@@ -11,7 +11,6 @@ import struct
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lazygrad.ir.args import Message, Padding, Region, Scalar
@@ -19,6 +18,7 @@ from lazygrad.ir.dim import Dim, Size
 from lazygrad.ir.dtype import DType
 from lazygrad.ir.errors import ERRORS as ERRORS
 from lazygrad.ir.node import Node, Shape, postorder
+from lazygrad.ir.record import record
 
 from .bundles import ALL, bundled
 from .device import Device, Executable
@@ -58,7 +58,7 @@ class Plan(ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """Where the value of one kernel param comes from.
 
@@ -74,7 +74,7 @@ class Value:
         return f"{self.kind} {self.index}" + (f" + {self.start}" if self.start else "")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launch:
     """One launch: the kernel, and the value of each of its params, of which the last `written` are results."""
 
@@ -93,7 +93,7 @@ class Launch:
         return f"{self.executable.name}({', '.join(map(str, self.values))})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """A root of the plan: a new buffer, or the input that it is equal to."""
 

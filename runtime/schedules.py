@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+
+from lazygrad.ir.record import record
 
 from . import cache
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Steps = tuple[Transform, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """The schedule of the kernels whose names match a pattern, on devices of one type, or on all ("")."""
 

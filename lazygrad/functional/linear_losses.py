@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from ..ir.record import record
 from ..tensor import Tensor
 from .contraction import linear
 from .losses import cross_entropy
 from .registry import function
 
 
-@dataclass(slots=True, frozen=True)
+@record
 class LinearCrossEntropyOptions:
     """How PyTorch cuts a batch to save memory; taken for its sake. Same fields as torch.nn.LinearCrossEntropyOptions."""
 

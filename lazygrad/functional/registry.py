@@ -11,7 +11,6 @@ function that returns whatever it likes: views, several results, results that ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -19,6 +18,7 @@ from ..dispatch import announced, binary, general
 from ..dispatch import inplace as inplace_method
 from ..ir.dtype import DType
 from ..ir.node import Node, constant
+from ..ir.record import record
 from ..recipes import Recipes
 from ..results import from_node, grad_enabled, result, result_inplace
 from ..tensor import Tensor
@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
     saved: tuple[Tensor | str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operator:
     """One operator and its names: `functions` in the module, `methods` of Tensor, `nn` in nn.functional."""
 

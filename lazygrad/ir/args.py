@@ -13,6 +13,7 @@ from typing import Literal
 from .dim import Size
 from .dtype import DType
 from .op import Op
+from .record import record
 
 Scalar = int | float | bool
 ReduceKind = Literal["add", "mul", "max", "min", "and", "or"]
@@ -59,28 +60,28 @@ class Drawn(int):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot(Arg):
     """ARGUMENT, BUFFER: which argument or buffer of the plan, from 0 each."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Axis(Arg):
     """IOTA, GATHER: the axis."""
 
     axis: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Axes(Arg):
     """PERMUTE: the source axis of each result axis. FLIP: the axes that run backwards."""
 
     axes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Padding(Arg):
     """PAD: elements added before, after and between, for each axis (no negative numbers), all of them `value`."""
 
@@ -90,7 +91,7 @@ class Padding(Arg):
     value: Constant
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Region(Arg):
     """SHRINK, UPDATE: element i of the region is element start + step * i, on each axis; steps are positive."""
 
@@ -98,7 +99,7 @@ class Region(Arg):
     steps: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Windows(Arg):
     """WINDOW, FOLD: for each axis in `axes`, the size of a window, and the distances between windows and inside one.
 
@@ -112,7 +113,7 @@ class Windows(Arg):
     dilations: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reduction(Arg):
     """REDUCE: the operation, the axes (sorted, non-negative), and the dtype that partial results have."""
 
@@ -121,7 +122,7 @@ class Reduction(Arg):
     accumulate: DType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scan(Arg):
     """SCAN: the operation, the axis, and the dtype of the running result."""
 
@@ -130,7 +131,7 @@ class Scan(Arg):
     accumulate: DType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sort(Arg):
     """SORT: the axis, how many of the low bits of a key tell keys apart, and where in the order the result begins.
 
@@ -142,7 +143,7 @@ class Sort(Arg):
     first: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scatter(Arg):
     """SCATTER: the axis that the index selects, and how a value meets what is there ("set": the last one wins)."""
 
@@ -150,7 +151,7 @@ class Scatter(Arg):
     kind: Literal["set", "add", "mul", "max", "min"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grad(Arg):
     """GRAD: its sources are `roots` roots, as many cotangents, then the targets.
 
@@ -161,7 +162,7 @@ class Grad(Arg):
     boundary: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Element(Arg):
     """ELEMENT: which result."""
 
@@ -203,7 +204,7 @@ class Call(Arg):
 # --- loop stratum
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kernel(Arg):
     """KERNEL: its name, and how many of its sources are params; the rest are statements."""
 
@@ -211,7 +212,7 @@ class Kernel(Arg):
     params: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Param(Arg):
     """PARAM: `in`, `out`, `inout` are buffers of node.shape; `number` is a scalar of node.dtype; `dim` an int64 variable."""
 
@@ -219,14 +220,14 @@ class Param(Arg):
     role: Literal["in", "out", "inout", "number", "dim"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name(Arg):
     """INDEX, LOCAL: its name, unique in the kernel."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loop(Arg):
     """LOOP: the step, and what the iterations may do: `parallel` ones are independent, as are those of `threads`, which the
     work-items of a group share, and of `warps`, of which each is run by 32 of them together; `unroll` is written out."""
@@ -235,14 +236,14 @@ class Loop(Arg):
     kind: Literal["serial", "parallel", "unroll", "threads", "warps"] = "serial"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accumulate(Arg):
     """ACCUMULATE: how the value meets what the element holds. Reassociation is allowed here and nowhere else."""
 
     kind: ReduceKind
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dots(Arg):
     """DOTS: the size of the tile, and how many terms each of its dot products has.
 
@@ -255,7 +256,7 @@ class Dots(Arg):
     pitch: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mma(Arg):
     """MMA: the size of the tile, and how far apart in each operand neighbouring rows or columns, and terms, are."""
 
@@ -268,28 +269,28 @@ class Mma(Arg):
     right_column: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fetch(Arg):
     """FETCH: how many elements are copied."""
 
     elements: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Await(Arg):
     """AWAIT: how many groups of copies, the last ones, may still be under way."""
 
     left: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lanes(Arg):
     """SHUFFLE: which lane of the two sources, one followed by the other, is each lane of the result."""
 
     lanes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message(Arg):
     """CHECK: the exception's type and text when the condition is false."""
 

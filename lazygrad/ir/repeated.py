@@ -8,7 +8,6 @@ step, however many there are (runtime/repeat.py); `reference` is what it means.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from .dim import product
 from .dtype import DType
 from .node import Node, Shape
 from .op import Op
+from .record import record
 
 FRAME = -1
 """The result, as the base of a Place."""
@@ -25,7 +25,7 @@ SCRATCH = -2
 """Memory that lasts for one step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a value of a step lies. `base` is the number of a source, FRAME or SCRATCH.
 
@@ -47,7 +47,7 @@ class Place:
         return self.base, self.offset + moved * self.stride
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Phase:
     """A part of a step: `body` makes nodes of those that it reads, one for each Place that is written."""
 
@@ -64,7 +64,7 @@ class Phase:
         return list(self.body(*leaves))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repeated:
     """Steps in the order of time, or (`backwards`) against it. `frame` and `scratch` are the elements that a step has of each."""
 

@@ -11,9 +11,9 @@ Sizes of 0 and 1 never vary (the structure tells them apart): broadcasting and e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir.dim import Dim, Size, Variable
+from ..ir.record import record
 
 HIGH = 2**31 - 1
 """The bound of a variable that nothing else bounds."""
@@ -21,7 +21,7 @@ Column = tuple[int, ...]
 """The values of one position, one for each run."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pattern:
     """Sizes with variables: `sizes` by position, and for each variable the position that gives its value."""
 
