@@ -79,8 +79,7 @@ def grad_and_value(func: Function, argnums: Argnums = 0, has_aux: bool = False) 
 def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     """(func(*primals), vjp_fn): vjp_fn takes cotangents, in the structure of the output, to the tuple of gradients of the primals.
 
-    With one primal vjp_fn gives its gradient. With `has_aux`, `func` returns (output, aux), and the result is (output,
-    vjp_fn, aux).
+    With `has_aux`, `func` returns (output, aux), and the result is (output, vjp_fn, aux).
 
     Raises:
         RuntimeError: the output holds something else than tensors; (vjp_fn) the cotangents do not fit it.
@@ -113,8 +112,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
         found = _pull(outputs, given, anchors, record, retain_graph)
         if not record:
             found = [each.detach() for each in found]
-        made = structure.build(found)
-        return made[0] if len(primals) == 1 else made
+        return structure.build(found)
 
     value = shape.build(seen)
     return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)

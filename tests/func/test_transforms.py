@@ -1,4 +1,4 @@
-"""Transforms in every order of two, against torch.func; and composites, whose gradients have to live through batches.
+"""Composites, whose gradients have to live through batches, and networks under transforms, against torch.func.
 
 They run on the interpreter: what is tested is graphs, not code.
 """
@@ -26,79 +26,6 @@ MATRICES = random.randn(2, 3, 3) + 3 * np.eye(3)
 def interpreted() -> Iterator[None]:
     with config.override(device="interpret"):
         yield
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sin": lambda m, F, x: (x.sin() * x).exp(),
-    "matmul": lambda m, F, x: (x @ m.tensor(W)).tanh(),
-    "softmax": lambda m, F, x: F.log_softmax(x @ m.tensor(W), -1),
-    "relu": lambda m, F, x: F.relu(x @ m.tensor(W)) @ m.tensor(W),
-    "max": lambda m, F, x: x.max(-1)[0] * x,
-    "cumprod": lambda m, F, x: x.cumprod(0),
-    "index": lambda m, F, x: x[m.tensor([0, 2, 2, 1])] * x,
-    "in place": lambda m, F, x: x.clone().mul_(x.sin()).add_(1).sigmoid_(),
-    "pad": lambda m, F, x: F.pad(x, (1, 2))[1:5].roll(1) * x,
-    "gelu": lambda m, F, x: F.gelu(x).cumsum(0),
-    "where": lambda m, F, x: m.where(x > 0, x * x, x.exp()).flip(0),
-    "std": lambda m, F, x: x.std() * x + x.logsumexp(0),
-    "cross entropy": lambda m, F, x: F.cross_entropy(x.reshape(2, 2), m.tensor([1, 0])) * x,
-    "prod": lambda m, F, x: (x.abs() + 0.1).sqrt().prod() * x.amax(),
-}
-
-
-def transforms(m: Any) -> dict[str, Callable[..., Any]]:
-    """grad, jvp, vmap and compile, each from a function of a vector to another."""
-    T = lg.func if m is lg else torch.func
-    direction = m.tensor(X[0] * 0.3 + 1)
-
-    def jvp(f: Any) -> Any:
-        return lambda x: T.jvp(f, (x,), (direction.expand(x.shape),))[1]
-
-    return {
-        "grad": lambda f: T.grad(lambda x: (f(x) ** 2).sum()),
-        "jvp": jvp,
-        "vmap": T.vmap,
-        "compile": lg.compile if m is lg else lambda f: f,
-    }
-
-
-ORDERS = [
-    (outer, inner)
-    for outer in ("grad", "jvp", "vmap", "compile")
-    for inner in ("grad", "jvp", "vmap", "compile")
-    if (outer, inner) != ("compile", "compile")
-]
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_order_of_two(agree: Agree, name: str) -> None:
-    def build(order: tuple[str, str]) -> Callable[[Any], Any]:
-        def run(m: Any) -> Any:
-            outer, inner = (transforms(m)[each] for each in order)
-            rank = order.count("vmap")
-            data = {0: X[0], 1: X, 2: np.stack([X, X / 2])}[rank]
-            return outer(inner(lambda x: FUNCTIONS[name](m, m.nn.functional, x)))(m.tensor(data))
-
-        return run
-
-    for order in ORDERS:
-        if name == "in place" and order == ("vmap", "jvp"):
-            continue  # PyTorch refuses to write a batch of tangents in place; the others say that ours are right
-        agree(build(order))
-
-
-def test_three_deep(agree: Agree) -> None:
-    def run(m: Any) -> Any:
-        t = transforms(m)
-        f = lambda x: (x.sin() * (x @ m.tensor(W))).tanh()  # noqa: E731
-        return [
-            t["vmap"](t["jvp"](t["grad"](f)))(m.tensor(X)),
-            t["grad"](t["vmap"](t["grad"](f)))(m.tensor(X)),
-            t["jvp"](t["grad"](t["vmap"](f)))(m.tensor(X)),
-            t["grad"](t["jvp"](t["jvp"](f)))(m.tensor(X[0])),
-        ]
-
-    agree(run)
 
 
 COMPOSITES: dict[str, Callable[..., Any]] = {
