@@ -17,7 +17,8 @@ from lazygrad.ir.op import ELEMENTWISE, Op
 from lazygrad.ir.rewrite import RuleTable, rewrite
 
 from .dot_tiles import dot_tiles
-from .target import Target
+from .render.streaming import passes_by
+from .target import LINE, Target
 from .tiling import alone, apart, contraction, tiles
 from .transform.access import (
     ScheduleError,
@@ -66,6 +67,8 @@ SHARED_PART = 1 << 14
 """A loop that threads share is cut into parts of so many iterations, and these into stretches."""
 WRITTEN_LINES = 200
 """How many lines the stretches of a loop may have in all."""
+MOST_BESIDE = 4
+"""Vectors of the widest type, side by side, that fill a line of the cache with narrower results, at most."""
 MOST_TURNED = 16
 """The side of a tile that is transposed in registers, at most: so many vectors are held."""
 TURNED = 5.0
@@ -469,7 +472,9 @@ def _lanes(loop: Node, target: Target) -> int:
     size = extent(loop)
     if wide > 4 * narrow:
         widest = 8  # Philox makes float32 of 64-bit words: vectors of two registers would only double its code
-    lanes = max(target.vector_bytes // max(widest, 2), 1)
+    if widest == 1 and wide:
+        widest = 2  # a vector of bytes that are widened on the way would be two or four
+    lanes = max(target.vector_bytes // widest, 1)
     panel = _panel(loop)
     while lanes > 1 and (lanes > panel or (size is not None and size <= lanes // 2)):
         lanes //= 2
@@ -489,7 +494,23 @@ def _lanes(loop: Node, target: Target) -> int:
         while wanted > 1 and (trips < lanes * wanted or _waste(trips, lanes * wanted) > 1.3):
             wanted //= 2
         lanes *= wanted
+    elif not reduces and not nested and work <= LIGHT_WORK:
+        lanes *= _for_whole_lines(lines, lanes, trips, target)
     return lanes
+
+
+def _for_whole_lines(lines: Sequence[Node], lanes: int, trips: int, target: Target) -> int:
+    """How many vectors side by side fill a line of the cache in each large result: casts to narrower types write parts of one."""
+    least = min(
+        (
+            line.src[0].dtype.itemsize
+            for line in lines
+            if line.op is Op.STORE and passes_by(line.src[0], target)
+        ),
+        default=LINE,
+    )
+    wanted = max(1, LINE // (lanes * least))
+    return wanted if wanted <= MOST_BESIDE and trips % (lanes * wanted) == 0 else 1
 
 
 def _tall(loop: Node) -> bool:

@@ -43,6 +43,14 @@ DOTS = {
 """The features that compute dot products of these types, the fastest first."""
 
 
+LINE = 64
+"""The bytes of a line of the cache."""
+SHARE = 4
+"""A result is large from this part of the last cache on: other buffers want their share of it."""
+SECOND = 2
+"""Or where it is this many times the second cache: what one core gets of a last cache that many share is no quicker than memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A processor. `features` are the names that LLVM has for what it can do; sizes are in bytes."""
@@ -95,6 +103,11 @@ class Target:
         if self.language == "opencl":
             return self.name == "opencl-cpu"
         return self.language == "llvm" and self.name.startswith(("x86_64", "AMD64", "amd64"))
+
+    def passes_by(self, nbytes: int) -> bool:
+        """Whether results of so many bytes are written past the caches: nobody finds them there."""
+        large = min(self.level3_cache // SHARE, SECOND * self.level2_cache)
+        return self.streams and nbytes >= large
 
     def dots(self, left: DType, right: DType) -> str:
         """The feature that has tiles of dot products of these types (ir/dots.py); "" where there is none."""

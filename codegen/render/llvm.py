@@ -17,7 +17,7 @@ from lazygrad.ir.dtype import DType
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
-from ..target import Target
+from ..target import LINE, Target
 from ..transform.access import lines_inside
 from ..transform.parallel import grain, parallel_loop
 from . import llvm_division, llvm_dots
@@ -38,7 +38,7 @@ from .llvm_text import (
 from .llvm_values import compute, compute_bits, one_division
 from .moves import moved
 from .rare import Arm, Arms, rare_arms
-from .streaming import LINE, streamed
+from .streaming import streamed
 
 STACK_LIMIT = 16 << 10
 """Locals of more bytes than this in all live in scratch, the largest first."""

@@ -13,14 +13,8 @@ from lazygrad.ir.args import Loop, Param
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
-from ..target import Target
+from ..target import LINE, Target
 from ..transform.access import all_loops, lines_inside, multiple
-
-LINE = 64
-SHARE = 4
-"""A result is large from this part of the last cache on: other buffers want their share of it."""
-SECOND = 4
-"""Or where it is this many times the second cache: what one core gets of a last cache that many share is no quicker than memory."""
 
 
 def streamed(kernel: Node, target: Target) -> set[int]:
@@ -38,7 +32,7 @@ def streamed(kernel: Node, target: Target) -> set[int]:
         if line.op is not Op.STORE or len(line.src) > 3 or id(line.src[0]) in read:
             continue
         buffer, offset, value = line.src
-        if not _large(buffer, target) or offset.shape or not value.shape:
+        if not passes_by(buffer, target) or offset.shape or not value.shape:
             continue
         (lanes,) = value.shape
         assert isinstance(lanes, int)
@@ -48,14 +42,14 @@ def streamed(kernel: Node, target: Target) -> set[int]:
     return found
 
 
-def _large(buffer: Node, target: Target) -> bool:
+def passes_by(buffer: Node, target: Target) -> bool:
+    """Whether a buffer is a result so large that it is written past the caches, where whole lines are."""
     arg = buffer.arg
     if not isinstance(arg, Param) or arg.role != "out":
         return False
-    if not all(isinstance(n, int) for n in buffer.shape):
-        return False
-    size = math.prod(n for n in buffer.shape if isinstance(n, int)) * buffer.dtype.itemsize
-    return size >= min(target.level3_cache // SHARE, SECOND * target.level2_cache)
+    sizes = [size for size in buffer.shape if isinstance(size, int)]
+    known = len(sizes) == len(buffer.shape)
+    return known and target.passes_by(math.prod(sizes) * buffer.dtype.itemsize)
 
 
-__all__ = ["streamed"]
+__all__ = ["passes_by", "streamed"]

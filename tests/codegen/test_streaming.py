@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lazygrad.codegen.choose import choose
 from lazygrad.codegen.choose_opencl import target as opencl_target
 from lazygrad.codegen.render.llvm import render_kernel
 from lazygrad.codegen.render.opencl import render as render_opencl
@@ -52,3 +53,28 @@ def test_so_they_do_on_processors_of_opencl(
     text = render_opencl(node, opencl_target("cpu"))
     assert ("stream_float16(y" in text) == ("mem_fence" in text) == streams
     assert "stream_float16" not in render_opencl(node, opencl_target("gpu"))
+
+
+def narrow(source: str, target: str, size: int) -> str:
+    return f"""
+    kernel cast(%x: {source}[{size}] in, %y: {target}[{size}] out)
+      for %i in range(0, {size}) parallel:
+        %v = load %x[%i] : {source}
+        %w = cast %v : {target}
+        store %y[%i], %w
+    """
+
+
+@pytest.mark.skipif(not host().streams, reason="stores of this machine do not pass the caches by")
+@pytest.mark.parametrize(
+    ("source", "target", "lanes"),
+    [("u8", "bool", 64), ("f64", "f32", 16), ("f32", "u8", 64), ("f64", "u8", 8)],
+)
+def test_large_results_of_narrow_types_are_whole_lines(
+    source: str, target: str, lanes: int
+) -> None:
+    machine = replace(host(), vector_bytes=64, level2_cache=1 << 20, level3_cache=64 << 20)
+    (node,) = parse(narrow(source, target, LARGE))
+    assert choose(node, machine)[0].factor == lanes
+    (node,) = parse(narrow(source, target, 1 << 12))
+    assert choose(node, machine)[0].factor == {"u8": 64, "f64": 8, "f32": 16}[source]
