@@ -253,7 +253,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
     settings = config.active()
     if settings.search:
         schedules.search(settings.search)
-    if not settings.plain or STEADY.records is not None or STEADY.observer is not None:
+    if STEADY.records is not None or STEADY.observer is not None:
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)
     with graph_lock:
@@ -266,6 +266,9 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
             # a step, and the begin of the next one: their plans are the same whether or not somebody reads in between
             _run((), waiting, (), "a step ended")
             return _run(asked, (), history, why)
+    if not settings.plain:
+        with profile.read(why):
+            return _run_slowly(None, asked, waiting, history, why)
     ready = PLANS.ready.get(drawn.key)
     if ready is None:
         return _run_slowly(drawn, asked, waiting, history, why)

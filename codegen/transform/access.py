@@ -130,6 +130,39 @@ def multiple(node: Node, steps: Mapping[int, int] | None = None) -> int:
     return known[id(node)]
 
 
+def remainders(node: Node, modulus: int) -> frozenset[int]:
+    """What an integer value may leave over when it is divided by `modulus`, in any iteration."""
+    every = frozenset(range(modulus))
+    known: dict[int, frozenset[int]] = {}
+    stack = [node]
+    while stack:
+        current = stack[-1]
+        arithmetic = current.op in (Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX)
+        pending = [source for source in current.src if id(source) not in known]
+        if arithmetic and pending:
+            stack.extend(pending)
+            continue
+        stack.pop()
+        if (number := constant_value(current)) is not None:
+            known[id(current)] = frozenset((number % modulus,))
+        elif arithmetic:
+            one, other = (known[id(source)] for source in current.src)
+            pairs = [(left, right) for left in one for right in other]
+            match current.op:
+                case Op.ADD:
+                    found = {(left + right) % modulus for left, right in pairs}
+                case Op.SUB:
+                    found = {(left - right) % modulus for left, right in pairs}
+                case Op.MUL:
+                    found = {left * right % modulus for left, right in pairs}
+                case _:
+                    found = one | other
+            known[id(current)] = frozenset(found)
+        else:
+            known[id(current)] = every
+    return known[id(node)]
+
+
 def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:
     """The kernel with `loop` replaced by `lines`; whatever reads values of the loop's body reads them no more."""
     for candidate, around in all_loops(kernel):

@@ -19,7 +19,7 @@ from .access import (
     constant_value,
     loop_name,
     loop_named,
-    multiple,
+    remainders,
     replace_loop,
     unused_suffix,
 )
@@ -46,14 +46,16 @@ def jam(kernel: Node, name: str, factor: int) -> Node:
     index = loop.src[0]
     rest_suffix = unused_suffix(kernel, loop)
     lines: list[Node] = []
-    if size is None and multiple(loop.src[1]) % factor == 0:
+    left = remainders(loop.src[1], factor) - {0}
+    if size is None and not left:
         return replace_loop(kernel, loop, [_jammed(loop, index, loop.src[1], factor, "", index)])
     if size is None:
         rest = loop.src[1] % factor
         whole = loop.src[1] - rest
         lines.append(_jammed(loop, index, whole, factor, "", index))
         tail = loops.index(name + rest_suffix)
-        lines.append(_jammed(loop, tail, rest, 1, rest_suffix, whole + tail))
+        together = min(left) if len(left) == 1 else 1
+        lines.append(_jammed(loop, tail, rest, together, rest_suffix, whole + tail))
         return replace_loop(kernel, loop, lines)
     count = size - size % factor
     if count:

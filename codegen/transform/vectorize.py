@@ -26,6 +26,7 @@ from .access import (
     lines_inside,
     loop_name,
     loop_named,
+    remainders,
     replace_loop,
     unused_suffix,
 )
@@ -55,26 +56,28 @@ def vectorize(kernel: Node, name: str, lanes: int) -> Node:
     if carries(loop):
         raise ScheduleError(f"an iteration of loop {name} may read what another one writes")
     size = constant_value(loop.src[1])
+    left = remainders(loop.src[1], lanes) - {0}
+    most = max(left, default=0)
     lines: list[Node] = []
     partials = Partials(lanes)
-    if size is None:
-        whole = loop.src[1] - loop.src[1] % lanes
-        rest: Node | None = loop.src[1] % lanes
+    if size is not None:
+        whole, rest = constant(size - most, int64), constant(most, int64)
+    elif most:
+        whole, rest = loop.src[1] - loop.src[1] % lanes, loop.src[1] % lanes
     else:
-        whole = constant(size - size % lanes, int64)
-        rest = constant(size % lanes, int64) if size % lanes else None
+        whole = loop.src[1]
     if size is None or size >= lanes:
         main = Widen(loop, loop.src[0], lanes, None, partials, "")
         inner = main.lines(body(loop))
         lines.append(loops.loop(loop.src[0], whole, inner, lanes, loop.arg.kind))
-    if rest is not None:
+    if most:
         suffix = unused_suffix(kernel, loop)
         narrow = lanes
-        while (
-            size is not None and not partials.found and size % lanes <= narrow // 2 and narrow > 2
-        ):
+        while not partials.found and most <= narrow // 2 and narrow > 2:
             narrow //= 2
-        lines.extend(_tail(loop, narrow, whole, rest, partials, size is None, suffix))
+        count = constant(most, int64) if len(left) == 1 else rest
+        extent = rest if size is None else None
+        lines.extend(_tail(loop, narrow, whole, count, extent, partials, suffix))
     return replace_loop(kernel, loop, [*partials.before, *lines, *partials.after()])
 
 
@@ -82,20 +85,20 @@ def _tail(
     loop: Node,
     lanes: int,
     whole: Node,
-    rest: Node,
+    count: Node,
+    extent: Node | None,
     partials: Partials,
-    symbolic: bool,
     suffix: str,
 ) -> list[Node]:
-    """The last, masked, vector. Where the extent is not known it may be none, so it stands in a loop of at most one trip."""
-    offset = loops.index(loop_name(loop) + suffix) if symbolic else constant(0, int64)
-    start = whole + offset if symbolic else whole
-    inside: Node | None = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(rest, lanes))
-    if constant_value(rest) == lanes:
+    """The last, masked, vector of `count` iterations. Where it may be none, it stands in a loop of at most one trip, to `extent`."""
+    offset = constant(0, int64) if extent is None else loops.index(loop_name(loop) + suffix)
+    start = whole if extent is None else whole + offset
+    inside: Node | None = Node(Op.LANES, (), int64, (lanes,)).lt(loops.splat(count, lanes))
+    if constant_value(count) == lanes:
         inside = None
     widen = Widen(loop, start, lanes, inside, partials, suffix)
     lines = widen.lines(body(loop))
-    return [loops.loop(offset, rest, lines, lanes)] if symbolic else lines
+    return lines if extent is None else [loops.loop(offset, extent, lines, lanes)]
 
 
 class Partials:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lazygrad.codegen.choose import Transform, apply, choose
 from lazygrad.codegen.lower import lower
 from lazygrad.codegen.target import host
-from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name
+from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name, remainders
 from lazygrad.codegen.transform.accumulate import accumulate
 from lazygrad.codegen.transform.cascade import cascade
 from lazygrad.codegen.transform.hold import hold
@@ -21,14 +21,14 @@ from lazygrad.codegen.transform.nest import divide, interchange, merge
 from lazygrad.codegen.transform.pack import pack
 from lazygrad.codegen.transform.transpose import transpose
 from lazygrad.codegen.transform.vectorize import vectorize
-from lazygrad.ir import build
+from lazygrad.ir import build, loops
 from lazygrad.ir.args import Slot
 from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import DType, float64, int64
 from lazygrad.ir.interpret import run_kernel
-from lazygrad.ir.node import Node, unary
+from lazygrad.ir.node import Node, constant, unary
 from lazygrad.ir.op import Op
-from lazygrad.ir.text import parse
+from lazygrad.ir.text import parse, show
 from lazygrad.ir.verify import verify_kernel
 from lazygrad.schedule.place import place
 
@@ -104,6 +104,22 @@ def test_jam_repeats_lines_inside_the_loops(golden: Golden) -> None:
 
 def test_divide_cuts_a_loop_into_parts(golden: Golden) -> None:
     golden(divide(only(ROW_SUM), "k", 4))
+
+
+def test_what_a_part_leaves_over_is_known(golden: Golden) -> None:
+    """Parts of 10 in fours leave 2 over, or nothing: half a vector without a mask, two rows at once; in twos nothing."""
+    golden(vectorize(divide(only(SCALED), "j", 4), "j", 4), "vectorize")
+    golden(jam(divide(only(SCALED), "j", 4), "j", 4), "jam")
+    assert "_rest" not in show(vectorize(divide(only(SCALED), "j", 4), "j", 2))
+
+
+def test_remainders_of_values() -> None:
+    part = loops.index("part")
+    size = constant(100, int64)
+    assert remainders((size - part * 32).minimum(64), 32) == {0, 4}
+    assert remainders((size - part * 8).minimum(64), 32) == {0, 4, 12, 20, 28}
+    assert remainders(size.minimum(part * 5 + 3), 4) == {0, 1, 2, 3}
+    assert remainders(part * 6 + 1, 4) == {1, 3}
 
 
 def test_cascade_sums_parts_and_then_their_sums(golden: Golden) -> None:
