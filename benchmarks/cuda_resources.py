@@ -122,7 +122,7 @@ def _multiplies(name: str) -> bool:
     return name.startswith(("HMMA", "FFMA", "DFMA", "IMAD.", "mma", "fma"))
 
 
-def _computes(name: str) -> bool:
+def computes(name: str) -> bool:
     """Whether an instruction multiplies matrices or numbers, or brings what is multiplied: 16 bytes at a time, or as matrices."""
     if name.startswith(("LDS.", "LDG", "LDGSTS", "cp.async", "ld.")):
         return "128" in name or ".v4" in name or name.startswith("cp.async.c")
@@ -184,7 +184,7 @@ def main() -> None:
                     text = program([source])
                     ptx = nvrtc.compile_with(library, text, virtual, OPTIONS, "PTX")
                     loop = main_loop_of_ptx(ptx.rstrip(b"\0").decode())
-                part = sum(map(_computes, loop)) / max(len(loop), 1)
+                part = sum(map(computes, loop)) / max(len(loop), 1)
                 kinds = Counter(next((k for k in KINDS if n.startswith(k)), "other") for n in loop)
                 issued = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
                 print(

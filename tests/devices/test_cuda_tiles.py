@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lazygrad as lg
 from lazygrad.codegen.choose_cuda import choose, optimise, prepared, target
-from lazygrad.codegen.render.cuda import OPTIONS, program, render
+from lazygrad.codegen.render.cuda import OPTIONS, program, render, render_all
 from lazygrad.codegen.transform.access import ScheduleError
 from lazygrad.codegen.transform.tensorize import tensorize
 from lazygrad.ir.dtype import DType
@@ -171,6 +173,30 @@ def test_nothing_is_spilled() -> None:
             (taken,) = cubin.resources(nvrtc.compile_with(library, text, arch, OPTIONS)).values()
             assert taken.stack_bytes == 0 and taken.registers <= 255
             assert taken.shared_bytes <= (48 << 10) + 1024
+
+
+@pytest.mark.parametrize(("left", "right"), [("", ""), ("", "t"), ("t", "")])
+def test_main_loops_multiply(left: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most instructions of the loop of a product of halves are matrix instructions and what feeds them, 16 bytes at a time; no bank is waited for."""
+    library = nvrtc.packaged()
+    if library is None:
+        pytest.skip("no package nvidia-cuda-nvrtc")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    resources = importlib.import_module("cuda_resources")
+    kernel = optimise(contraction(4096, 4096, 4096, left, right), target())
+    (source,) = render_all([kernel])
+    met = resources.accesses(kernel, source.mapping, resources.shared_arrays(kernel, source))
+    assert met.shared > 0 and met.conflicts == 0
+    for arch in ("sm_80", "sm_90"):
+        loop = resources.main_loop(nvrtc.compile_with(library, program([source]), arch, OPTIONS))
+        least, multiply = 0.6, "HMMA"
+        if not loop:  # nvdisasm is not here; PTX has more steps for addresses than what is issued
+            virtual = arch.replace("sm_", "compute_")
+            text = nvrtc.compile_with(library, program([source]), virtual, OPTIONS, "PTX")
+            loop = resources.main_loop_of_ptx(text.rstrip(b"\0").decode())
+            least, multiply = 0.5, "mma"
+        assert sum(name.startswith(multiply) for name in loop) >= 64
+        assert sum(map(resources.computes, loop)) >= least * len(loop), loop
 
 
 def gradient(x: lg.Tensor, y: lg.Tensor, z: lg.Tensor) -> lg.Tensor:
