@@ -69,6 +69,8 @@ WRITTEN_LINES = 200
 """How many lines the stretches of a loop may have in all."""
 MOST_BESIDE = 4
 """Vectors of the widest type, side by side, that fill a line of the cache with narrower results, at most."""
+ABREAST = 4
+"""Vectors that take their steps together where each step waits for a division of the step before."""
 MOST_TURNED = 16
 """The side of a tile that is transposed in registers, at most: so many vectors are held."""
 TURNED = 5.0
@@ -494,9 +496,16 @@ def _lanes(loop: Node, target: Target) -> int:
         while wanted > 1 and (trips < lanes * wanted or _waste(trips, lanes * wanted) > 1.3):
             wanted //= 2
         lanes *= wanted
+    elif not reduces and not nested and _waits(lines) and trips >= ABREAST * lanes:
+        lanes *= ABREAST
     elif not reduces and not nested and work <= LIGHT_WORK:
         lanes *= _for_whole_lines(lines, lanes, trips, target)
     return lanes
+
+
+def _waits(lines: Sequence[Node]) -> bool:
+    """Whether each step of what is computed waits for a division of the step before."""
+    return any(node.op is Op.GCD for line in lines for node in postorder(line.src))
 
 
 def _for_whole_lines(lines: Sequence[Node], lanes: int, trips: int, target: Target) -> int:

@@ -12,6 +12,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.rewrite import rewrite
 
 from . import (
+    divisor,
     error_function,
     exponential,
     gamma,
@@ -27,6 +28,7 @@ from .table import MATH
 
 __all__ = [
     "MATH",
+    "divisor",
     "error_function",
     "expand",
     "exponential",

@@ -64,11 +64,34 @@ ERFCX = (
 """(1 + 2 x) exp(x * x) erfc(x) for x from 0 on, in (x - 3) / (x + 3)."""
 
 
+DEVIATE = (
+    0.3816352334233334, -0.3014433243745543, 0.04740724697573281, -0.011060242935977706, 0.002252319039980997,
+    -0.0005550766487258103, 0.0001199787878097548, -3.104828567190919e-05, 6.902539198969712e-06,
+    -1.8823610419651707e-06, 4.225589468712067e-07, -1.2156378681594576e-07, 2.6997915730192704e-08,
+    -8.223475746607048e-09, 1.7670805844112748e-09, -5.76500173861339e-10, 1.1678735569372706e-10,
+    -4.169348904451227e-11, 7.69048834206539e-12, -3.108003707065994e-12, 4.957941455625678e-13,
+    -2.3908565708798597e-13, 3.034961232802249e-14, -1.9026782134133984e-14, 1.644552781082773e-15,
+    -1.5712568328363042e-15, 6.088254501747493e-17, -1.35012386598247e-16, -1.897634475756907e-18,
+    -1.207755335467409e-17,
+)  # fmt: skip
+"""r - z for r from 2.79 to 38.7, where the normal distribution's integral up to -z is exp(-r * r / 2), in (r - 8) / (r + 8) from
+DEVIATE_RANGE."""
+DEVIATE_RANGE = (-0.48285449490268768, 0.65738758029978587)
+
+
+DROPPED = {"float32": 2.0**-31, "float64": 2.0**-60}
+"""What the last terms of a sum may amount to together, as a part of its first, to be left out."""
+
+
 def _chebyshev(t: Node, coefficients: Sequence[float]) -> Node:
-    """The sum of coefficients times Chebyshev's polynomials at t in [-1, 1], by Clenshaw's recurrence."""
+    """The sum of coefficients times Chebyshev's polynomials at t in [-1, 1], by Clenshaw's recurrence; as many as the dtype shows."""
+    count, left = len(coefficients), DROPPED[t.dtype.name] * abs(coefficients[0])
+    while abs(coefficients[count - 1]) <= left:
+        count -= 1
+        left -= abs(coefficients[count])
     double = t * 2.0
-    one, two = t * 0.0, t * 0.0
-    for coefficient in reversed(coefficients[1:]):
+    one, two = t * 0.0 + coefficients[count - 1], t * 0.0
+    for coefficient in reversed(coefficients[1 : count - 1]):
         one, two = double * one - two + coefficient, one
     return t * one - two + coefficients[0]
 
@@ -154,19 +177,17 @@ def log_ndtr_reverse(node: Node, cotangent: Node) -> Cotangents:
 
 @composite("ndtri")
 def ndtri(p: Node) -> Node:
-    """The inverse of the normal distribution's integral: by erfinv in the middle, at the ends Newton's steps on its logarithm."""
+    """The inverse of the normal distribution's integral: by erfinv in the middle, at the ends from r = sqrt(-2 log(p)) by what it is less."""
     values = wide(p)
     upper = values.gt(0.5)
     tail = where(upper, 1.0 - values, values)
     far = tail.lt(0.02) & tail.gt(0.0)
-    logarithm = log(where(far, tail, 0.01))
-    square = logarithm * -2.0
-    guess = -unary(Op.SQRT, square - log(square * (2.0 * math.pi)))
-    for _ in range(4):
-        ratio = call("erfcx", [guess * -math.sqrt(0.5)]) * math.sqrt(math.pi / 2.0)
-        guess = guess - (call("log_ndtr", [guess]) - logarithm) * ratio
+    root = unary(Op.SQRT, log(where(far, tail, 0.01)) * -2.0)
+    first, last = DEVIATE_RANGE
+    place = ((root - 8.0) / (root + 8.0) - (first + last) / 2) * (2 / (last - first))
+    end = root - _chebyshev(place, DEVIATE)
     middle = unary(Op.ERFINV, where(far, 0.5, values) * 2.0 - 1.0) * math.sqrt(2.0)
-    return where(far, where(upper, -guess, guess), middle).cast(p.dtype)
+    return where(far, where(upper, end, -end), middle).cast(p.dtype)
 
 
 @COMPOSITE_REVERSE.rule("ndtri")
@@ -232,17 +253,52 @@ def zeta_reverse(node: Node, cotangent: Node) -> Cotangents:
     return None, cotangent * -s * call("zeta", [s + 1.0, q])
 
 
+def _zeta_of_whole(power: int, start: Node) -> Node:
+    """zeta(power, start) as above, for a whole power of at least 2 and start > 0: of powers of reciprocals, and numbers that are known."""
+    total: Node | None = None
+    for index in range(TERMS):
+        term = _whole_power(1.0 / (start + float(index)), power)
+        total = term if total is None else total + term
+    assert total is not None
+    end = start + float(TERMS)
+    inverse = 1.0 / end
+    square = inverse * inverse
+    factor, factors = float(power), []
+    for index, number in enumerate(BERNOULLI, 1):
+        factors.append(factor * number / math.factorial(2 * index))
+        factor *= (power + (2.0 * index - 1.0)) * (power + 2.0 * index)
+    least = DROPPED[start.dtype.name] * TERMS / (power - 1.0)
+    while len(factors) > 1 and abs(factors[-1]) * float(TERMS) ** (1 - 2 * len(factors)) < least:
+        factors.pop()
+    curve = square * 0.0 + factors[-1]
+    for number in reversed(factors[:-1]):
+        curve = curve * square + number
+    rest = end / (power - 1.0) + 0.5 + inverse * curve
+    return total + _whole_power(inverse, power) * where(end.lt(math.inf), rest, 0.0)
+
+
+def _whole_power(base: Node, power: int) -> Node:
+    """base ** power by products up to the eighth power."""
+    if power > 8:
+        return _power(base, constant(float(power), base.dtype, base.shape, base.place))
+    made = base
+    for bit in bin(power)[3:]:
+        made = made * made
+        if bit == "1":
+            made = made * base
+    return made
+
+
 @composite("polygamma")
 def polygamma(x: Node, n: int) -> Node:
-    """The nth derivative of digamma, n > 0: (-1) ** (n + 1) n! zeta(n + 1, x), reflected to x >= 1/2.
+    """The nth derivative of digamma, n > 0: (-1) ** (n + 1) n! zeta(n + 1, x), reflected where x is not positive.
 
     The reflection adds the nth derivative of pi cot(pi x), a polynomial in the cotangent: the derivative of c ** k is -k (c ** (k - 1) + c ** (k + 1)).
     """
     values = wide(x)
-    reflect = values.lt(0.5)
+    reflect = values.le(0.0)
     inside = where(reflect, 1.0 - values, values)
-    power = constant(float(n + 1), values.dtype, values.shape, values.place)
-    total = call("zeta", [power, inside]) * (math.factorial(n) * (-1.0) ** (n + 1))
+    total = _zeta_of_whole(n + 1, inside) * (math.factorial(n) * (-1.0) ** (n + 1))
     polynomial = {1: 1.0}
     for _ in range(n):
         moved: dict[int, float] = {}

@@ -182,20 +182,9 @@ def xlog1py(input: Tensor, other: Operand) -> Outcome:
 
 # --- common divisors
 
-STEPS = {8: 12, 16: 24, 32: 46, 64: 92}
-"""How often Euclid's algorithm divides at most, by the width: neighbours among Fibonacci's numbers are the worst."""
-
 
 def _divisor(left: Node, right: Node) -> Node:
-    """The greatest common divisor by Euclid's algorithm; once the remainder is 0 nothing changes any more."""
-    if left.dtype.kind == "int":
-        left, right = unary(Op.ABS, left), unary(Op.ABS, right)
-    for _ in range(STEPS[left.dtype.bits]):
-        done = right.eq(0)
-        rest = left % where(done, 1, right)
-        left, right = where(done, left, right), where(done, 0, rest)
-    # the least integer has no absolute value, and remainders of it are negative
-    return unary(Op.ABS, left) if left.dtype.kind == "int" else left
+    return Node(Op.GCD, (left, right), left.dtype, left.shape)
 
 
 def _integers(name: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:

@@ -229,6 +229,7 @@ _EXACT: dict[Op, Callable[..., Array]] = {
     Op.DIV: _divide,
     Op.IDIV: _floor_divide,
     Op.MOD: _modulo,
+    Op.GCD: np.gcd,
     Op.FMOD: np.fmod,
     Op.MAX: np.maximum,
     Op.MIN: np.minimum,

@@ -322,7 +322,7 @@ def _extern(node: Node) -> str | None:
 
 _FLOATS = frozenset((*range(Op.FLOOR, Op.DIGAMMA + 1), Op.DIV, Op.FMOD, Op.ATAN2))
 _SECOND: dict[Op, Takes] = {
-    Op.IDIV: "integer", Op.MOD: "integer", Op.AND: "bits", Op.OR: "bits", Op.XOR: "bits",
+    Op.IDIV: "integer", Op.MOD: "integer", Op.GCD: "integer", Op.AND: "bits", Op.OR: "bits", Op.XOR: "bits",
     Op.SHL: "integer", Op.SHR: "integer", Op.MAX: "any", Op.MIN: "any",
 }  # fmt: skip
 _FIRST: dict[Op, Takes] = {Op.NOT: "bits", Op.CAST: "any", Op.BITCAST: "any"}

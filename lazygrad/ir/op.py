@@ -60,6 +60,7 @@ class Op(IntEnum):
     DIV = auto()  # floats only
     IDIV = auto()  # integers, rounding to minus infinity
     MOD = auto()  # integers, with the sign of the divisor
+    GCD = auto()  # integers: the greatest common divisor, by its magnitude
     FMOD = auto()  # floats, with the sign of the dividend, exact
     POW = auto()
     ATAN2 = auto()

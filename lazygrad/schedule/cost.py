@@ -10,7 +10,7 @@ from ..ir.node import Node
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 
 WORK: dict[Op, int] = {
-    Op.DIV: 4, Op.SQRT: 5, Op.RSQRT: 6, Op.IDIV: 12, Op.MOD: 12, Op.FMOD: 25,
+    Op.DIV: 4, Op.SQRT: 5, Op.RSQRT: 6, Op.IDIV: 12, Op.MOD: 12, Op.FMOD: 25, Op.GCD: 100,
     Op.EXP: 12, Op.EXP2: 12, Op.EXPM1: 18, Op.LOG: 16, Op.LOG2: 16, Op.LOG10: 16, Op.LOG1P: 18,
     Op.SIN: 20, Op.COS: 20, Op.TAN: 26, Op.ASIN: 18, Op.ACOS: 18, Op.ATAN: 18, Op.SINH: 24, Op.COSH: 24,
     Op.TANH: 18, Op.ASINH: 26, Op.ACOSH: 26, Op.ATANH: 26, Op.ERF: 26, Op.ERFC: 30, Op.ERFINV: 30,

@@ -35,7 +35,7 @@ INTEGERS = tuple(d for d in dtypes.ALL if d.is_integer)
 WHOLE = frozenset(
     (Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.SQRT, Op.RSQRT)
 )
-NEEDS_MATH = frozenset(range(Op.EXP, Op.NOT)) | {Op.POW, Op.ATAN2}
+NEEDS_MATH = frozenset(range(Op.EXP, Op.NOT)) | {Op.POW, Op.ATAN2, Op.GCD}
 RESTRICTED: tuple[Level, ...] = ("avx2", "sse4.2")
 
 

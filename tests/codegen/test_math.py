@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import sys
 from array import array
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from lazygrad.ir.dtype import (
     int32,
     int64,
     uint8,
+    uint64,
 )
 from lazygrad.ir.node import Node, postorder, same
 from lazygrad.ir.op import COMPARISON, Op
@@ -332,6 +334,28 @@ def test_float64_to_half_rounds_once(dtype: DType, digits: int) -> None:
 
 
 # --- the rest
+
+
+@pytest.mark.parametrize("dtype", [int8, int32, int64, uint8, uint64], ids=lambda d: d.name)
+def test_greatest_common_divisors(dtype: DType) -> None:
+    """Of the limits, of numbers of all sizes, and of neighbours among those whose remainders fall slowest."""
+    limits = np.iinfo(dtype.storage)
+    least, most = int(limits.min), int(limits.max)
+    slow = [[1, 1], [1, 2]]
+    for step, series in enumerate(slow, 1):
+        while series[-1] * step + series[-2] <= most:
+            series.append(series[-1] * step + series[-2])
+    edges = [0, 1, 2, 6, 60, most, most - 1, least, least + 1, most // 2, most // 2 + 1]
+    pairs = [*itertools.product(edges, repeat=2)]
+    pairs += [pair for series in slow for pair in itertools.pairwise(series)]
+    random = np.random.default_rng(10)
+    some = random.integers(least, most, (2, 500), endpoint=True, dtype=limits.dtype).tolist()
+    pairs += [(x >> n % dtype.bits, y >> n % 7) for n, (x, y) in enumerate(zip(*some, strict=True))]
+    given = [np.array(side, dtype.storage) for side in zip(*pairs, strict=True)]
+    got = run(Op.GCD, [dtype, dtype], given).tolist()
+    for (x, y), result in zip(pairs, got, strict=True):
+        expected = math.gcd(x, y)  # the least integer has no negative
+        assert result == (expected if expected <= most else least), (x, y)
 
 
 @pytest.mark.parametrize("dtype", [int8, int16, int32, int64, uint8], ids=lambda d: d.name)

@@ -61,7 +61,7 @@ def unary_case(op: Op) -> Case:
 
 
 def binary_case(op: Op) -> Case:
-    if op in (Op.IDIV, Op.MOD, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR):
+    if op in (Op.IDIV, Op.MOD, Op.GCD, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR):
         return binary(op), [INDEX, INDEX + 1]
     return binary(op), [np.abs(X) if op is Op.POW else X, Y]
 
@@ -120,7 +120,7 @@ def test_every_operation_has_both_rules_and_a_case() -> None:
     }
     # the others give no floats
     assert batched - of_floats == {
-        Op.NOT, Op.IDIV, Op.MOD, Op.LT, Op.LE, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.SORT,
+        Op.NOT, Op.IDIV, Op.MOD, Op.GCD, Op.LT, Op.LE, Op.EQ, Op.NE, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.SORT,
     }  # fmt: skip
     met = {
         node.op

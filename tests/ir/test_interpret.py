@@ -55,13 +55,14 @@ TORCH_UNARY: dict[Op, Callable[..., Any]] = {
 TORCH_BINARY: dict[Op, Callable[..., Any]] = {
     Op.ADD: torch.add, Op.SUB: torch.sub, Op.MUL: torch.mul, Op.DIV: torch.div,
     Op.IDIV: torch.floor_divide, Op.MOD: torch.remainder, Op.FMOD: torch.fmod, Op.POW: torch.pow,
+    Op.GCD: lambda x, y: torch.gcd(x, y).abs(),  # negative there for some least integers
     Op.ATAN2: torch.atan2, Op.MAX: torch.maximum, Op.MIN: torch.minimum, Op.LT: torch.lt, Op.LE: torch.le,
     Op.EQ: torch.eq, Op.NE: torch.ne, Op.AND: torch.bitwise_and, Op.OR: torch.bitwise_or,
     Op.XOR: torch.bitwise_xor, Op.SHL: torch.bitwise_left_shift, Op.SHR: torch.bitwise_right_shift,
 }  # fmt: skip
 EXACT = {
     Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.SQRT, Op.NOT, Op.ADD, Op.SUB, Op.MUL,
-    Op.DIV, Op.IDIV, Op.MOD, Op.FMOD, Op.MAX, Op.MIN, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, *COMPARISON,
+    Op.DIV, Op.IDIV, Op.MOD, Op.GCD, Op.FMOD, Op.MAX, Op.MIN, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, *COMPARISON,
 }  # fmt: skip
 TOLERANCE = {float64: 1e-12, float32: 1e-6, float16: 2.0**-10, bfloat16: 2.0**-7}
 
