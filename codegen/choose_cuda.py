@@ -18,7 +18,7 @@ from lazygrad.ir.op import Op
 
 from . import choose as general
 from .choose import Transform
-from .choose_opencl import spread
+from .choose_opencl import cascades, spread
 from .math import expand
 from .target import Target
 from .transform.access import (
@@ -119,6 +119,8 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     shared = [step.loop for step in steps if step.name == "share"]
     if not shared or not _pays(merged, shared, nests):
         steps, merged, shared = _wide(kernel), kernel, []
+    if contraction(kernel) is None:
+        steps += cascades(apply(kernel, steps))
     steps += [
         Transform("unroll", loop_name(loop))
         for loop in _short_loops(merged)

@@ -20,8 +20,21 @@ from . import choose as cpu
 from .choose import Transform
 from .math import expand
 from .target import Target
-from .transform.access import ScheduleError, Stride, body, carries, lines_inside, replace_loop
+from .transform.access import (
+    ScheduleError,
+    Stride,
+    all_loops,
+    body,
+    carries,
+    extent,
+    lines_inside,
+    loop_name,
+    replace_loop,
+)
+from .transform.cascade import SUMMED, running
+from .transform.contraction import contraction
 from .transform.parallel import parallel_loop
+from .transform.share import group_size
 
 LANES = 16
 """The most lanes of a vector of OpenCL."""
@@ -56,13 +69,50 @@ def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
 def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
-        return [Transform("accumulate")]
+        return [*cascades(kernel), Transform("accumulate")]
     return [
         replace(step, factor=_lanes(step.factor)) if step.name == "vectorize" else step
         for step in cpu.choose(kernel, target)
         if step.name
         != "ahead"  # OpenCL's drivers look ahead by themselves, or do nothing where asked to
     ]
+
+
+def cascades(kernel: Node) -> list[Transform]:
+    """For a GPU: long running sums in parts, and parts of parts, of what one thread adds.
+
+    Sums of products that results share are left as they are: their error is bounded by their length.
+    """
+    if contraction(kernel) is not None:
+        return []
+    threads = group_size(kernel)
+    found: list[Transform] = []
+    for loop, _ in all_loops(kernel):
+        if not running(loop):
+            continue
+        assert isinstance(loop.arg, Loop)
+        size, together = extent(loop), threads if loop.arg.kind == "threads" else 1
+        within = _terms(loop, threads)
+        if size is None:
+            sizes = [max(4 * SUMMED // within, 1) * together]
+        else:
+            sizes = [max(SUMMED**power // within, 1) * together for power in (3, 2, 1)]
+            sizes = [each for each in sizes if 4 * each <= size]
+        found += [Transform("cascade", loop_name(loop), each) for each in dict.fromkeys(sizes)]
+    return found
+
+
+def _terms(loop: Node, threads: int) -> int:
+    """How many terms a thread adds in one iteration to what it adds to in all of them. Recursion is over the depth of the loop nest only."""
+    targets = {id(each) for each in running(loop)}
+    most = 1
+    for line in body(loop):
+        if line.op is Op.LOOP and targets & {id(each) for each in running(line)}:
+            assert isinstance(line.arg, Loop)
+            size = extent(line) or 1
+            trips = -(-size // threads) if line.arg.kind == "threads" else size
+            most = max(most, min(trips * _terms(line, threads), 4 * SUMMED))  # more are in parts
+    return most
 
 
 def _lanes(wanted: int) -> int:

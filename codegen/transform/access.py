@@ -164,11 +164,11 @@ def remainders(node: Node, modulus: int) -> frozenset[int]:
 
 
 def replace_loop(kernel: Node, loop: Node, lines: list[Node]) -> Node:
-    """The kernel with `loop` replaced by `lines`; whatever reads values of the loop's body reads them no more."""
+    """The kernel, or a loop, with `loop` in it replaced by `lines`; whatever reads values of the loop's body reads them no more."""
     for candidate, around in all_loops(kernel):
         if candidate is loop:
             old, new = loop, lines
-            for outer in (*reversed(around), kernel):
+            for outer in reversed(around if kernel.op is Op.LOOP else (kernel, *around)):
                 inside: list[Node] = []
                 for line in body(outer):
                     inside.extend(new if line is old else [line])

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from lazygrad.codegen.lower import identity
 from lazygrad.ir import loops
-from lazygrad.ir.args import Accumulate, Name
+from lazygrad.ir.args import Accumulate, Loop, Name
 from lazygrad.ir.dtype import bool_, int64
 from lazygrad.ir.node import Node, constant, postorder
 from lazygrad.ir.op import Op
 
-from .access import ScheduleError, body, lines_inside, loop_named, replace_loop, with_body
+from .access import (
+    ScheduleError,
+    all_loops,
+    body,
+    lines_inside,
+    loop_named,
+    replace_loop,
+    with_body,
+)
 from .nest import divide
 
 SUMMED = 32
@@ -23,7 +31,7 @@ SUMMED = 32
 def cascade(kernel: Node, name: str, factor: int) -> Node:
     """Sum the loop over `name` in parts of `factor` iterations.
 
-    Requires: its step is 1, and it adds to registers from outside.
+    Requires: its step is 1, and it adds to registers from outside. Where a group of threads shares it, the group shares each part.
     Guarantees: each register gets the same terms, in another order.
 
     Raises:
@@ -32,7 +40,7 @@ def cascade(kernel: Node, name: str, factor: int) -> Node:
     targets = running(loop_named(kernel, name))
     if not targets:
         raise ScheduleError(f"loop {name} adds to no register from outside")
-    kernel = divide(kernel, name, factor)
+    kernel = _parts(kernel, name, factor)
     inner = loop_named(kernel, name)
     taken = {node.arg.name for node in postorder([kernel]) if isinstance(node.arg, Name)}
     before: list[Node] = []
@@ -49,6 +57,18 @@ def cascade(kernel: Node, name: str, factor: int) -> Node:
         after += [total, Node(Op.ACCUMULATE, step, bool_, (), Accumulate("add"))]
         parts[id(target)] = part
     return replace_loop(kernel, inner, [*before, _into(inner, parts), *after])
+
+
+def _parts(kernel: Node, name: str, factor: int) -> Node:
+    """The loop over `name` in parts of `factor` iterations, one part after the other where threads share it: neighbours stay side by side."""
+    loop = loop_named(kernel, name)
+    kernel = divide(kernel, name, factor)
+    if not isinstance(loop.arg, Loop) or loop.arg.kind != "threads":
+        return kernel
+    inner = loop_named(kernel, name)
+    outer = next(around[-1] for each, around in all_loops(kernel) if each is inner)
+    shared = loops.loop(inner.src[0], inner.src[1], body(inner), 1, "threads")
+    return replace_loop(kernel, outer, [loops.loop(outer.src[0], outer.src[1], [shared])])
 
 
 def running(loop: Node) -> list[Node]:

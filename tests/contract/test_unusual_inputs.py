@@ -96,7 +96,7 @@ MORE: dict[str, Function] = {
     "repr": lambda t, x: repr(x),
     "numpy": lambda t, x: x.numpy().shape,
     "stride": lambda t, x: (x.stride(), x.is_contiguous(), x.storage_offset()),
-    "type": lambda t, x: x.type(),
+    "type": lambda t, x: x.type().rpartition(".")[2],
 }
 
 

@@ -188,6 +188,45 @@ def test_transforms_for_gpus_are_kernels() -> None:
     np.testing.assert_allclose(result, given[0] @ given[1] + given[2], rtol=1e-5)
 
 
+SUM = """
+        kernel sum(%x: f32[2, 3, 40, 150] in, %y: f32[2] out)
+          for %i in range(0, 2) parallel:
+            local %sum : f32[]
+            store %sum[0], 0.0:f32
+            for %j in range(0, 3):
+              local %inner : f32[]
+              store %inner[0], 0.0:f32
+              for %k in range(0, 40):
+                for %l in range(0, 150):
+                  %v = load %x[%i*18000 + %j*6000 + %k*150 + %l] : f32
+                  accumulate %inner[0], %v {kind=add}
+              %s = load %inner[0] : f32
+              accumulate %sum[0], %s {kind=add}
+            %t = load %sum[0] : f32
+            store %y[%i], %t
+    """
+
+
+def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
+    """Threads share the loop inside and reduce once, behind the loop around it; each adds 30 terms one after the other, then their sums."""
+    from lazygrad.codegen.choose_cuda import choose, optimise, target
+    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.ir.interpret_loops import run_kernel
+
+    (kernel,) = parse(SUM)
+    steps = [str(step) for step in choose(spread(kernel), target())]
+    assert steps == ["share(l)", "cascade(k, 10)", "accumulate()"]
+    golden(text_of(SUM))
+    x = np.random.default_rng(0).random((2, 3, 40, 150), np.float32)
+    result = np.zeros(2, np.float32)
+    run_kernel(optimise(kernel, target()), [x, result])
+    np.testing.assert_allclose(result, x.sum((1, 2, 3)), rtol=1e-5)
+    (long,) = parse(SUM.replace("150", "90000"))
+    steps = [str(step) for step in choose(spread(long), target())]
+    assert "cascade(l, 8192)" in steps, "each part is the group's, whose threads stay neighbours"
+    assert "l += 256" in text_of(SUM.replace("150", "90000"))
+
+
 def program_of_all() -> list[lg.Tensor]:
     """Every kind of kernel: elements, rows, columns, windows, contractions, gathers with checks, scans, sorts, random numbers, all sorts of dtypes."""
     x = lg.arange(60 * 90.0).reshape(60, 90) / 700
