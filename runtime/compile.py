@@ -200,9 +200,23 @@ def compile_general(normal: Normal, made: list[Node]) -> CompiledPlan:
         raise UndecidedError(str(error)) from error
 
 
+IN_HOST_MEMORY = {"cpu", "interpret"}
+"""Devices that read each other's memory."""
+
+
 def compile_on(place: str, roots: Sequence[Node], record: Record) -> Plan:
-    """A plan for a graph of one device."""
+    """A plan for a graph of one device.
+
+    Raises:
+        RuntimeError: it reads memory of another device.
+    """
     device = devices.get(place) if place else devices.default()
+    reached = {node.place for node in postorder(roots) if node.op is Op.BUFFER} - {"", device.name}
+    if reached and not {device.name, *reached} <= IN_HOST_MEMORY:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{device.name} and {min(reached)}!"
+        )
     record.device = device.name
     if is_kernel_device(device):
         return compile_graph(device, roots, record)

@@ -26,7 +26,7 @@ def _line(name: str, value: Any, kind: str) -> str:
     if not isinstance(value, Tensor):
         return f"  ({name}): Object of type: {type(value).__name__}"
     size = "x".join(map(str, value.shape))
-    where = f" ({value.device})" if value.place == "cuda" else ""
+    where = f" ({value.device})" if value.is_cuda else ""
     what = "Parameter" if isinstance(value, Parameter) else "Tensor"
     return f"  ({name}): {what} containing: [{kind} of size {size}{where}]"
 

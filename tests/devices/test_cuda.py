@@ -310,6 +310,10 @@ def test_gpus_by_name() -> None:
         lg.ones(2, device="cuda:99")
     with pytest.raises(RuntimeError, match="same device"):
         x + lg.ones(2, device="cpu")
+    here, there = lg.arange(2).cpu().realize(), lg.arange(2, device="cuda").realize()
+    for left, right in ((here, there), (there, here)):
+        with pytest.raises(RuntimeError, match="same device"):
+            left.index_select(0, right).tolist()
 
 
 def test_events_and_streams() -> None:

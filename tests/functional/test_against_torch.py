@@ -139,7 +139,7 @@ F.one_hot(m-1, 5); F.one_hot(m); n.nonzero(); torch.where(n > 0)[1]; torch.argwh
 torch.arange(5); torch.arange(1, 4, 0.5); torch.arange(5, 0, -2); torch.linspace(0, 1, 7); torch.linspace(-3.14, 3.14, 2000); torch.linspace(2, 5, 1); torch.eye(3); torch.eye(2, 4); torch.full((2, 3), 7); torch.full((2,), 1.5)
 torch.zeros(2, 3, dtype=torch.int32); torch.ones(3); torch.zeros_like(n); torch.full_like(n, 4); torch.ones_like(n, dtype=torch.float64); n.new_zeros(2, 2); n.new_full((2,), 3); n.new_tensor([1, 2]); torch.logspace(0, 2, 3)
 torch.tensor([[1, 2.5], [True, 3]]); torch.tensor([True, False]); torch.tensor(3); torch.tensor([]); torch.tensor([[], []]); torch.tensor([1, 2], dtype=torch.bfloat16); torch.tensor(-1, dtype=torch.uint8); torch.FloatTensor([1, 2])
-torch.LongTensor([1, 2]); torch.Tensor([1, 2]); torch.Tensor([[1], [2]]).type(torch.FloatTensor); n.type(torch.DoubleTensor); n.type(); n.float().type(); isinstance(n, torch.LongTensor); isinstance(n, torch.FloatTensor); torch.as_tensor([1.5])
+torch.LongTensor([1, 2]); torch.Tensor([1, 2]); torch.Tensor([[1], [2]]).type(torch.FloatTensor); n.type(torch.DoubleTensor); n.type().split('.')[-1]; n.float().type().split('.')[-1]; isinstance(n, torch.LongTensor); isinstance(n, torch.FloatTensor); torch.as_tensor([1.5])
 """)
 
 

@@ -184,7 +184,9 @@ def test_padding_and_packing() -> None:
         left = r.pad_sequence(rows, padding_value=-1.0, padding_side="left")
         parts = [packed.data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices]
         parts += [padded, lengths, left, *r.unpack_sequence(packed)]
-        parts += [packed.double().data, r.invert_permutation(t.tensor([2, 0, 1]))]
+        again = r.pack_padded_sequence(padded, t.tensor([3, 1, 2]), True, enforce_sorted=False)
+        assert again.is_cuda == padded.is_cuda
+        parts += [again.data, packed.double().data, r.invert_permutation(t.tensor([2, 0, 1]))]
         return [each.tolist() for each in parts]
 
     assert steps(lg, packing) == steps(torch, torch.nn.utils.rnn)

@@ -101,7 +101,7 @@ class PackedSequence(PackedSequenceFields):
     @property
     def is_cuda(self) -> bool:
         """Whether the data are on a CUDA device."""
-        return self.data.place == "cuda"
+        return bool(self.data.is_cuda)
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
@@ -153,7 +153,7 @@ def pack_padded_sequence(
 
     Same as torch.nn.utils.rnn.pack_padded_sequence. The lengths are read now.
     """
-    if isinstance(lengths, Tensor) and lengths.place != "cpu":
+    if isinstance(lengths, Tensor) and lengths.place not in ("cpu", creation_place("cpu")):
         raise RuntimeError(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got 1D {lengths.place} Long tensor"
         )
@@ -228,7 +228,7 @@ def pad_packed_sequence(
         padded = padded.transpose(0, 1)
     if back is not None:
         padded = padded.index_select(0 if batch_first else 1, back)
-        lengths = lengths.index_select(0, back.cpu())
+        lengths = lengths.index_select(0, back.to(lengths.device))
     return padded, lengths
 
 
