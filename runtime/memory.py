@@ -223,10 +223,14 @@ class Pool:
         owner = np.frombuffer(mapping, np.uint8)
         address = int(owner.__array_interface__["data"][0])
         if huge:
+            start = -address % HUGE_PAGE
             if hasattr(mmap, "MADV_HUGEPAGE"):
                 with contextlib.suppress(OSError):  # a kernel without huge pages: small ones do
-                    mapping.madvise(mmap.MADV_HUGEPAGE)
-            address = (address + HUGE_PAGE - 1) & -HUGE_PAGE
+                    # whole ones alone: what is left of the block would take another one for itself
+                    whole = start + (size & -HUGE_PAGE)
+                    mapping.madvise(mmap.MADV_HUGEPAGE, start, whole - start)
+                    mapping.madvise(mmap.MADV_NOHUGEPAGE, whole)
+            address += start
         return address, owner
 
 

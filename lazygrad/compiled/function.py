@@ -179,8 +179,10 @@ class Compiled:
                     raise
             # What the function was given did not behave as a number does: once more, with the numbers themselves.
         written = restore(call)
+        after = state
         try:
-            trace = conclude(call, state, self._state(args, kwargs), raw, written)
+            after = self._state(args, kwargs)
+            trace = conclude(call, state, after, raw, written)
         except Refused as error:
             problem, trace = error, Trace(state, None)
         result = unlifted(raw)
@@ -194,6 +196,7 @@ class Compiled:
                 self._keep(trace)
         except Refused as error:
             problem = error
+        call.forget(after)
         if problem is not None:
             self._refuse(problem)
         return result

@@ -366,6 +366,13 @@ class Call:
         for generator, seed, offset in self.random:
             generator._seed, generator._offset = seed, offset
 
+    def forget(self, after: State) -> None:
+        """Let go of the values of before. What the call has left are values alone: no replay would let go of what they were made of."""
+        for storage, _ in after.storages.values():
+            storage.current()
+        for kept in (self.before, self.stored, self.grads, self.observer._keep):
+            kept.clear()
+
 
 def _fields(tensor: Tensor) -> list[tuple[str, Any]]:
     names = (

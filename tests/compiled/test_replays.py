@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -423,3 +424,26 @@ def test_donated_arguments_are_gone(data: Data) -> None:
         np.testing.assert_allclose(b.numpy(), data(index + 1).numpy())
         with pytest.raises(RuntimeError, match="value"):
             a.tolist()
+
+
+def test_a_traced_step_keeps_nothing_of_the_values_before() -> None:
+    """Replays look at no storage again, so what they held on to would stay."""
+    model = lg.nn.Linear(200, 200)
+    optimizer = lg.optim.AdamW(model.parameters())
+    x = lg.ones(4, 200).realize()
+
+    @lg.compile
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step()
+    state = optimizer.state[model.weight]
+    before = [weakref.ref(state[name].storage.node.value) for name in ("exp_avg", "exp_avg_sq")]
+    traces = step.traces
+    step()
+    assert step.traces == traces + 1
+    assert [each() for each in before] == [None, None]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import mmap
 import os
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +164,18 @@ def test_an_unknown_device_lists_those_there_are() -> None:
     ):
         device.get("toaster")
     assert device.get("cpu") is device.get("cpu")
+
+
+def test_no_page_behind_a_block_is_taken() -> None:
+    """What a huge page would round up would stay resident as long as the block."""
+    path = Path("/proc/self/pagemap")
+    if not path.exists():
+        pytest.skip("this system does not say which pages are resident")
+    size = HUGE_PAGE + HUGE_PAGE // 2
+    buffer = Pool().allocate("cpu", size)
+    ctypes.memset(buffer.address, 1, size)
+    end = buffer.owner.ctypes.data + buffer.owner.nbytes
+    with path.open("rb") as file:
+        file.seek((buffer.address + size) // mmap.PAGESIZE * 8)
+        entries = file.read((end - buffer.address - size) // mmap.PAGESIZE * 8)
+    assert not (np.frombuffer(entries, np.uint64) >> np.uint64(63)).any()
