@@ -126,6 +126,31 @@ def result(
     return made
 
 
+def result_seen(name: str, node: Node, step: Step, inputs: Sequence[Tensor | None]) -> Tensor:
+    """An operation's result that lies in memory as `node` does and is seen through one movement: PyTorch's rot90 is a flip, transposed.
+
+    It is no view of another tensor, and its strides are those of the movement. See `result`.
+    """
+    shown = step.apply(node)
+    shown.site = node.site = here()
+    storage = Storage(node)
+    dtype, shape, stride, offset = placed(step, node.dtype, tuple(node.shape), None, 0)  # type: ignore[arg-type]
+    made = make(storage, dtype, View(None, (step,), (step,), shape, stride, offset, ""), storage)
+    pinned = mode.pinned or _reads_pinned(inputs)
+    if _tracks(inputs) and dtype.kind == "float":
+        record = _record(name, (shown,), inputs)
+        record.eager = pinned
+        attach(made, record, 0)
+        storage.tracked = True  # gradients go through its node
+    elif mode.inference:
+        made._counter = Untracked()
+    if pinned:
+        _at_once(made)
+    elif node.depth > DEPTH_BUDGET:
+        deep(storage.node)
+    return made
+
+
 def results(
     name: str,
     nodes: Sequence[Node],

@@ -9,7 +9,7 @@ from .. import views
 from ..ir.build import shrink, update
 from ..ir.dtype import int64
 from ..ir.node import Node, constant
-from ..results import result, tensor_nodes
+from ..results import result, result_seen, tensor_nodes
 from ..results import views as record_views
 from ..tensor import Tensor
 from . import arguments
@@ -22,7 +22,7 @@ from .arguments import (
     sizes_text,
 )
 from .registry import function, method
-from .shaping import expand, slice_axis, slice_step, unsqueeze, view
+from .shaping import expand, slice_axis, slice_step, swap, unsqueeze, view
 
 # --- together
 
@@ -477,13 +477,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         )
     first, second = (arguments.axis(dim, input.ndim, "rot90") for dim in dims)
     (node,) = tensor_nodes(input)
-    order = list(range(input.ndim))
-    order[first], order[second] = order[second], order[first]
     turns = k % 4
-    if turns == 1:
-        moved = node.flip((second,)).permute(order)
-    elif turns == 2:
-        moved = node.flip((first, second))
-    else:
-        moved = node.permute(order).flip((second,)) if turns == 3 else node
-    return result("Rot90Backward0", moved, (input,))
+    if turns % 2:  # as PyTorch's: the elements lie flipped, and are seen transposed
+        flipped = node.flip((second if turns == 1 else first,))
+        return result_seen("Rot90Backward0", flipped, swap(input, first, second), (input,))
+    return result("Rot90Backward0", node.flip((first, second)) if turns else node, (input,))

@@ -132,6 +132,23 @@ def test_strides_of_a_reshaped_view_are_pytorchs(case: Any) -> None:
         assert contiguous(target) == oracle.zeros(target).stride()
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("dims", [(0, 1), (2, 0)])
+def test_what_is_turned_lies_where_pytorchs_does(turns: int, dims: tuple[int, int]) -> None:
+    """An odd number of quarter turns is flipped in memory and seen transposed, and is no view of anything."""
+
+    def said(module: Any) -> Any:
+        x = module.arange(24.0).reshape(2, 3, 4).requires_grad_()
+        turned = module.rot90(x, turns, dims)
+        assert turned.grad_fn.name() == "Rot90Backward0" and not turned._is_view()
+        (turned**2 * module.arange(24.0).reshape(turned.shape)).sum().backward()
+        written = module.rot90(x.detach(), turns, dims)
+        written[1:].mul_(2)
+        return turned.stride(), turned.tolist(), x.grad.tolist(), written.tolist(), x.tolist()
+
+    assert said(torch) == said(oracle)
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 2)), max_size=4),
