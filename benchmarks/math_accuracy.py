@@ -31,6 +31,7 @@ from lazygrad.ir.node import Node, constant, where
 from lazygrad.ir.op import Op
 from lazygrad.runtime import device
 from lazygrad.runtime.cpu import CpuDevice
+from lazygrad.runtime.memory import ALIGNMENT
 
 Array = np.ndarray[Any, Any]
 LIMIT = 2.0
@@ -73,7 +74,15 @@ def compiled(op: Op, dtype: DType, count: int, arguments: int = 1) -> Callable[.
     value = Node(op, loads, dtype, (lanes,))
     body = loops.loop(index, count, [*loads, loops.store(out, index, value)], lanes, "parallel")
     kernel = expand(loops.kernel(op.name.lower(), [*sources, out], [body]))
-    return launched(kernel, count // lanes, np.empty(count, dtype.storage))
+    return launched(kernel, count // lanes, aligned(count, dtype.storage))
+
+
+def aligned(count: int, dtype: Any) -> Array:
+    """Memory that begins at a line of the cache, as that of every buffer: large results are written past the caches."""
+    size = count * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype)
 
 
 def launched(kernel: Node, trips: int, result: Array) -> Callable[..., Array]:
@@ -134,7 +143,7 @@ def suspicion(count: int) -> Callable[..., Array]:
     return launched(
         loops.kernel("suspicion", [got, true, limit, out], [bound, body]),
         count // lanes,
-        np.empty(count, bool),
+        aligned(count, np.bool_),
     )
 
 

@@ -27,7 +27,7 @@ from .floats import (
     two_product,
     with_sign_of,
 )
-from .logarithm import log_of_word
+from .logarithm import log_of_parts, split_exponent
 from .table import MATH
 
 TWO_OVER_ROOT_PI = Fraction(
@@ -83,7 +83,7 @@ def complementary_error_function(node: Node) -> Node | None:
 def inverse_error_function(node: Node) -> Node | None:
     """x times a polynomial in w = -log(1 - x^2), from w = 5 on in its square root.
 
-    1 - x^2 is (1 - |x|) (1 + |x|) as a sum of two floats, so that its last bits are kept near 1.
+    1 - x^2 is rounded once, so that its last bits are kept near 1.
     """
     fmt = format_of(node)
     if fmt is None:
@@ -92,13 +92,8 @@ def inverse_error_function(node: Node) -> Node | None:
     size = magnitude(x)
     inside = size.lt(1.0)
     size = where(inside, size, 0.0)
-    one = number(1.0, x)
-    below, below_low = fast_two_sum(one, -size)
-    above, above_low = fast_two_sum(one, size)
-    high, low = two_product(below, above)
-    low = fma(below, above_low, fma(below_low, above, low))
-    high, low = fast_two_sum(high, low)
-    w = -log_of_word(high, low, fmt)
+    exponent, rest = split_exponent(fma(-size, size, 1.0), fmt)  # at least an ulp: a normal number
+    w = -log_of_parts((exponent >> fmt.mantissa).cast(fmt.dtype), rest, fmt)
     root = sqrt(magnitude(w))
     pieces = [(w, w.lt(5.0), ERFINV_CENTRE), (root - 3.0, root.lt(4.0), ERFINV_TAIL)]
     if fmt.dtype in ERFINV_FAR:

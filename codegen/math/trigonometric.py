@@ -1,8 +1,8 @@
 """sin, cos, tan: the argument modulo pi/2, then polynomials on [-pi/4, pi/4].
 
-float32 multiplies by 2/pi in float64. float64 subtracts n pi/2 in three parts up to a bound; beyond it x 2/pi is computed
+Up to a bound n pi/2 is subtracted in three parts. Beyond it float32 multiplies by 2/pi in float64; for float64 x 2/pi is computed
 in integers from the bits of 2/pi that matter for the exponent of x, picked by a tree of WHEREs, so that no table in memory
-is needed. Both ways are computed for every float64: a vector has no branches.
+is needed. A vector without large lanes jumps over what is for them (render/rare.py).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ Reduced = tuple[Node, Node, Node]
 """(n, high, low): x = n pi/2 + high + low, with |high| at most pi/4; n matters modulo 4."""
 
 
-def reduce_small(size: Node) -> Reduced:
-    """For float64 |x| below 2^24: n pi/2 is subtracted in three parts, the first difference is exact."""
-    integer, multiple = nearest(size, 2 / PI, DOUBLE)
-    first, second, third = DOUBLE.split(PI / 2, 3)
+def reduce_small(size: Node, fmt: Format) -> Reduced:
+    """For |x| below 2^24, of float32 2^15: n pi/2 is subtracted in three parts, the first difference is exact."""
+    integer, multiple = nearest(size, 2 / PI, fmt)
+    first, second, third = fmt.split(PI / 2, 3)
     exact = fma(multiple, -first, size)
     high = fma(multiple, -third, fma(multiple, -second, exact))
     product, lost = two_product(multiple, number(-second, size))
@@ -166,11 +166,14 @@ def reduce_huge(size: Node) -> Reduced:
 
 def reduce(size: Node, fmt: Format) -> Reduced:
     """|x| modulo pi/2; NaN for an infinite one."""
+    near = reduce_small(size, fmt)
+    small = size.lt(fmt.pick(2.0**15, 2.0**24))
     if fmt is SINGLE:
-        return reduce_single(size)
-    near, far = reduce_small(size), reduce_huge(size)
-    small = size.lt(2.0**24)
-    high = where(small, near[1], where(size.lt(INFINITY), far[1], NAN))
+        far = reduce_single(size)
+        high = where(small, near[1], far[1])
+    else:
+        far = reduce_huge(size)
+        high = where(small, near[1], where(size.lt(INFINITY), far[1], NAN))
     return where(small, near[0], far[0]), high, where(small, near[2], far[2])
 
 
