@@ -134,7 +134,7 @@ def result_seen(name: str, node: Node, step: Step, inputs: Sequence[Tensor | Non
     shown = step.apply(node)
     shown.site = node.site = here()
     storage = Storage(node)
-    dtype, shape, stride, offset = placed(step, node.dtype, tuple(node.shape), None, 0)  # type: ignore[arg-type]
+    dtype, shape, stride, offset = placed(step, node.dtype, tuple(node.shape), None, 0)
     made = make(storage, dtype, View(None, (step,), (step,), shape, stride, offset, ""), storage)
     pinned = mode.pinned or _reads_pinned(inputs)
     if _tracks(inputs) and dtype.kind == "float":
