@@ -12,6 +12,7 @@ from . import correlation as correlation
 from . import distance as distance
 from . import embedding as embedding
 from . import factorization as factorization
+from . import gamma as gamma
 from . import loss as loss
 from . import norm as norm
 from . import normalization as normalization

@@ -20,7 +20,7 @@ from .precision import wide
 ON_LAST_AXES = (
     "relu", "sigmoid", "silu", "gelu", "softplus", "leaky_relu", "elu", "hardtanh",
     "pow_scalar", "clamp", "clamp_tensor", "scale_gradient",
-    "max_pool", "adaptive_max_pool", "bessel_i", "entr", "erfcx", "log_ndtr", "ndtri", "next_number", "polygamma", "zeta",
+    "max_pool", "adaptive_max_pool", "bessel_i", "entr", "erfcx", "gamma_draw", "incomplete_gamma", "log_ndtr", "ndtri", "next_number", "polygamma", "zeta",
     "cholesky", "cholesky_solve", "cofactor", "det", "eigh", "inv", "lu", "matrix_exp", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
 )  # fmt: skip
 ALONG_AXES = (

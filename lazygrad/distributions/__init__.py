@@ -13,6 +13,7 @@ from .continuous import (
     Normal,
     Uniform,
 )
+from .counts import Binomial, Multinomial, NegativeBinomial, Poisson
 from .discrete import (
     Bernoulli,
     Categorical,
@@ -21,10 +22,12 @@ from .discrete import (
     OneHotCategoricalStraightThrough,
 )
 from .distribution import Distribution, Independent
+from .gamma import Beta, Chi2, Dirichlet, FisherSnedecor, Gamma, InverseGamma, StudentT
 from .kl import kl_divergence, register_kl
 from .multivariate import MultivariateNormal
 
 __all__ = [
-    "Bernoulli", "Categorical", "Cauchy", "Distribution", "Exponential", "Geometric", "Gumbel", "HalfNormal", "Independent", "Laplace", "LogNormal",
-    "MultivariateNormal", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough", "Uniform", "constraints", "kl", "kl_divergence", "register_kl",
+    "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Chi2", "Dirichlet", "Distribution", "Exponential", "FisherSnedecor", "Gamma", "Geometric",
+    "Gumbel", "HalfNormal", "Independent", "InverseGamma", "Laplace", "LogNormal", "Multinomial", "MultivariateNormal", "NegativeBinomial", "Normal",
+    "OneHotCategorical", "OneHotCategoricalStraightThrough", "Poisson", "StudentT", "Uniform", "constraints", "kl", "kl_divergence", "register_kl",
 ]  # fmt: skip

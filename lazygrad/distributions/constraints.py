@@ -127,6 +127,20 @@ class _OneHot(Constraint):
         return ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
 
 
+class _Multinomial(Constraint):
+    """Counts along the last axis that are `upper_bound` in all."""
+
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+    def check(self, value: Tensor) -> Tensor:
+        found: Tensor = (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
+        return found
+
+
 class _LowerCholesky(Constraint):
     """Lower triangles with a positive diagonal."""
 
@@ -190,6 +204,7 @@ half_open_interval = HalfOpenInterval
 integer_interval = IntegerInterval
 simplex = _Simplex()
 one_hot = _OneHot()
+multinomial = _Multinomial
 lower_cholesky = _LowerCholesky()
 positive_definite = _PositiveDefinite()
 real_vector = Independent(real, 1)

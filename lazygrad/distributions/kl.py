@@ -19,8 +19,10 @@ from .continuous import (
     Normal,
     Uniform,
 )
+from .counts import Binomial, Poisson
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical
 from .distribution import Distribution, Independent, summed
+from .gamma import Beta, Dirichlet, Gamma, InverseGamma
 from .multivariate import MultivariateNormal, squared_distance
 
 Formula = TypeVar("Formula", bound=Callable[..., Any])
@@ -141,6 +143,51 @@ def _categorical(p: Categorical, q: Categorical) -> Tensor:
 @register_kl(OneHotCategorical, OneHotCategorical)
 def _one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Tensor:
     return _categorical(p._categorical, q._categorical)
+
+
+@register_kl(Gamma, Gamma)
+def _gamma(p: Gamma, q: Gamma) -> Tensor:
+    mine, other = p.concentration, q.concentration
+    level = other * (p.rate / q.rate).log() + other.lgamma() - mine.lgamma()
+    found: Tensor = level + (mine - other) * mine.digamma() + (q.rate - p.rate) * (mine / p.rate)
+    return found
+
+
+@register_kl(InverseGamma, InverseGamma)
+def _inverse_gamma(p: InverseGamma, q: InverseGamma) -> Tensor:
+    return _gamma(p.base_dist, q.base_dist)
+
+
+@register_kl(Beta, Beta)
+def _beta(p: Beta, q: Beta) -> Tensor:
+    return _dirichlet(p._both, q._both)
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _dirichlet(p: Dirichlet, q: Dirichlet) -> Tensor:
+    mine, other = p.concentration, q.concentration
+    total = mine.sum(-1)
+    level = total.lgamma() - other.sum(-1).lgamma() - (mine.lgamma() - other.lgamma()).sum(-1)
+    apart = (mine - other) * (mine.digamma() - total.digamma().unsqueeze(-1))
+    found: Tensor = level + apart.sum(-1)
+    return found
+
+
+@register_kl(Poisson, Poisson)
+def _poisson(p: Poisson, q: Poisson) -> Tensor:
+    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+
+
+@register_kl(Binomial, Binomial)
+def _binomial(p: Binomial, q: Binomial) -> Tensor:
+    """Raises NotImplementedError where q has more trials than p, infinite where it has fewer."""
+    if bool((p.total_count < q.total_count).any()):
+        raise NotImplementedError(
+            "KL between Binomials where q.total_count > p.total_count is not implemented"
+        )
+    value = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())  # fmt: skip
+    found: Tensor = where(p.total_count > q.total_count, float("inf"), value)
+    return found
 
 
 @register_kl(Independent, Independent)

@@ -23,6 +23,7 @@ from . import dropout as dropout
 from . import embedding_bag as embedding_bag
 from . import exchange as exchange
 from . import fractional as fractional
+from . import gammas as gammas
 from . import gathering as gathering
 from . import histograms as histograms
 from . import indexing as indexing

@@ -13,7 +13,7 @@ from ..ir.args import Attribute
 from ..ir.dtype import bool_
 from ..ir.node import unary
 from ..ir.op import Op
-from ..results import tensor_nodes
+from ..results import grad_enabled, tensor_nodes
 from ..tensor import Tensor
 from .arguments import Operand, compute_dtype, elementwise_nodes, integer, no_kernel, result_type
 from .arithmetic import as_input, operand
@@ -69,6 +69,47 @@ def zeta(input: Operand, other: Operand) -> Outcome:
     nodes, _, _ = elementwise_nodes("zeta", input, other, dtype=dtype)
     inputs = (as_input(input), as_input(other))
     return Outcome("SpecialZetaBackward0", composite.call("zeta", nodes), inputs, ("operands",))
+
+
+def _refuse_gradient(gradient: Tensor) -> Tensor:
+    raise NotImplementedError("the derivative for 'igamma: input' is not implemented.")
+
+
+def _incomplete_gamma(name: str, input: Tensor, other: Tensor, upper: bool) -> Outcome:
+    for position, (word, value) in enumerate((("input", input), ("other", other)), 1):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name}(): argument '{word}' (position {position}) must be Tensor, not {type(value).__name__}"
+            )
+    dtype = result_type(input, other)
+    if dtype.kind != "float":
+        raise no_kernel(name, dtype)
+    if input.requires_grad and grad_enabled():
+        input = input.clone()
+        input.register_hook(_refuse_gradient)
+    nodes, _, _ = elementwise_nodes(name, input, other, dtype=dtype)
+    made = composite.call("incomplete_gamma", nodes, upper=upper)
+    return Outcome(f"{name.title()}Backward0", made, (input, other), ("operands",))
+
+
+@operator("igamma", "special.gammainc", inplace=True)
+def igamma(input: Tensor, other: Tensor) -> Outcome:
+    """The lower incomplete gamma function: the integral of t ** (input - 1) exp(-t) up to other over the whole one, elementwise.
+
+    Computed in float64. As in PyTorch there is a gradient of other alone.
+
+    Raises:
+        TypeError: an operand is no tensor. NotImplementedError: no operand is floating; (backward) a gradient of input is asked for.
+
+    Same as torch.igamma.
+    """
+    return _incomplete_gamma("igamma", input, other, upper=False)
+
+
+@operator("igammac", "special.gammaincc", inplace=True)
+def igammac(input: Tensor, other: Tensor) -> Outcome:
+    """The upper incomplete gamma function, 1 - igamma; see there. Same as torch.igammac."""
+    return _incomplete_gamma("igammac", input, other, upper=True)
 
 
 @operator("polygamma", module=False, inplace=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lazygrad as lg
+from lazygrad import config
 
 torch = pytest.importorskip("torch")
 
@@ -24,6 +25,17 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Geometric": ({"logits": [0.3, -0.7]}, [[3.0, 0.0]]),
     "Categorical": ({"logits": [[0.1, 2.0, -1.0], [1.0, 0.0, 0.5]]}, [[2, 0], [1, 1]]),
     "OneHotCategorical": ({"probs": [0.2, 0.5, 0.3]}, [[0.0, 1.0, 0.0]]),
+    "Gamma": ({"concentration": [0.5, 3.0], "rate": [2.0, 0.7]}, [0.2, 1.5]),
+    "Chi2": ({"df": [0.5, 3.0]}, [0.2, 1.5]),
+    "InverseGamma": ({"concentration": [1.5, 9.0], "rate": [2.0, 0.7]}, [0.2, 1.5]),
+    "Beta": ({"concentration1": [0.5, 3.0], "concentration0": [0.7, 2.0]}, [0.2, 0.6]),
+    "Dirichlet": ({"concentration": [[0.5, 3.0, 1.5], [0.2, 0.3, 0.9]]}, [0.2, 0.7, 0.1]),
+    "StudentT": ({"df": [1.5, 9.0], "loc": [0.3, 1.0], "scale": [2.0, 0.7]}, [0.2, 1.5]),
+    "FisherSnedecor": ({"df1": [1.5, 9.0], "df2": [3.0, 20.0]}, [0.2, 1.5]),
+    "Poisson": ({"rate": [0.5, 30.0]}, [[2.0, 25.0], [0.0, 31.0]]),
+    "Binomial": ({"total_count": 4, "probs": [0.2, 0.7]}, [[1.0, 0.0], [4.0, 3.0]]),
+    "NegativeBinomial": ({"total_count": 4, "logits": [0.2, -0.7]}, [[1.0, 0.0], [4.0, 3.0]]),
+    "Multinomial": ({"total_count": 4, "probs": [0.2, 0.5, 0.3]}, [[1.0, 0.0, 3.0], [0.0, 2.0, 2.0]]),
     "MultivariateNormal": ({"loc": [1.0, 2.0], "covariance_matrix": [[2.0, 0.5], [0.5, 1.0]]}, [[0.0, 1.0]]),
 }  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
@@ -31,16 +43,23 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Uniform": {"low": -2.0, "high": [3.0, 1.5]},
     "Geometric": {"probs": 0.3},
     "Categorical": {"probs": [0.2, 0.5, 0.3]},
+    "Gamma": {"concentration": 1.5, "rate": [0.3, 2.0]},
+    "Beta": {"concentration1": 1.5, "concentration0": [0.3, 2.0]},
+    "Dirichlet": {"concentration": [1.5, 0.2, 1.0]},
+    "Poisson": {"rate": 2.5},
+    "Binomial": {"total_count": 4, "probs": 0.4},
     "MultivariateNormal": {"loc": [0.0, 1.0], "precision_matrix": [[2.0, 0.3], [0.3, 0.5]]},
 }
 
 
 def made(framework: Any, name: str, options: dict[str, Any], grad: bool = False) -> Any:
     given = {
-        key: framework.tensor(value, requires_grad=grad) if grad or isinstance(value, list) else value
+        key: framework.tensor(value, requires_grad=grad) if (grad or isinstance(value, list)) and key != "total_count" else value
         for key, value in options.items()
     }  # fmt: skip
-    return getattr(framework.distributions, name)(**given), [t for t in given.values() if grad]
+    return getattr(framework.distributions, name)(**given), [
+        t for t in given.values() if grad and not isinstance(t, int)
+    ]
 
 
 def facts(framework: Any, name: str, options: dict[str, Any], value: Any) -> list[Any]:
@@ -60,14 +79,19 @@ def facts(framework: Any, name: str, options: dict[str, Any], value: Any) -> lis
         except NotImplementedError:
             found.append(None)
     other, _ = made(framework, name, OTHERS.get(name, options))
-    found.append(framework.distributions.kl_divergence(this, other))
+    try:
+        found.append(framework.distributions.kl_divergence(this, other))
+    except NotImplementedError:
+        found.append(None)
     return [None if each is None else each.detach().numpy() for each in found]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_facts(name: str) -> None:
     options, value = CASES[name]
-    for mine, expected in zip(*(facts(f, name, options, value) for f in (lg, torch)), strict=True):
+    with config.override(device="interpret"):
+        both = [facts(framework, name, options, value) for framework in (lg, torch)]
+    for mine, expected in zip(*both, strict=True):
         if expected is None:
             assert mine is None
             continue
@@ -78,15 +102,28 @@ def test_facts(name: str) -> None:
         "LogNormal",
         "HalfNormal",
         "OneHotCategorical",
+        "Beta",
+        "Chi2",
+        "Multinomial",
+        "InverseGamma",
     ):  # PyTorch's do not name their parameters
         assert repr(ours) == repr(theirs)
     assert (tuple(ours.batch_shape), tuple(ours.event_shape)) == (tuple(theirs.batch_shape), tuple(theirs.event_shape))  # fmt: skip
     assert (ours.has_rsample, ours.has_enumerate_support) == (theirs.has_rsample, theirs.has_enumerate_support)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "Cauchy"])
+HEAVY = ("Cauchy", "FisherSnedecor", "InverseGamma", "StudentT")
+"""Those whose means or variances are infinite with the parameters of CASES."""
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in HEAVY])
 def test_draws(name: str) -> None:
     """The mean of 20,000 draws is within five of its standard errors, and draws with gradients have them."""
+    with config.override(device="interpret"):
+        draws(name)
+
+
+def draws(name: str) -> None:
     lg.manual_seed(3)
     this, leaves = made(lg, name, CASES[name][0], grad=True)
     drawn = this.sample((20_000,))
@@ -146,3 +183,30 @@ def test_checks_can_be_left_out() -> None:
     lg.distributions.Normal(0.0, -1.0, validate_args=False)
     with pytest.raises(TypeError, match="to be a Distribution subclass"):
         lg.distributions.register_kl(int, lg.distributions.Normal)
+
+
+def test_gamma_draws() -> None:
+    """Draws of small, middle and large shapes follow the distribution, and their gradients hold its integral."""
+    lg.manual_seed(5)
+    shapes = np.array([0.05, 0.7, 3.0, 14.9, 15.1, 400.0])
+    shape = lg.tensor(shapes).expand(4000, 6).clone().requires_grad_()
+    drawn = lg._standard_gamma(shape)
+    drawn.sum().backward()
+    assert shape.grad is not None
+    at = lg.distributions.Gamma(lg.tensor(shapes), 1.0).cdf(drawn.detach()).numpy()
+    steps = np.arange(1, 4001)[:, None] / 4000
+    assert (
+        np.abs(np.sort(at, 0) - steps).max() < 0.03
+    )  # Kolmogorov and Smirnov's distance: 1.9 / sqrt(4000), exceeded once in 700
+    moved = torch._standard_gamma_grad(*(torch.tensor(t.detach().numpy()) for t in (shape, drawn)))
+    np.testing.assert_allclose(shape.grad.numpy(), moved.numpy(), 2e-3)  # PyTorch's own error: 7e-4
+
+
+def test_dirichlet_gradients_have_the_right_mean() -> None:
+    """The derivative of the mean of the first share by its concentration, (total - c) / total^2."""
+    lg.manual_seed(1)
+    with config.override(device="interpret"):
+        c = lg.tensor([0.5, 2.0, 1.5], dtype=lg.float64, requires_grad=True)
+        lg.distributions.Dirichlet(c).rsample((20_000,))[:, 0].mean().backward()
+        assert c.grad is not None
+        np.testing.assert_allclose(c.grad.tolist(), [3.5 / 16, -0.5 / 16, -0.5 / 16], atol=5e-3)
