@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import views
 from ..ir.build import gather, scan, scatter, shrink
-from ..ir.dtype import bool_, int64, uint8
+from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant, iota, where
 from ..results import from_node, result, result_inplace, tensor_nodes
 from ..tensor import Tensor
@@ -173,7 +173,8 @@ def true_positions(mask: Tensor) -> list[Tensor]:
     if not total:
         return [tensor([], dtype=int64) for _ in shape]
     # The n-th true element writes its place to n; the others write to one element more, which is cut off.
-    order = where(flags, scan(flags.cast(int64), "add", 0) - 1, total)
+    counting = int32 if count < 1 << 31 else int64  # half the memory to write and to read again
+    order = where(flags, scan(flags.cast(counting), "add", 0).cast(int64) - 1, total)
     base = constant(0, int64, (total + 1,), mask.place)
     flat = shrink(scatter(base, order, iota(count, int64, mask.place), 0, "set"), (0,), (total,))
     found = []
