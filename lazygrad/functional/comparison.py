@@ -43,11 +43,17 @@ ge = _comparison("ge", "greater_equal", lambda a, b: a.ge(b), ">=")
 
 
 def _rich(compare: Callable[..., Tensor], otherwise: object) -> Callable[[Tensor, Any], Any]:
-    """The Python operator: for an operand that is no number, `otherwise` (False, True or NotImplemented)."""
+    """The Python operator: an array is a tensor; for another operand that is no number, `otherwise` (False, True or NotImplemented)."""
 
     def dunder(self: Tensor, other: Any) -> Any:
         if isinstance(other, (Tensor, int, float)):
             return compare(self, other)
+        if getattr(other, "ndim", 0) and hasattr(other, "__array__"):
+            if otherwise is NotImplemented:
+                return NotImplemented  # PyTorch does not order tensors and arrays
+            from .creation import as_tensor
+
+            return compare(self, as_tensor(other))
         try:
             other = operand(other)
         except TypeError:

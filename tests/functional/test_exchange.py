@@ -203,3 +203,12 @@ def test_copies_of_everything() -> None:
     assert double.requires_grad and double.grad is not None and double.grad is not leaf.grad
     with pytest.raises(RuntimeError, match="graph leaves"):
         copy.deepcopy(leaf * 2)
+
+
+def test_an_array_is_compared_as_a_tensor() -> None:
+    values, tensor = np.array([1.0, 3.0]), lg.tensor([1.0, 2.0])
+    for found in (values == tensor, tensor == values):
+        assert isinstance(found, lg.Tensor)
+        assert found.tolist() == [True, False]
+    with pytest.raises(TypeError, match="not supported between"):
+        _ = values < tensor
