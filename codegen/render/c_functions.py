@@ -145,6 +145,14 @@ def floor_division(writer: Writer, dtype: DType, lanes: int | None, modulo: bool
     return writer.function(f"floor_{name}_{kind}", writer.dialect.function + source.strip())
 
 
+def lane_by_lane(writer: Writer, function: str, dtype: DType, lanes: int) -> str:
+    """The name of a function of two vectors that calls that of two numbers for each lane."""
+    kind = register_type(dtype, lanes)
+    each = ", ".join(f"{function}(a.s{k}, b.s{k})" for k in LANE[:lanes])
+    head = f"{writer.dialect.function}{kind} {function}_{kind}({kind} a, {kind} b)"
+    return writer.function(f"{function}_{kind}", f"{head} {{\n  return ({kind})({each});\n}}")
+
+
 def float_to_integer(writer: Writer, old: DType, new: DType, lanes: int | None) -> str:
     """The name of the conversion that truncates; what does not fit becomes the least integer of 32 (or 64) bits, and of that the low bits."""
     source, result = register_type(old, lanes), register_type(new, lanes)

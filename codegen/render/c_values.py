@@ -17,6 +17,7 @@ from .c_functions import (
     floor_division,
     from_half,
     from_memory,
+    lane_by_lane,
     narrow_to_odd,
     reduction,
     to_half,
@@ -132,7 +133,11 @@ def divide(writer: Writer, node: Node, left: str, right: str) -> str:
 
 @VALUES.rule(Op.FMOD)
 def float_modulo(writer: Writer, node: Node, left: str, right: str) -> str:
-    return f"fmod({left}, {right})"
+    """PoCL's fmod of vectors of doubles is wrong in some lanes and takes a minute to compile: they are asked lane by lane."""
+    lanes = lanes_of(node)
+    if lanes is None or node.dtype is not float64:
+        return f"fmod({left}, {right})"
+    return f"{lane_by_lane(writer, 'fmod', node.dtype, lanes)}({left}, {right})"
 
 
 @VALUES.rule(Op.IDIV, Op.MOD)

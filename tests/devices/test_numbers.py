@@ -146,3 +146,12 @@ def test_every_operator(
         if not close(value, reference, tolerance)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.usefixtures("place")
+def test_remainders_of_vectors() -> None:
+    """Rows that are shorter than a vector of doubles; PyTorch's and numpy's remainders are exact."""
+    draws = np.random.default_rng(0)
+    left, right = draws.uniform(-9, 9, (5, 10, 5)), draws.uniform(-9, 9, (10, 5))
+    found = lg.fmod(lg.tensor(left), lg.tensor(right))
+    assert np.array_equal(found.numpy(), np.fmod(left, right))

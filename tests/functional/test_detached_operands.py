@@ -49,7 +49,7 @@ def test_no_gradient_goes_through_detached_operands(name: str) -> None:
                 gradients = []
                 for related in (False, True):
                     leaf = leaves[chosen].clone().requires_grad_()
-                    nothing = leaf.sum() - leaf.sum().item()
+                    nothing = leaf.sum() - leaf.sum().detach()
                     given = [each + nothing if related else each.clone() for each in leaves]
                     given = [each.detach() for each in given]
                     given[chosen] = leaf
