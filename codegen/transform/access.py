@@ -156,7 +156,7 @@ def remainders(node: Node, modulus: int) -> frozenset[int]:
                 case Op.MUL:
                     found = {left * right % modulus for left, right in pairs}
                 case _:
-                    found = one | other
+                    found = {*one, *other}
             known[id(current)] = frozenset(found)
         else:
             known[id(current)] = every
