@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .. import recipes
 from ..history import mode
 from ..ir.node import Node, kind_of
 from ..ir.op import Op
 from ..recipes import Recipes, argument_key, varies
 from ..runtime import realize as realizing
+from ..runtime import schedules
 from ..runtime.realize import Ready
 from ..runtime.steady import STEADY
 from ..site import here
@@ -447,5 +449,12 @@ def ran(drawn: Sketch | None, ready: Ready | None, results: Sequence[Buffer]) ->
         begin(ready)
 
 
+def forget() -> None:
+    """Kernels get other schedules: plans that turns know are not those that will run."""
+    STEADY.leave()
+    recipes.forget()
+
+
 realizing.on_run = ran
+schedules.on_change(forget)
 Passage.after = staticmethod(expect)

@@ -16,6 +16,7 @@ import pytest
 import lazygrad as lg
 from lazygrad import turns
 from lazygrad.runtime import realize as realizing
+from lazygrad.runtime.compile import KERNELS
 from lazygrad.runtime.steady import STEADY
 
 Loop = Callable[[list[Any]], None]
@@ -683,3 +684,17 @@ def test_what_nobody_has_goes_at_once() -> None:
         assert not [each for each in gc.get_objects() if type(each) is turns.Passage and each.done]
     finally:
         gc.enable()
+
+
+@pytest.mark.of_the_cpu("looks at the kernels of the CPU")
+def test_a_schedule_that_is_given_in_the_middle_of_a_loop_is_in_force() -> None:
+    x = data(3, 40)
+    before = KERNELS.built
+    for step in range(9):
+        lg.realize((x * 2).exp())
+        if step == 7:
+            assert STEADY.passage is not None, "the loop is followed"
+            before = KERNELS.built
+            given = lg.schedule_override("mul_exp", "vectorize(i, 2)")
+    given.remove()
+    assert KERNELS.built == before + 1
