@@ -133,7 +133,7 @@ def divide(writer: Writer, node: Node, left: str, right: str) -> str:
 
 @VALUES.rule(Op.FMOD)
 def float_modulo(writer: Writer, node: Node, left: str, right: str) -> str:
-    """PoCL's fmod of vectors of doubles is wrong in some lanes and takes a minute to compile: they are asked lane by lane."""
+    """PoCL's fmod of vectors of doubles is wrong in some lanes and takes tens of seconds to compile: they are asked lane by lane."""
     lanes = lanes_of(node)
     if lanes is None or node.dtype is not float64:
         return f"fmod({left}, {right})"
