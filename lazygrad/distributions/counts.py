@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from ..autograd.grad_mode import no_grad
 from ..functional.activations import logsigmoid
@@ -12,7 +12,7 @@ from ..functional.draws import binomial, poisson
 from ..functional.gathering import where
 from ..tensor import Tensor
 from . import constraints
-from .discrete import Categorical, _Binary, _enumerated, _require_one
+from .discrete import _Binary, _enumerated, _OfClasses, _require_one
 from .distribution import Distribution, parameters
 from .gamma import Gamma
 
@@ -182,10 +182,8 @@ class NegativeBinomial(_Counted):
         return found
 
 
-class Multinomial(Distribution):
+class Multinomial(_OfClasses):
     """How often each class is among `total_count` draws of a Categorical. Same as torch.distributions.Multinomial."""
-
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
 
     def __init__(
         self,
@@ -197,32 +195,11 @@ class Multinomial(Distribution):
         if not isinstance(total_count, int):
             raise NotImplementedError("inhomogeneous total_count is not supported")
         self.total_count = total_count
-        self._categorical = Categorical(probs, logits, validate_args)
-        classes = (self._categorical._num_events,)
-        super().__init__(tuple(self._categorical.batch_shape), classes, validate_args)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities."""
-        found: Tensor = self._categorical.probs
-        return found
-
-    @property
-    def logits(self) -> Tensor:
-        """Their logarithms."""
-        found: Tensor = self._categorical.logits
-        return found
+        super().__init__(probs, logits, validate_args)
 
     @property
     def support(self) -> Any:
         return constraints.multinomial(self.total_count)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
-        made: Self = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        made._categorical = self._categorical.expand(batch_shape)
-        made._batch_shape = made._categorical.batch_shape
-        return made
 
     @property
     def mean(self) -> Tensor:
@@ -254,6 +231,3 @@ class Multinomial(Distribution):
         rest: Tensor = support.new_tensor(float(total + 1)).lgamma()
         found: Tensor = total * self._categorical.entropy() - rest + weights.sum((0, -1))
         return found
-
-    def __repr__(self) -> str:
-        return repr(self._categorical).replace("Categorical", type(self).__name__, 1)

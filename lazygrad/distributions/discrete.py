@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from ..functional.creation import arange
 from ..functional.gathering import where
@@ -246,12 +246,10 @@ class Categorical(Distribution):
         return _enumerated(arange(self._num_events), self, expand)
 
 
-class OneHotCategorical(Distribution):
-    """A class as a vector that is 1 there and 0 elsewhere. Same as torch.distributions.OneHotCategorical."""
+class _OfClasses(Distribution):
+    """One whose events are vectors with an entry for each class of a Categorical."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.one_hot
-    has_enumerate_support = True
 
     def __init__(
         self,
@@ -275,12 +273,22 @@ class OneHotCategorical(Distribution):
         found: Tensor = self._categorical.logits
         return found
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> OneHotCategorical:
-        made = object.__new__(type(self))
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
+        made: Self = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made._categorical = self._categorical.expand(batch_shape)
         made._batch_shape = made._categorical.batch_shape
         return made
+
+    def __repr__(self) -> str:
+        return repr(self._categorical).replace("Categorical", type(self).__name__, 1)
+
+
+class OneHotCategorical(_OfClasses):
+    """A class as a vector that is 1 there and 0 elsewhere. Same as torch.distributions.OneHotCategorical."""
+
+    support = constraints.one_hot
+    has_enumerate_support = True
 
     @property
     def mean(self) -> Tensor:
@@ -311,9 +319,6 @@ class OneHotCategorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._vectors(self._categorical.enumerate_support(expand))
-
-    def __repr__(self) -> str:
-        return repr(self._categorical).replace("Categorical", type(self).__name__, 1)
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):

@@ -22,18 +22,23 @@ from .distribution import Distribution, parameters
 Parameter = float | Tensor
 
 
-class Gamma(Distribution):
-    """rate^c x^(c - 1) exp(-rate x) / gamma(c), c the concentration. Same as torch.distributions.Gamma."""
+class _OfRate(Distribution):
+    """One of a concentration and a rate."""
 
     has_rsample = True
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
-    support = constraints.nonnegative
 
     def __init__(
         self, concentration: Parameter, rate: Parameter, validate_args: bool | None = None
     ) -> None:
         self.concentration, self.rate = parameters(concentration, rate)
         super().__init__(tuple(self.rate.shape), (), validate_args)
+
+
+class Gamma(_OfRate):
+    """rate^c x^(c - 1) exp(-rate x) / gamma(c), c the concentration. Same as torch.distributions.Gamma."""
+
+    support = constraints.nonnegative
 
     @property
     def mean(self) -> Tensor:
@@ -82,18 +87,10 @@ class Chi2(Gamma):
         return type(self)(self.df.expand(tuple(batch_shape)), validate_args=False)
 
 
-class InverseGamma(Distribution):
+class InverseGamma(_OfRate):
     """The reciprocal of a Gamma. Same as torch.distributions.InverseGamma."""
 
-    has_rsample = True
-    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive
-
-    def __init__(
-        self, concentration: Parameter, rate: Parameter, validate_args: bool | None = None
-    ) -> None:
-        self.concentration, self.rate = parameters(concentration, rate)
-        super().__init__(tuple(self.rate.shape), (), validate_args)
 
     @property
     def base_dist(self) -> Gamma:
