@@ -30,6 +30,8 @@ LEAST_WORK = 1 << 18
 """Products that a contraction has before tiles pay."""
 LEAST_ROWS = 48
 """Rows that a packed block serves before packing it pays."""
+LEAST_ROWS_NEAR = 160
+"""The same where what would be packed is a quarter of the second cache: it is read again from there, row after row of tiles."""
 LEAST_ROWS_APART = 16
 """The same where vectors gather what is not packed, and other loops stand between rows and columns (a convolution's)."""
 TYPICAL_EXTENT = 256
@@ -225,9 +227,11 @@ def tiles(
         return []
     row, column = loop_name(found.rows), loop_name(found.columns)
     direct = _moves(found.found, found.rows, found.columns) == 1
-    if tall < (LEAST_ROWS if direct or not between else LEAST_ROWS_APART):
-        return _beside(found, rows, columns, target) if direct and rows > 1 else []
     size = found.terms * found.itemsize
+    near = direct and target.level1_cache < size * columns <= target.level2_cache // 4
+    few = LEAST_ROWS_APART if between and not direct else LEAST_ROWS
+    if tall < (LEAST_ROWS_NEAR if near else few):
+        return _beside(found, rows, columns, target) if direct and rows > 1 else []
     if size * lanes > target.level2_cache:
         return []
     if direct and size * columns <= target.level1_cache:
