@@ -283,7 +283,7 @@ def _asks(found: Contraction, whole: bool, target: Target) -> bool:
     ):
         return False
     size = _elements(part, _size(found.rows) * found.terms) * found.itemsize
-    return size > (target.level2_cache // 4 if _stay(found, target) else target.level2_cache)
+    return size > target.level2_cache // (16 if _stay(found, target) else 1)
 
 
 def _stay(found: Contraction, target: Target) -> bool:

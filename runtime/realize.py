@@ -267,6 +267,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
             _run((), waiting, (), "a step ended")
             return _run(asked, (), history, why)
     if not settings.plain:
+        del drawn  # its list of nodes would count as a reference to each (keep_live)
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)
     ready = PLANS.ready.get(drawn.key)

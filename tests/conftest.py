@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,6 +24,10 @@ os.environ["LAZYGRAD_CACHE_DIR"] = "0"
 
 from lazygrad.ir.node import Node, same
 from lazygrad.ir.text import parse, show
+
+# Drawn examples are the same in every run, so that what has passed passes again; benchmarks/fuzz.py draws others.
+hypothesis.settings.register_profile("lazygrad", derandomize=True)
+hypothesis.settings.load_profile("lazygrad")
 
 Golden = Callable[..., None]
 GOLDEN = Path(__file__).parent / "golden"

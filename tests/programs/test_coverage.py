@@ -60,7 +60,9 @@ MORE = {
     " + (F.interpolate((i.abs() * 20).to(torch.uint8)[None, None], size=(2, 3), mode='bilinear').double() * a[:2, :3]).sum()",
     "special functions": "torch.i0(a).sum() + torch.special.i1e(a).sum() + torch.special.erfcx(a).sum() + torch.special.entr(a).sum()"
     " + torch.special.log_ndtr(a).sum() + torch.special.ndtri(a / 4).sum() + torch.special.zeta(2.5, a).sum() + a.polygamma(2).sum()"
-    " + torch.mvlgamma(a + 2, 2).sum() + torch.special.xlog1py(a, a).sum()",
+    " + torch.mvlgamma(a + 2, 2).sum() + torch.special.xlog1py(a, a).sum()"
+    " + torch.igamma(a.detach() + 1, a).sum() + torch.igammac(a.detach() + 1, a * 3).sum()",
+    "draws": "(torch.manual_seed(0), torch._standard_gamma(a).sum())[1]",
     "pairs": "torch.copysign(a, -a.detach()).square().sum() + torch.fmax(a, a.flip(0)).square().sum() + torch.fmin(a, a.flip(1)).square().sum()"
     " + torch.float_power(a, 2.5).sum() + torch.ldexp(a, a.detach()).sum() + torch.logaddexp2(a, a * 2).sum() + torch.nextafter(a, a * 2).square().sum()"
     " + (torch.heaviside(a, a) * a).sum() + torch.frexp(a)[0].square().sum() + (torch.gcd(i, i + 1) * a).sum() + (torch.lcm(i, i) * a).sum()"
@@ -161,7 +163,7 @@ NOT_TENSORS = {
     "randint_like", "randperm", "normal", "bernoulli", "multinomial", "tensor", "Tensor.cpu", "Tensor.cuda", "Tensor.is_signed", "Tensor.pin_memory",
     "Tensor.type", "multi_head_attention_forward", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "Tensor.is_shared", "Tensor.is_set_to", "Tensor.share_memory_", "gumbel_softmax", "rrelu", "from_file", "Tensor.to_device",
-    "is_inference", "is_distributed", "get_device", "Tensor.is_pinned", "is_signed", "poisson", "binomial", "Tensor.geometric_", "Tensor.cauchy_",
+    "is_inference", "is_distributed", "get_device", "Tensor.is_pinned", "is_signed", "poisson", "binomial", "_sample_dirichlet", "Tensor.geometric_", "Tensor.cauchy_",
     "Tensor.log_normal_", "Tensor.apply_", "Tensor.map_", "Tensor.map2_", "imag", "is_conj", "Tensor.conj_physical_",
 }  # fmt: skip
 
