@@ -109,7 +109,7 @@ class PlanCache:
         self.compiled = 0
         """How many plans have been compiled so far."""
         self.ready: OrderedDict[Entry, Ready] = OrderedDict()
-        """By the key as it is first made, with APPLYs in it and the states of its nodes. Emptied when it holds `limit`."""
+        """By the key as it is first made, with APPLYs in it and the states of its nodes: the latest `limit`."""
         self._plans: OrderedDict[Any, CompiledPlan] = OrderedDict()
         self._families: OrderedDict[Entry, Family] = OrderedDict()
         self._lock = threading.RLock()
