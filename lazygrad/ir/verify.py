@@ -16,6 +16,7 @@ from .dim import UndecidedError, product
 from .dots import check_dots, left_size
 from .dtype import int64
 from .grammar import ELEMENTWISE_GRAMMAR, GRAPH_GRAMMAR, Entry, check_entry
+from .kernel_graph import KernelGraph
 from .node import Node, postorder
 from .op import Op
 from .text import describe
@@ -38,6 +39,22 @@ def verify_graph(roots: Sequence[Node]) -> None:
     """
     for node in postorder(roots):
         _apply(node, _graph_node)
+
+
+def verify_order(kernels: Sequence[KernelGraph]) -> None:
+    """Check that what each kernel reads of the others' results has been written by an earlier one.
+
+    Raises:
+        VerificationError: with the first value that is read too early.
+    """
+    unwritten = {id(node) for kernel in kernels for node in kernel.results}
+    for kernel in kernels:
+        for node in kernel.inputs:
+            if id(node) in unwritten:
+                raise VerificationError(
+                    f"{kernel.name} reads what no kernel before it writes", node
+                )
+        unwritten.difference_update(map(id, kernel.results))
 
 
 def _apply(node: Node, check: Callable[[Node], str | None]) -> None:

@@ -119,18 +119,23 @@ def results_early(kernels: Sequence[KernelGraph], roots: Sequence[Node]) -> list
     """
     asked = {id(root) for root in roots}
     writer = {id(node): number for number, kernel in enumerate(kernels) for node in kernel.results}
-    after: dict[int, list[int]] = {}
-    moved: set[int] = set()
+    readers: dict[int, list[int]] = {}
+    awaited: dict[int, int] = {}
     for number, kernel in enumerate(kernels):
         read = [node for node in kernel.inputs if id(node) in writer]
         size = sum(cost.count(node.shape) * node.dtype.itemsize for node in read)
         if size >= cost.HELD_BYTES and all(id(node) in asked for node in kernel.results):
-            after.setdefault(max(writer[id(node)] for node in read), []).append(number)
-            moved.add(number)
+            before = {writer[id(node)] for node in read}
+            awaited[number] = len(before)
+            for each in before:
+                readers.setdefault(each, []).append(number)
     order: list[KernelGraph] = []
-    stack = [number for number in reversed(range(len(kernels))) if number not in moved]
+    stack = [number for number in reversed(range(len(kernels))) if number not in awaited]
     while stack:
         number = stack.pop()
         order.append(kernels[number])
-        stack.extend(reversed(after.pop(number, ())))
+        for reader in reversed(readers.get(number, ())):
+            awaited[reader] -= 1
+            if not awaited[reader]:
+                stack.append(reader)
     return order

@@ -19,6 +19,7 @@ from ..ir.index import ZERO, Index, Quotient, Remainder, Variable, flatten, of
 from ..ir.kernel_graph import KernelGraph, Path, Stage
 from ..ir.node import Node, postorder
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
+from ..ir.verify import verify_order
 from . import cost
 from .block_kernel import block_kernel
 from .block_rewrite import rewritten
@@ -104,7 +105,9 @@ class _Placement:
         for kernel in self.kernels:
             finish(kernel)
         kernels = ordered([kernel.graph for kernel in self.kernels])
-        return Schedule(results_early(kernels, self.roots), self.roots)
+        kernels = results_early(kernels, self.roots)
+        verify_order(kernels)
+        return Schedule(kernels, self.roots)
 
     # --- blocks of rows
 

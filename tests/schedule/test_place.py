@@ -18,10 +18,13 @@ from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.dtype import DType, float32, float64, int64
 from lazygrad.ir.interpret import evaluate
+from lazygrad.ir.kernel_graph import KernelGraph
 from lazygrad.ir.node import Node, unary, where
 from lazygrad.ir.op import Op
 from lazygrad.ir.text import show
+from lazygrad.ir.verify import VerificationError, verify_order
 from lazygrad.schedule import cost
+from lazygrad.schedule.growing import results_early
 from lazygrad.schedule.place import contraction, place
 
 Compile = Callable[[Sequence[Node]], Any]
@@ -66,6 +69,21 @@ def matmul(left: Node, right: Node) -> Node:
         (1, inner, columns)
     ).expand(full)
     return product.sum((1,)).reshape((rows, columns))
+
+
+def test_results_that_run_early_wait_for_all_that_they_read() -> None:
+    """`c` runs early, right behind `a`; `d` reads it and `b`, which stands before `c` and runs behind it."""
+    x = buffer(0, 512, 512)
+    a, b = unary(Op.NEG, x), unary(Op.EXP, x)
+    c = unary(Op.SIN, a)
+    d = b + c
+    kernels = [KernelGraph(n, (), (), [node], inputs=read) for n, node, read in (
+        ("a", a, [x]), ("b", b, [x]), ("c", c, [a]), ("d", d, [b, c]))]  # fmt: skip
+    ran = results_early(kernels, [c, d])
+    assert [kernel.name for kernel in ran] == ["a", "c", "b", "d"]
+    verify_order(ran)
+    with pytest.raises(VerificationError, match="d reads what no kernel before it writes"):
+        verify_order([kernels[0], kernels[2], kernels[3], kernels[1]])
 
 
 @pytest.mark.parametrize("axis", [0, 1])
