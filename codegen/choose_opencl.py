@@ -47,6 +47,8 @@ class OpenClTarget(Target):
     """An OpenCL device, as far as choices depend on it."""
 
     kind: Literal["cpu", "gpu"] = "cpu"
+    builtin_bytes: int = 128
+    """The widest vectors that the driver's built-in functions take: OpenCL's widest have 128 bytes."""
 
     @property
     def mapping(self) -> Literal["chunk", "item"]:

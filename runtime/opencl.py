@@ -48,6 +48,14 @@ GROUP = 64
 VECTOR_BYTES = (16, 64)
 """The least and the most that vectors are made for."""
 
+WIDEST = 128
+"""The bytes of OpenCL's widest vectors."""
+AVX512 = (
+    "avx512", "cannonlake", "icelake", "cascadelake", "cooperlake", "tigerlake", "rocketlake", "sapphirerapids", "emeraldrapids",
+    "graniterapids", "x86-64-v4", "znver4", "znver5", "znver6",
+)  # fmt: skip
+"""What is in LLVM's names of processors that have it."""
+
 
 def platforms() -> list[list[Any]]:
     """The driver's devices, by platform.
@@ -84,6 +92,16 @@ def canonical(name: str) -> str:
             f"{name}: there are {len(found)} OpenCL platforms, with {counts} devices"
         )
     return f"opencl:{sum(len(each) for each in found[:platform]) + number}"
+
+
+def builtin_bytes(version: str, width: int) -> int:
+    """The widest vectors, in bytes, that a driver's built-ins take, from what it says of its version and of its registers' width.
+
+    PoCL's version ends in the processor that its compiler writes for; its built-ins, which are compiled before, are those of the processor that there is. Where
+    the compiler does not know that one, and takes it for one without AVX512, it cannot call what gets or gives registers of 64 bytes.
+    """
+    known = "-x86_64-" not in version or any(name in version for name in AVX512)
+    return WIDEST if "PoCL" not in version or width < 64 or known else 32
 
 
 class OpenClKernel(QueuedKernel):
@@ -254,8 +272,13 @@ class OpenClDevice(QueuedDevice):
             return generic_target("gpu")
         least, most = VECTOR_BYTES
         width = 4 * int(handle.native_vector_width_float or 1)
-        found = generic_target("cpu", max(least, min(most, width)))
-        return replace(found, level3_cache=handle.global_mem_cache_size or found.level3_cache)
+        limit = builtin_bytes(str(handle.version), width)
+        found = generic_target("cpu", max(least, min(most, width, limit)))
+        return replace(
+            found,
+            level3_cache=handle.global_mem_cache_size or found.level3_cache,
+            builtin_bytes=limit,
+        )
 
     def variant(self, arch: str) -> OpenClDevice:
         """The device that writes kernels for processors ("cpu") or for GPUs ("gpu")."""
@@ -275,7 +298,7 @@ class OpenClDevice(QueuedDevice):
             return []
         nodes = [make() for make in kernels]
         sources = render_all(nodes, self.target)
-        built = self._build(program(sources))
+        built = self._build(program(sources, self.target))
         found: list[OpenClKernel] = []
         for node, source in zip(nodes, sources, strict=True):
             found.append(OpenClKernel(self, node, source, getattr(built, source.name)))
@@ -292,11 +315,11 @@ class OpenClDevice(QueuedDevice):
             return False
         import pyopencl as cl
 
-        from lazygrad.codegen.render.opencl import CONTRACTS, OPTIONS, PROBE
+        from lazygrad.codegen.render.opencl import CONTRACTS, OPTIONS, PROBE, PROBED
 
         factor = np.float32(1 + 2.0**-12)
-        given = np.repeat(np.array([factor, -(factor * factor)], np.float32), 16)
-        result = np.zeros(16, np.float32)
+        given = np.repeat(np.array([factor, -(factor * factor)], np.float32), PROBED)
+        result = np.zeros(PROBED, np.float32)
         source, target = self.from_host(given), self.allocate(result.nbytes)
         try:
             probe = cl.Program(self.context, PROBE).build(options=[*OPTIONS, CONTRACTS]).probe

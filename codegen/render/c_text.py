@@ -91,6 +91,8 @@ class Dialect:
     """Conversions of half floats that it has instructions for, by the name of the function that is written here."""
     aligned: str = ""
     """What the declaration of a local array begins with that is copied at once."""
+    builtin_bytes: int = 128
+    """The widest vectors that its built-in functions take."""
     copies: bool = False
     """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
 

@@ -13,6 +13,7 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import RuleTable
 
 from .c_functions import (
+    LANE,
     float_to_integer,
     floor_division,
     from_half,
@@ -281,11 +282,15 @@ def lanes(writer: Writer, node: Node) -> str:
 
 @VALUES.rule(Op.SHUFFLE)
 def shuffle(writer: Writer, node: Node, left: str, right: str) -> str:
-    """OpenCL's shuffle2, whose mask has unsigned integers as wide as the elements."""
+    """OpenCL's shuffle2, whose mask has unsigned integers as wide as the lanes; lane by lane where built-ins do not take such vectors."""
     assert isinstance(node.arg, Lanes)
-    word = {2: "ushort", 4: "uint", 8: "ulong"}[node.dtype.itemsize]
-    chosen = ", ".join(map(str, node.arg.lanes))
-    return f"shuffle2({left}, {right}, ({word}{len(node.arg.lanes)})({chosen}))"
+    lanes, count = node.arg.lanes, lanes_of(node.src[0]) or 1
+    if max(count, len(lanes)) * width(node.dtype) > writer.dialect.builtin_bytes:
+        each = (f"({left if at < count else right}).s{LANE[at % count]}" for at in lanes)
+        return f"({type_of(node)})({', '.join(each)})"
+    word = UNSIGNED[width(node.dtype)]
+    chosen = ", ".join(map(str, lanes))
+    return f"shuffle2({left}, {right}, ({word}{len(lanes)})({chosen}))"
 
 
 @VALUES.rule(Op.REDUCE)

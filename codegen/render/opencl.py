@@ -8,6 +8,7 @@ OpenCL says that they are exact (fma, floor, ceil, trunc, rint, fabs, fmod, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lazygrad.ir.node import Node
 
@@ -15,6 +16,7 @@ from ..choose_opencl import OpenClTarget
 from .c_grid import Source, names
 from .c_kernel import render_kernel
 from .c_text import Dialect
+from .opencl_builtins import by_halves
 from .streaming import streamed
 
 OPENCL = Dialect(
@@ -33,15 +35,17 @@ OPENCL = Dialect(
 OPTIONS = ("-cl-std=CL1.2", "-w")
 CONTRACTS = "-DCONTRACTS_EXACTLY"
 """Given where `PROBE` shows that a product and a sum are contracted with one rounding: PoCL's compiler does that faster than it calls fma."""
+PROBED = 8
+"""The lanes of its vectors: every driver's built-ins take so many."""
 PROBE = """
 #ifdef CONTRACTS_EXACTLY
 #pragma OPENCL FP_CONTRACT OFF
-float16 fused(float16 a, float16 b, float16 c) {
+float8 fused(float8 a, float8 b, float8 c) {
   #pragma OPENCL FP_CONTRACT ON
   return a * b + c;
 }
 kernel void probe(global const float *x, global float *y) {
-  vstore16(fused(vload16(0, x), vload16(0, x), vload16(0, x + 16)), 0, y);
+  vstore8(fused(vload8(0, x), vload8(0, x), vload8(1, x)), 0, y);
 }
 #endif
 """
@@ -51,20 +55,22 @@ CORRECT_ROUNDING = "-cl-fp32-correctly-rounded-divide-sqrt"
 
 def render(kernel: Node, target: OpenClTarget) -> str:
     """The source of one kernel, complete."""
-    return program(render_all([kernel], target))
+    return program(render_all([kernel], target), target)
 
 
 def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
+    dialect = replace(OPENCL, builtin_bytes=target.builtin_bytes)
     return [
-        render_kernel(kernel, OPENCL, target.mapping, name, streamed=streamed(kernel, target))
-        for kernel, name in zip(kernels, names(kernels, OPENCL), strict=True)
+        render_kernel(kernel, dialect, target.mapping, name, streamed=streamed(kernel, target))
+        for kernel, name in zip(kernels, names(kernels, dialect), strict=True)
     ]
 
 
-def program(sources: Sequence[Source]) -> str:
+def program(sources: Sequence[Source], target: OpenClTarget) -> str:
     """The text of a program: the header, each function once, the kernels."""
     functions: dict[str, str] = {}
     for source in sources:
         functions.update(source.functions)
-    return "\n\n".join([OPENCL.header, *functions.values(), *(each.text for each in sources)])
+    text = "\n\n".join([OPENCL.header, *functions.values(), *(each.text for each in sources)])
+    return by_halves(text, target.builtin_bytes)

@@ -155,3 +155,13 @@ def test_remainders_of_vectors() -> None:
     left, right = draws.uniform(-9, 9, (5, 10, 5)), draws.uniform(-9, 9, (10, 5))
     found = lg.fmod(lg.tensor(left), lg.tensor(right))
     assert np.array_equal(found.numpy(), np.fmod(left, right))
+
+
+@pytest.mark.usefixtures("place")
+def test_tiles_are_transposed() -> None:
+    """Of every width of elements: the registers of a half float are wider than its memory."""
+    values = np.random.default_rng(0).integers(-9, 9, (64, 100))
+    for dtype in (lg.float64, lg.float32, lg.float16, lg.bfloat16, lg.int64, lg.int8, lg.bool):
+        given = lg.tensor(values).to(dtype)
+        wanted = values != 0 if dtype is lg.bool else values
+        assert np.array_equal(given.t().contiguous().to(lg.int64).numpy(), wanted.T), dtype

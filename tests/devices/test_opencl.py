@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,97 @@ def test_text_of_a_kernel() -> None:
     assert "(uint)x_value <= (uint)31 ?" in text
     items = "for (long i = (long)get_global_id(0); i < (n); i += (long)get_global_size(0)) {"
     assert items in render(kernel, target("gpu"))
+
+
+def test_the_widest_vectors_of_built_ins() -> None:
+    """PoCL's are those of the processor that there is, its compiler's target one that it knows."""
+    from lazygrad.runtime.opencl import builtin_bytes
+
+    pocl = "OpenCL 3.0 PoCL HSTR: pthread-x86_64-unknown-linux-gnu-"
+    assert builtin_bytes(pocl + "znver3", 64) == 32
+    assert builtin_bytes(pocl + "generic", 64) == 32
+    for name in ("znver4", "sapphirerapids", "skylake-avx512"):
+        assert builtin_bytes(pocl + name, 64) == 128
+    assert builtin_bytes(pocl + "haswell", 32) == 128
+    assert builtin_bytes("OpenCL 3.0 PoCL HSTR: cpu-aarch64-unknown-linux-gnu-a64fx", 64) == 128
+    assert builtin_bytes("OpenCL 3.0 (Build 0)", 64) == 128
+
+
+MIXED = """
+kernel mixed(%x: f32[64] in, %h: f16[64] in, %i: i64[64] in, %y: f64[64] out, %z: f32[64] out)
+  for %j in range(0, 64):
+    %a = load %x[%j] : f32
+    %b = load %h[%j] : f16
+    %c = load %i[%j] : i64
+    %d = cast %a : f64
+    %e = floor %d : f64
+    %f = cast %b : f32
+    %g = cast %c : f32
+    %k = fma %a, %f, %g : f32
+    %l = abs %k : f32
+    store %y[%j], %e
+    store %z[%j], %l
+"""
+
+
+BUILT_IN = re.compile(r"\b(?:convert_\w+|fabs|floor|ceil|trunc|rint|sqrt|fmod|fma|shuffle2)\(")
+
+
+def test_wide_vectors_by_halves() -> None:
+    """No built-in gets or gives vectors wider than the driver's can."""
+    from lazygrad.codegen.choose_opencl import apply, target
+    from lazygrad.codegen.render.opencl import render
+    from lazygrad.codegen.schedule_text import parse as parse_schedule
+
+    (kernel,) = parse(MIXED)
+    kernel = apply(kernel, parse_schedule("vectorize(j, 16)"))
+    limited = replace(target("cpu"), builtin_bytes=32)
+    text, whole = render(kernel, limited), render(kernel, target("cpu"))
+    assert "any_" not in whole and " convert_double16(x_value)" in whole
+    assert " any_convert_double16(x_value)" in text
+    sizes = {"double": 8, "long": 8, "float": 4, "int": 4, "uint": 4, "short": 2, "ushort": 2}
+    for function in re.split(r"\n}\n", text):
+        if BUILT_IN.search(function):
+            head = function.rpartition(" {\n")[0]
+            vectors = re.findall(r"\b([a-z]+)(\d*) ", head)
+            assert all(sizes.get(kind, 1) * int(n or 1) <= 32 for kind, n in vectors), function
+
+
+def test_halves_give_the_same() -> None:
+    needs_opencl()
+    from lazygrad.codegen.choose_opencl import target
+    from lazygrad.runtime.compile import compile_graph
+    from lazygrad.runtime.opencl import OpenClDevice
+    from lazygrad.runtime.plans import Record
+
+    x = lg.tensor(np.sin(np.arange(64 * 96.0)).reshape(64, 96) * 99).realize()
+
+    def program(x: lg.Tensor) -> list[lg.Tensor]:
+        y = x.float()
+        rounded = [
+            x.floor() + y.ceil(),
+            y.half().sqrt(),
+            x.abs().sqrt(),
+            y.fmod(y.floor()).double(),
+        ]
+        turned = [each.t().contiguous() for each in (x, y, y.half(), y.to(lg.int8))]
+        return [
+            *rounded,
+            *turned,
+            y.long() + y.int(),
+            x.bfloat16().long(),
+        ]
+
+    (record,) = lg.lower(program, x)._records
+    results = []
+    halves = OpenClDevice("opencl:0", replace(target("cpu"), builtin_bytes=32))
+    for device in (devices.get("cpu"), halves):
+        made = compile_graph(device, record.graph, Record()).run([device.from_host(x.numpy())], [])
+        results.append(
+            [device.to_host(b, root.dtype, root.shape) for b, root in zip(made, record.graph)]
+        )
+    for wanted, got in zip(*results):
+        np.testing.assert_array_equal(got, wanted)
 
 
 def test_devices_by_name() -> None:
