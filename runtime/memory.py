@@ -261,4 +261,14 @@ def memory_size() -> int:
 _memory_size = 0
 
 HOST = Pool()
+
+
+def trim_heap() -> None:
+    """Give the pages of C's heap that nothing uses back to the system, where its allocator can (malloc_trim, of glibc)."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 """The pool of host memory, which every device that computes on the host shares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -81,6 +82,8 @@ def chosen_devices(option: str) -> list[str]:
     return names
 
 
+FILLED = 1 << 26
+"""Buffers up to so many bytes are filled before a test sees them."""
 ON_EACH = ("devices", "examples")
 """Rooms whose tests take a `device`, and run on each that is available."""
 ON_ONE = (
@@ -115,6 +118,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", chosen_devices(option))
     elif folder in ON_ONE and option:
         metafunc.parametrize("named_device", chosen_devices(option), indirect=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_memory_is_zero() -> Iterator[None]:
+    """New buffers of the host are full of NaN, so that what reads before something was written is seen."""
+    from lazygrad.runtime import memory
+
+    allocate = memory.Pool.allocate
+
+    def filled(pool: memory.Pool, device: str, nbytes: int) -> memory.Buffer:
+        buffer = allocate(pool, device, nbytes)
+        if 0 < nbytes <= FILLED:
+            ctypes.memset(buffer.address, 0xFF, nbytes)
+        return buffer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory.Pool, "allocate", filled)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,10 @@ class Compiled:
             after = self._state(args, kwargs)
             trace = conclude(call, state, after, raw, written)
         except Refused as error:
-            problem, trace = error, Trace(state, None)
+            problem, trace = (
+                error.with_traceback(None),
+                Trace(state, None),
+            )  # its frames hold the call
         result = unlifted(raw)
         del raw
         if problem is None and circumstances() != before:
@@ -195,7 +198,7 @@ class Compiled:
             if problem is None or not problem.lasting:
                 self._keep(trace)
         except Refused as error:
-            problem = error
+            problem = error.with_traceback(None)
         call.forget(after)
         if problem is not None:
             self._refuse(problem)

@@ -15,12 +15,15 @@ from ..functional import settings
 from ..history import mode
 from ..runtime import schedules
 from ..runtime.executor import REUSES
+from ..runtime.memory import HOST, trim_heap
 from ..storage import _lock
 from .actions import AGAIN, PLAIN, Miss, settle
 from .effects import Trace
 from .numbers import same
 from .scan import Refused
 
+LONG_TEXT = 1 << 16
+"""Python takes 70 bytes for each character of a text while it compiles it. For texts as long, memory is given back before and after."""
 TRACE_LIMIT = 16
 """How many traces a signature has; the oldest makes room."""
 FAILS = "(AttributeError, KeyError, IndexError, TypeError, ValueError)"
@@ -64,7 +67,11 @@ class Program:
         names.update(writer.names)
         file = f"<replay of {self.name} {id(self):x}>"
         space = names
+        if len(text) >= LONG_TEXT:
+            HOST.empty_cache()
         exec(compile(text, file, "exec"), space)
+        if len(text) >= LONG_TEXT:
+            trim_heap()
         self.traces = [*kept, trace]
         self.text, self.misses, self.replay = text, writer.misses, space["replay"]
         linecache.cache.pop(file, None)

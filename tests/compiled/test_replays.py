@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -426,6 +428,15 @@ def test_donated_arguments_are_gone(data: Data) -> None:
             a.tolist()
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What only the collector of cycles would let go of stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def test_a_traced_step_keeps_nothing_of_the_values_before() -> None:
     """Replays look at no storage again, so what they held on to would stay."""
     model = lg.nn.Linear(200, 200)
@@ -447,3 +458,15 @@ def test_a_traced_step_keeps_nothing_of_the_values_before() -> None:
     step()
     assert step.traces == traces + 1
     assert [each() for each in before] == [None, None]
+
+
+def test_a_refused_call_keeps_nothing_of_what_it_was_given(no_collector: None) -> None:
+    @lg.compile
+    def answer(x: Any) -> Any:
+        return SimpleNamespace(loss=(x * 2).sum().item())
+
+    x = lg.ones(100, 100).realize()
+    assert answer(x).loss == 20000
+    value = weakref.ref(x.storage.node.value)
+    del x
+    assert value() is None
