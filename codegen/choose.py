@@ -42,7 +42,7 @@ from .transform.nest import divide, interchange, merge
 from .transform.pack import fills, pack
 from .transform.parallel import CHUNK_COST, parallel_loop
 from .transform.partition import partition, stretches
-from .transform.transpose import crossing, transpose
+from .transform.transpose import crossing, fills_part, transpose
 from .transform.vectorize import vectorize
 
 TYPICAL_EXTENT = 64
@@ -380,25 +380,27 @@ def _transposed(
         return None
     steps = 0
     inner = loop
-    turned: set[int] = set()
     for outer in reversed(around):
         if body(outer) != (inner,) or carries(outer):
             return None
-        turned = {id(line) for line in crossing(outer, loop)}
-        if turned and (extent(outer) or TYPICAL_EXTENT) >= lanes:
+        across = crossing(outer, loop)
+        size = extent(outer) or TYPICAL_EXTENT
+        if across and (size >= lanes or fills_part(across, size, lanes)):
+            turned = {id(line) for line in across}
             break
         inner = outer
         steps += 1
     else:
         return None
     stride = Stride(loop.src[0], lanes)
+    wider = -(-size // lanes) * lanes / size
     cost = 0.0
     for line in lines:
         moves = stride(line.src[1])
         if line.op is Op.STORE and moves != 1:
             return None
         gathers = moves not in (0, 1) and id(line) not in turned
-        cost += lanes * 1.5 if gathers else TURNED if id(line) in turned else 1.0
+        cost += lanes * 1.5 if gathers else TURNED * wider if id(line) in turned else 1.0
         cost += 0 if line.op is Op.LOAD else _operations(line)
     moved = [Transform("interchange", loop_name(outer))] * steps
     return cost * -(-trips // lanes), [*moved, Transform("transpose", loop_name(loop), lanes)]

@@ -29,13 +29,16 @@ from .access import (
 from .jam import Copies
 from .vectorize import Partials, Widen
 
+LEAST_PART = 3
+"""A tile may have a third of its rows, or more: fewer are read one by one."""
+
 
 def transpose(kernel: Node, name: str, lanes: int) -> Node:
     """Transpose tiles of `lanes` iterations, a power of two, of the loop over `name` and as many of the loop around it.
 
     Requires: the loop around has nothing else in it, both steps are 1, no iteration needs another one, and loads of what the
     loops do not write run along the outer loop.
-    Guarantees: every iteration runs exactly once; those outside of whole tiles run in loops of their own.
+    Guarantees: every iteration runs exactly once; those outside of whole tiles run in a tile that is read in part, or in loops of their own.
 
     Raises:
         ScheduleError: there is no such loop, or it is not so.
@@ -59,21 +62,48 @@ def transpose(kernel: Node, name: str, lanes: int) -> Node:
     suffix = unused_suffix(kernel, outer)
     rows, rows_left = _parts(outer.src[1], lanes)
     columns, columns_left = _parts(inner.src[1], lanes)
-    lines = [loops.loop(inner.src[0], columns, _tile(outer, inner, turned, lanes), lanes)]
-    if columns_left is not None:
-        place = loops.index(loop_name(outer) + suffix + "_0")
-        start = loops.index(loop_name(inner) + suffix)
-        row = Copies(outer, outer.src[0] + place, 1, suffix).lines(body(outer))[0]
-        rest = Copies(row, columns + start, 1, suffix).lines(body(row))
-        lines.append(
-            loops.loop(place, constant(lanes, int64), [loops.loop(start, columns_left, rest)])
+
+    def tiles(start: Node, count: int, suffix: str) -> list[Node]:
+        """The lines for `count` iterations of the outer loop, from `start`: tiles, and one by one what the inner loop has beside them."""
+        at = (
+            inner.src[0] if start is outer.src[0] else loops.index(loop_name(inner) + suffix + "_2")
         )
-    made = [loops.loop(outer.src[0], rows, lines, lanes, outer.arg.kind)]
-    if rows_left is not None:
+        made = _tile(outer, inner, turned, lanes, start, count, at)
+        lines = [loops.loop(at, columns, made, lanes)]
+        if columns_left is not None:
+            place = loops.index(loop_name(outer) + suffix + "_0")
+            begin = loops.index(loop_name(inner) + suffix)
+            row = Copies(outer, start + place, 1, suffix).lines(body(outer))[0]
+            rest = Copies(row, columns + begin, 1, suffix).lines(body(row))
+            lines.append(
+                loops.loop(place, constant(count, int64), [loops.loop(begin, columns_left, rest)])
+            )
+        return lines
+
+    made: list[Node] = []
+    if constant_value(rows) != 0:
+        made.append(
+            loops.loop(
+                outer.src[0], rows, tiles(outer.src[0], lanes, suffix), lanes, outer.arg.kind
+            )
+        )
+    left = constant_value(rows_left) if rows_left is not None else None
+    if left is not None and fills_part(turned, left, lanes):
+        made += tiles(rows, left, suffix + "_1")
+    elif rows_left is not None:
         place = loops.index(loop_name(outer) + suffix + "_1")
         copies = Copies(outer, rows + place, 1, suffix + "_1")
         made.append(loops.loop(place, rows_left, copies.lines(body(outer))))
     return replace_loop(kernel, outer, made)
+
+
+def fills_part(turned: Sequence[Node], left: int, lanes: int) -> bool:
+    """Whether `left` iterations are worth a tile of their own, whose vectors are read in part.
+
+    They are where a processor reads a part of a vector at once: of 32 bytes or more, in elements of 4 or 8.
+    """
+    sizes = [line.dtype.itemsize for line in turned]
+    return left * LEAST_PART >= lanes and min(sizes) >= 4 and lanes * min(sizes) >= 32
 
 
 def crossing(outer: Node, inner: Node) -> list[Node]:
@@ -101,24 +131,35 @@ def _parts(size: Node, lanes: int) -> tuple[Node, Node | None]:
     return constant(known - left, int64), constant(left, int64) if left else None
 
 
-def _tile(outer: Node, inner: Node, turned: Sequence[Node], lanes: int) -> list[Node]:
-    """The lines of a whole tile."""
-    rows = Copies(outer, outer.src[0], lanes, "")
+def _tile(
+    outer: Node,
+    inner: Node,
+    turned: Sequence[Node],
+    lanes: int,
+    start: Node,
+    count: int,
+    at: Node,
+) -> list[Node]:
+    """The lines of a tile of `count` iterations of the outer loop, from `start`, and `lanes` of the inner one, from `at`."""
+    rows = Copies(outer, start, count, "")
     lines = rows.lines(body(inner))
-    columns = Copies(inner, inner.src[0], lanes, "")
-    widen = Widen(inner, inner.src[0], lanes, None, Partials(lanes), "")
+    mask = None
+    if count < lanes:
+        mask = loops.lanes(lanes).lt(loops.splat(constant(count, int64), lanes))
+    columns = Copies(inner, at, lanes, "")
+    widen = Widen(inner, at, lanes, None, Partials(lanes), "")
     read: list[Node] = []
     dropped: set[int] = set()
     for line in turned:
         backwards = Stride(outer.src[0])(line.src[1]) == -1
-        order = [lanes - 1 - number for number in range(lanes)] if backwards else list(range(lanes))
+        order = [count - 1 - number if backwards else number for number in range(count)]
         offset = rows.copies[order[0]][id(line)].src[1]
         vectors = [
-            loops.load(line.src[0], columns.value(offset, number), None, lanes)
+            loops.load(line.src[0], columns.value(offset, number), mask, lanes)
             for number in range(lanes)
         ]
         read += vectors
-        for number, vector in zip(order, turn(vectors), strict=True):
+        for number, vector in zip(order, turn(vectors)[:count], strict=True):
             copy = rows.copies[number][id(line)]
             dropped.add(id(copy))
             widen.vectors[id(copy)] = vector
