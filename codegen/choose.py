@@ -42,6 +42,7 @@ from .transform.nest import divide, interchange, merge
 from .transform.pack import fills, pack
 from .transform.parallel import CHUNK_COST, parallel_loop
 from .transform.partition import partition, stretches
+from .transform.skip import flag, skip
 from .transform.transpose import crossing, fills_part, transpose
 from .transform.vectorize import vectorize
 
@@ -65,6 +66,8 @@ PARTED = 256
 """A loop inside others is cut into stretches from so many iterations on."""
 SHARED_PART = 1 << 14
 """A loop that threads share is cut into parts of so many iterations, and these into stretches."""
+SKIPPED = 32
+"""So many iterations are passed by at once where none of them has anything to do."""
 WRITTEN_LINES = 200
 """How many lines the stretches of a loop may have in all."""
 MOST_BESIDE = 4
@@ -137,7 +140,7 @@ def _chosen(kernel: Node, target: Target) -> Schedule:
             tiled = made.kernel
         made.extend(rests(tiled, made.steps))
         return made
-    made, steps = Schedule(kernel, _partitions(kernel)), list[Transform]()
+    made, steps = Schedule(kernel, [*_partitions(kernel), *_skips(kernel)]), list[Transform]()
     kernel = made.kernel
     for line in body(kernel):
         if line.op is Op.LOOP:
@@ -164,6 +167,15 @@ def _partitions(kernel: Node) -> list[Transform]:
         if 1 < len(stretches(loop)) <= WRITTEN_LINES // len(lines):
             found.append(Transform("partition", loop_name(loop), size if around else SHARED_PART))
     return found
+
+
+def _skips(kernel: Node) -> list[Transform]:
+    """The long loops that have next to nothing to do where a flag is not set."""
+    return [
+        Transform("skip", loop_name(loop), SKIPPED)
+        for loop, around in all_loops(kernel)
+        if not around and (extent(loop) or 0) >= PARTED and flag(loop) is not None
+    ]
 
 
 def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
@@ -276,6 +288,7 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "interchange": interchange,
     "merge": merge,
     "partition": partition,
+    "skip": skip,
     "pack": pack,
     "hold": hold,
     "dots": dots,

@@ -211,6 +211,9 @@ class _Lowering:
 
     def _stage(self, stage: Stage, outer: _Scope) -> None:
         node = stage.node
+        if stage.carried:
+            self._carried(stage, outer)
+            return
         buffer, offset, register = self._storage(stage, outer)
         match node.op:
             case Op.REDUCE | Op.FOLD:
@@ -319,6 +322,22 @@ class _Lowering:
         after = combine(node.arg.kind, before, value.cast(node.arg.accumulate))
         inner.lines.append(loops.store(total, 0, after))
         inner.lines.append(loops.store(buffer, self._offset(offset, inner), after.cast(node.dtype)))
+
+    def _carried(self, stage: Stage, scope: _Scope) -> None:
+        """One step of a scan in each iteration of the loop that reads it; before the loop it is what a scan starts from."""
+        node = stage.node
+        assert isinstance(node.arg, Scan) and scope.parent is not None
+        total = loops.local(f"r{self._count('r')}", node.arg.accumulate)
+        scope.hoist(total, scope.parent)
+        scope.hoist(
+            loops.store(total, 0, identity(node.arg.kind, node.arg.accumulate)), scope.parent
+        )
+        value = _run(self.value(node.src[0], stage.position, _inside(stage), scope))
+        before = loops.load(total, 0)
+        scope.lines.append(before)
+        after = combine(node.arg.kind, before, value.cast(node.arg.accumulate))
+        scope.lines.append(loops.store(total, 0, after))
+        self.memo[("stage", id(node))] = after.cast(node.dtype)
 
     def _sort(self, stage: Stage, outer: _Scope, buffer: Node) -> None:
         node, along = stage.node, stage.scanned

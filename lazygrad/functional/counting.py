@@ -160,7 +160,7 @@ def _distinct(
     order = iota(size, int64, input.place)
     if ordered:  # computed now, once: how many there are is read before the values are
         order = from_node(_slice_order(node, axis)).realize().node
-    first = from_node(_new(_along_line(node, order, axis), axis)).realize()
+    first = from_node(_new(_along_line(node, order, axis), axis))
     (starts,) = tensor_nodes(*true_positions(first))
     total = starts.shape[0]
     assert isinstance(total, int)

@@ -16,6 +16,7 @@ from .. import views
 from ..ir.build import gather, scan, scatter, shrink
 from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant, iota, where
+from ..reading import realize
 from ..results import from_node, result, result_inplace, tensor_nodes
 from ..tensor import Tensor
 from .arguments import as_number, broadcast_shapes, describe_operands, sizes_text, type_name
@@ -163,24 +164,27 @@ def _check_mask(mask: Tensor, input: Tensor, axis: int) -> None:
 
 def true_positions(mask: Tensor) -> list[Tensor]:
     """Where a mask is true: one int64 vector for each axis. How many there are has to be read: it is a shape."""
-    from .reductions import count_nonzero
-
-    total = int(count_nonzero(mask).item())
     shape = tuple(mask.shape)
     count = math.prod(shape)
     (flags,) = tensor_nodes(mask.detach())
     flags = (flags if flags.dtype is bool_ else flags.ne(0)).reshape((count,))
+    counting = int32 if count < 1 << 31 else int64
+    total_node = flags.cast(counting).reduce("add", (0,), counting)
+    known, counted = from_node(flags), from_node(total_node.reshape(()))
+    realize(known, counted)  # the flags are read again, and are less to read than what they are of
+    total = int(counted.item())
+    (flags,) = tensor_nodes(known)
     if not total:
         return [tensor([], dtype=int64) for _ in shape]
     # The n-th true element writes its place to n; the others write to one element more, which is cut off.
-    counting = int32 if count < 1 << 31 else int64  # half the memory to write and to read again
     order = where(flags, scan(flags.cast(counting), "add", 0).cast(int64) - 1, total)
     base = constant(0, int64, (total + 1,), mask.place)
     flat = shrink(scatter(base, order, iota(count, int64, mask.place), 0, "set"), (0,), (total,))
     found = []
     for axis in range(len(shape)):
         inner = math.prod(shape[axis + 1 :])
-        found.append(from_node((flat // inner if inner > 1 else flat) % shape[axis]))
+        place = flat // inner if inner > 1 else flat
+        found.append(from_node(place % shape[axis] if axis else place))
     return found
 
 

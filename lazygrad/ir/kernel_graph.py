@@ -30,7 +30,8 @@ class Stage:
     it is empty). `innermost` is the free loop that stands inside of the others, and along which a local buffer is contiguous. Where
     `cleared` is given, the stage adds to its output in each iteration of `path`, and inside those loops it is cleared first. `ends` has
     the loops that may end before their extent, and where. A reduction that `keeps` a stage of its source computes that as it goes, and
-    the buffer of the source is filled by the same loops.
+    the buffer of the source is filled by the same loops. A scan that is `carried` has no loops and no buffer of its own: the innermost
+    loop of `path`, which runs in order, carries its running value in a register.
     """
 
     node: Node
@@ -43,6 +44,7 @@ class Stage:
     cleared: Path | None = None
     ends: tuple[tuple[Variable, Index], ...] = ()
     keeps: Stage | None = None
+    carried: bool = False
 
     @property
     def position(self) -> Position:
@@ -73,7 +75,7 @@ class Stage:
     def loops(self) -> Path:
         """Every loop around the innermost line, outermost first; a scan or sort runs along its axis inside the others."""
         free = self.nest
-        if isinstance(self.node.arg, (Scan, Sort)):
+        if isinstance(self.node.arg, (Scan, Sort)) and not self.carried:
             along = self.scanned
             free = (*(variable for variable in free if variable is not along), along)
         return (*self.path, *free, *self.inner)
@@ -143,6 +145,7 @@ class KernelGraph:
                 stage.cleared,
                 stage.ends,
                 stage.keeps and (number[id(stage.keeps.node)], stage.keeps.free),
+                stage.carried,
             )
             for stage in self.stages
         ]

@@ -31,6 +31,7 @@ from .reads import (
     Reads,
     agreed,
     batch_axes,
+    carried_along,
     cheap_operand,
     common_prefix,
     contraction,
@@ -394,6 +395,13 @@ class _Placement:
     def _stage(self, node: Node, kernel: Growing, positions: Reads, stored: bool = False) -> bool:
         """Compute `node` at a loop of `kernel`, if there is a loop where it is computed once and what it holds fits."""
         graph = kernel.graph
+        if (path := carried_along(node, graph, positions)) is not None:
+            ((position, _),) = positions.items()
+            stage = Stage(node, path, position, (), (), carried=True)
+            graph.stages.append(stage)
+            self._count(kernel, node)
+            self._propagate(node, kernel, position, stage)
+            return True
         paths = [path for found in positions.values() for path in found]
         fixed = agreed(positions, len(node.shape))
         if isinstance(node.arg, Scan):

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 from ..ir import access
 from ..ir.access import Position
-from ..ir.args import Reduction, Windows
+from ..ir.args import Reduction, Scan, Windows
 from ..ir.dim import Size, example
 from ..ir.index import NO_VARIABLES, ZERO, Index, Variable, of
-from ..ir.kernel_graph import Path
+from ..ir.kernel_graph import KernelGraph, Path
 from ..ir.node import Node
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from . import cost
@@ -190,6 +190,26 @@ def covers(node: Node, fixed: Sequence[Index | None]) -> bool:
             return False
         seen.add(variable)
     return True
+
+
+def carried_along(node: Node, graph: KernelGraph, positions: Reads) -> Path | None:
+    """The loops of a scatter of `graph` that read a scan in its own order, so that the innermost one can carry its running value.
+
+    None where it is read otherwise, or would be computed again for loops that it does not depend on.
+    """
+    if not isinstance(node.arg, Scan) or len(positions) != 1:
+        return None
+    ((position, paths),) = positions.items()
+    path, *others = paths
+    scatters = [stage for stage in graph.stages if stage.node.op is Op.SCATTER]
+    in_order = [(*stage.path, *stage.inner) for stage in scatters]
+    if others or not path or path not in in_order:
+        return None
+    along, axis = path[-1], node.arg.axis
+    if position[axis] != of(along) or along.extent != node.shape[axis]:
+        return None
+    rest = used_variables([index for number, index in enumerate(position) if number != axis])
+    return path if rest == {loop for loop in path[:-1] if loop.extent != 1} else None
 
 
 def evaluations(node: Node, positions: Reads) -> float:
