@@ -108,7 +108,9 @@ def test_curve_is_pytorchs(name: str, options: dict[str, Any]) -> None:
     relative, absolute = (1e-3, 1e-3) if name == "Muon" else (1e-4, 1e-5)
     np.testing.assert_allclose(mine, expected, rtol=relative)
     for left, right in zip(ours.parameters, theirs.parameters):
-        np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), relative, absolute)
+        np.testing.assert_allclose(
+            left.detach().numpy(), right.detach().numpy(), relative, absolute
+        )
     assert expected[-1] != pytest.approx(expected[0], rel=0.01), "the problem does not move"
 
 
