@@ -362,7 +362,7 @@ def _moving(found: Sum, shared: Node, along: Node, across: Node) -> float:
 def _written(found: Contraction) -> str:
     """Which loop the results of a tile run along in memory: "columns", "rows", or neither."""
     own = {id(line) for line in body(found.columns) if line.op is Op.LOCAL}
-    stores = [line for line in body(found.columns) if line.op is Op.STORE]
+    stores = [line for line in body(found.columns) if line.op in (Op.STORE, Op.ACCUMULATE)]
     offsets = [line.src[1] for line in stores if id(line.src[0]) not in own]
     for name, loop in (("columns", found.columns), ("rows", found.rows)):
         stride = Stride(loop.src[0])

@@ -13,6 +13,11 @@ from ..ir.node import Node
 from . import cost
 from .reads import contraction
 
+LETTERS = "ijklmnpquvwxyz"
+"""The names of a kernel's first loops."""
+NUMBERED = "ijklmnpquvwz"
+"""Those of the others, with a number behind: x0 and y0 are what a kernel reads and writes."""
+
 
 @dataclass(slots=True, eq=False)
 class Growing:
@@ -40,11 +45,12 @@ class Growing:
 
     def variable(self, extent: Size) -> Variable:
         """A new loop variable."""
+        number = self.variables
         self.variables += 1
-        letters = "ijklmnpquvwxyz"
-        number = self.variables - 1
-        suffix = str(number // len(letters)) if number >= len(letters) else ""
-        return Variable(letters[number % len(letters)] + suffix, extent)
+        if number < len(LETTERS):
+            return Variable(LETTERS[number], extent)
+        rounds, place = divmod(number - len(LETTERS), len(NUMBERED))
+        return Variable(f"{NUMBERED[place]}{rounds + 1}", extent)
 
 
 def label(node: Node) -> str:

@@ -18,7 +18,8 @@ from lazygrad.ir.args import Slot
 from lazygrad.ir.dtype import float32
 from lazygrad.ir.node import Node, iota, unary, where
 from lazygrad.ir.op import Op
-from lazygrad.ir.text import show
+from lazygrad.ir.text import parse, show
+from lazygrad.ir.verify import verify_kernel
 from lazygrad.schedule.place import place
 from lazygrad.schedule.simplify import simplify
 
@@ -114,6 +115,35 @@ def test_scores_of_attention_are_not_stored(function: Callable[..., Any], length
         expected = gradients(function, arrays)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_of_many_loops_is_read_back_from_its_text() -> None:
+    """Its loops have names that no buffer has."""
+    *inputs, cotangent = (lg.tensor(each) for each in draw(4, 1, 4, 263, 8))
+    for each in inputs:
+        each.requires_grad_()
+    lowered = lg.lower(lambda: lg.autograd.grad(causal(*inputs), inputs[:2], cotangent))
+    for text in lowered.kernels.values():
+        (kernel,) = parse(text)
+        verify_kernel(kernel)
+        assert show(kernel) == text
+
+
+def test_results_of_half_precision_that_are_added_up_across_rows() -> None:
+    """The gradients of the values run along the lanes of no tile."""
+    arrays = [each.astype("float16") for each in draw(4, 1, 2, 512, 32)]
+
+    def gradient() -> Any:
+        *inputs, cotangent = (lg.tensor(each) for each in arrays)
+        for each in inputs:
+            each.requires_grad_()
+        made = lg.autograd.grad(plain(*inputs), inputs[:2], cotangent)
+        lg.realize(*made)
+        return made[1].numpy()
+
+    found = gradient()
+    with config.override(device="interpret"):
+        np.testing.assert_allclose(found, gradient(), rtol=2e-2, atol=1e-2)
 
 
 def test_what_a_mask_leaves_out_of_a_whole_block_is_not_computed(
