@@ -139,6 +139,7 @@ def test_results_of_half_precision_that_are_added_up_across_rows() -> None:
             each.requires_grad_()
         made = lg.autograd.grad(plain(*inputs), inputs[:2], cotangent)
         lg.realize(*made)
+        assert made[1] is not None
         return made[1].numpy()
 
     found = gradient()
