@@ -5,8 +5,10 @@ Same names as torch.distributions.constraints; the texts of errors come from the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ..ir.dtype import bool_
 from ..tensor import Tensor
 
 
@@ -45,6 +47,16 @@ class _NonNegativeInteger(Constraint):
 
     def __repr__(self) -> str:
         return "IntegerGreaterThan(lower_bound=0)"
+
+
+class _PositiveInteger(Constraint):
+    is_discrete = True
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value % 1 == 0) & (value >= 1)
+
+    def __repr__(self) -> str:
+        return "IntegerGreaterThan(lower_bound=1)"
 
 
 class _Bounded(Constraint):
@@ -151,15 +163,65 @@ class _LowerCholesky(Constraint):
         return lower & (value.diagonal(0, -2, -1) > 0).all(-1)
 
 
-class _PositiveDefinite(Constraint):
-    """Symmetric matrices whose eigenvalues are positive."""
+class _LowerTriangular(Constraint):
+    event_dim = 2
+
+    def check(self, value: Tensor) -> Tensor:
+        lower: Tensor = (value.tril() == value).flatten(-2).all(-1)
+        return lower
+
+
+class _CorrCholesky(Constraint):
+    """Cholesky factors of correlation matrices: their rows have length 1."""
 
     event_dim = 2
 
     def check(self, value: Tensor) -> Tensor:
+        from ..functional.numeric_limits import finfo
+
+        slack = finfo(value.dtype).eps * value.shape[-1] * 10  # rounding of a sum of squares
+        unit: Tensor = ((value.norm(dim=-1) - 1).abs() < slack).all(-1)
+        return _LowerCholesky().check(value) & unit
+
+
+class _Square(Constraint):
+    event_dim = 2
+
+    def check(self, value: Tensor) -> Tensor:
+        square = value.shape[-2] == value.shape[-1]
+        return value.new_full(tuple(value.shape[:-2]), square, dtype=bool_)
+
+
+class _Symmetric(_Square):
+    def check(self, value: Tensor) -> Tensor:
+        if value.shape[-2] != value.shape[-1]:
+            return super().check(value)
+        alike: Tensor = ((value - value.mT).abs() < 1e-6).flatten(-2).all(-1)
+        return alike
+
+
+class _PositiveSemidefinite(_Symmetric):
+    """Symmetric matrices whose eigenvalues are not negative."""
+
+    def check(self, value: Tensor) -> Tensor:
+        from ..functional.linalg.factorizations import eigvalsh
+
+        alike = super().check(value)
+        if value.shape[-2] != value.shape[-1]:
+            return alike
+        found: Tensor = alike & (eigvalsh(value) >= 0).all(-1)
+        return found
+
+
+class _PositiveDefinite(_Symmetric):
+    """Symmetric matrices whose eigenvalues are positive."""
+
+    def check(self, value: Tensor) -> Tensor:
         from ..functional.linalg.factorizations import cholesky_ex
 
-        alike = ((value - value.mT).abs() < 1e-6).flatten(-2).all(-1)
+        alike = super().check(value)
+        if value.shape[-2] != value.shape[-1]:
+            return alike
         found: Tensor = alike & (cholesky_ex(value)[1] == 0)
         return found
 
@@ -184,9 +246,74 @@ class Independent(Constraint):
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
+class cat(Constraint):
+    """Constraints of stretches of an axis, which have `lengths` (1 each unless told)."""
+
+    def __init__(
+        self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None
+    ) -> None:
+        self.cseq = list(cseq)
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+        self.dim = dim
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return any(each.is_discrete for each in self.cseq)
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return max(each.event_dim for each in self.cseq)
+
+    def check(self, value: Tensor) -> Tensor:
+        from ..functional.joining import cat as joined
+
+        parts = value.split(self.lengths, self.dim)
+        return joined([each.check(part) for each, part in zip(self.cseq, parts)], self.dim)
+
+
+class stack(Constraint):
+    """Constraints of the elements of an axis."""
+
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0) -> None:
+        self.cseq, self.dim = list(cseq), dim
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return any(each.is_discrete for each in self.cseq)
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        axes = max(each.event_dim for each in self.cseq)
+        return axes + 1 if self.dim + axes < 0 else axes
+
+    def check(self, value: Tensor) -> Tensor:
+        from ..functional.joining import stack as joined
+
+        parts = value.unbind(self.dim)
+        return joined([each.check(part) for each, part in zip(self.cseq, parts)], self.dim)
+
+
+class MixtureSameFamilyConstraint(Constraint):
+    """What all components of a mixture allow; they stand along the last axis of the batch."""
+
+    def __init__(self, base_constraint: Constraint) -> None:
+        self.base_constraint = base_constraint
+        self.is_discrete = base_constraint.is_discrete
+        self.event_dim = base_constraint.event_dim
+
+    def check(self, value: Tensor) -> Tensor:
+        found = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        allowed: Tensor = found.all(-1)
+        return allowed
+
+    def __repr__(self) -> str:
+        return f"MixtureSameFamilyConstraint({self.base_constraint!r})"
+
+
 real = _Real()
 boolean = _Boolean()
 nonnegative_integer = _NonNegativeInteger()
+positive_integer = _PositiveInteger()
 positive = GreaterThan(lower_bound=0.0)
 nonnegative = GreaterThanEq(lower_bound=0.0)
 unit_interval = Interval(lower_bound=0.0, upper_bound=1.0)
@@ -206,6 +333,11 @@ simplex = _Simplex()
 one_hot = _OneHot()
 multinomial = _Multinomial
 lower_cholesky = _LowerCholesky()
+lower_triangular = _LowerTriangular()
+corr_cholesky = _CorrCholesky()
+square = _Square()
+symmetric = _Symmetric()
+positive_semidefinite = _PositiveSemidefinite()
 positive_definite = _PositiveDefinite()
 real_vector = Independent(real, 1)
 independent = Independent

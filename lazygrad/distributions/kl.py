@@ -24,6 +24,8 @@ from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical
 from .distribution import Distribution, Independent, summed
 from .gamma import Beta, Dirichlet, Gamma, InverseGamma
 from .multivariate import MultivariateNormal, squared_distance
+from .tails import HalfCauchy, Pareto
+from .transformed import TransformedDistribution
 
 Formula = TypeVar("Formula", bound=Callable[..., Any])
 _FORMULAS: dict[tuple[type, type], Callable[..., Any]] = {}
@@ -74,8 +76,9 @@ def _log_normal(p: LogNormal, q: LogNormal) -> Tensor:
     return kl_divergence(p.base_dist, q.base_dist)
 
 
+@register_kl(HalfCauchy, HalfCauchy)
 @register_kl(HalfNormal, HalfNormal)
-def _half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
+def _half(p: Any, q: Any) -> Tensor:
     return kl_divergence(p.base_dist, q.base_dist)
 
 
@@ -207,3 +210,20 @@ def _multivariate(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
     spread = squared_distance(q._factor.unsqueeze(-3), turned).sum(-1)
     apart = squared_distance(q._factor, q.loc - p.loc)
     return q._half_log_det() - p._half_log_det() + 0.5 * (spread + apart - p.event_shape[0])
+
+
+@register_kl(Pareto, Pareto)
+def _pareto(p: Pareto, q: Pareto) -> Tensor:
+    """Infinite where q begins above p."""
+    ratio = q.alpha / p.alpha
+    value = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    found: Tensor = where(p.scale < q.scale, float("inf"), value)
+    return found
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor:
+    """Equal transforms keep the divergence."""
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError
+    return kl_divergence(p.base_dist, q.base_dist)

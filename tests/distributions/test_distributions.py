@@ -21,6 +21,15 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Gumbel": ({"loc": 0.5, "scale": [1.5, 0.2]}, [0.0, 0.7]),
     "Exponential": ({"rate": [0.5, 3.0]}, [0.2, 1.5]),
     "Uniform": ({"low": [0.0, -1.0], "high": [1.0, 2.0]}, [0.2, 1.5]),
+    "HalfCauchy": ({"scale": [0.5, 2.0]}, [0.3, 2.0]),
+    "Pareto": ({"scale": [0.5, 2.0], "alpha": [3.0, 2.5]}, [0.7, 2.5]),
+    "GeneralizedPareto": ({"loc": 0.1, "scale": [0.5, 2.0], "concentration": [0.0, -0.3]}, [0.7, 2.5]),
+    "Weibull": ({"scale": [0.5, 2.0], "concentration": [3.0, 1.5]}, [0.7, 2.5]),
+    "Kumaraswamy": ({"concentration1": [1.5, 3.0], "concentration0": [1.7, 2.0]}, [0.2, 0.6]),
+    "VonMises": ({"loc": [0.5, -1.0], "concentration": [0.7, 20.0]}, [0.2, -1.3]),
+    "LogisticNormal": ({"loc": [0.5, -1.0], "scale": [0.7, 0.2]}, [[0.2, 0.5, 0.3]]),
+    "RelaxedBernoulli": ({"temperature": 0.7, "probs": [0.2, 0.7]}, [0.2, 0.6]),
+    "RelaxedOneHotCategorical": ({"temperature": 0.7, "logits": [0.1, 2.0, -1.0]}, [[0.2, 0.5, 0.3]]),
     "Bernoulli": ({"probs": [0.2, 0.7]}, [[1.0, 0.0]]),
     "Geometric": ({"logits": [0.3, -0.7]}, [[3.0, 0.0]]),
     "Categorical": ({"logits": [[0.1, 2.0, -1.0], [1.0, 0.0, 0.5]]}, [[2, 0], [1, 1]]),
@@ -40,6 +49,10 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 }  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
     "Normal": {"loc": 0.1, "scale": 0.7},
+    "Pareto": {"scale": 1.0, "alpha": [0.5, 3.0]},
+    "Weibull": {"scale": 1.0, "concentration": [0.5, 3.0]},
+    "Kumaraswamy": {"concentration1": 1.0, "concentration0": [0.5, 3.0]},
+    "LogisticNormal": {"loc": [0.1, 0.3], "scale": [1.0, 2.0]},
     "Uniform": {"low": -2.0, "high": [3.0, 1.5]},
     "Geometric": {"probs": 0.3},
     "Categorical": {"probs": [0.2, 0.5, 0.3]},
@@ -106,17 +119,43 @@ def test_facts(name: str) -> None:
         "Chi2",
         "Multinomial",
         "InverseGamma",
+        "HalfCauchy",
     ):  # PyTorch's do not name their parameters
         assert repr(ours) == repr(theirs)
     assert (tuple(ours.batch_shape), tuple(ours.event_shape)) == (tuple(theirs.batch_shape), tuple(theirs.event_shape))  # fmt: skip
     assert (ours.has_rsample, ours.has_enumerate_support) == (theirs.has_rsample, theirs.has_enumerate_support)  # fmt: skip
 
 
-HEAVY = ("Cauchy", "FisherSnedecor", "InverseGamma", "StudentT")
+HEAVY = ("Cauchy", "FisherSnedecor", "HalfCauchy", "InverseGamma", "StudentT")
 """Those whose means or variances are infinite with the parameters of CASES."""
+WITHOUT_MEAN = ("LogisticNormal", "RelaxedBernoulli", "RelaxedOneHotCategorical", "VonMises")
+"""Those whose mean is no formula, or that of a direction."""
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in HEAVY])
+@pytest.mark.parametrize("name", WITHOUT_MEAN)
+def test_draws_are_as_pytorchs(name: str) -> None:
+    """The means of 20,000 draws of either, and of their squares, are within five standard errors."""
+    means = []
+    for framework in (lg, torch):
+        framework.manual_seed(7)
+        with config.override(device="interpret"):
+            this, leaves = made(framework, name, CASES[name][0], grad=True)
+            drawn = this.sample((20_000,))
+            assert not drawn.requires_grad
+            values = drawn.numpy().astype(np.float64)
+        if name == "VonMises":
+            values = np.concatenate([np.cos(values), np.sin(values)], -1)
+        values = np.concatenate([values, values**2], -1)
+        means.append((values.mean(0), values.std(0) / np.sqrt(len(values))))
+        if this.has_rsample:
+            with config.override(device="interpret"):
+                this.rsample((2,)).sum().backward()
+            assert all(leaf.grad is not None and leaf.grad.isfinite().all() for leaf in leaves)
+    (ours, error), (theirs, other) = means
+    assert (np.abs(ours - theirs) < 5 * np.hypot(error, other)).all()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in (*HEAVY, *WITHOUT_MEAN)])
 def test_draws(name: str) -> None:
     """The mean of 20,000 draws is within five of its standard errors, and draws with gradients have them."""
     with config.override(device="interpret"):
