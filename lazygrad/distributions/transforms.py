@@ -396,7 +396,7 @@ class PowerTransform(_Elementwise):
         return found
 
     def _broadcast(self, shape: Sequence[int]) -> Shape:
-        return broadcast_shapes("PowerTransform", tuple(shape), _shape(self.exponent))  # type: ignore[return-value]
+        return broadcast_shapes("PowerTransform", tuple(shape), _shape(self.exponent))
 
     def forward_shape(self, shape: Sequence[int]) -> Shape:
         return self._broadcast(shape)
@@ -542,7 +542,7 @@ class AffineTransform(Transform):
 
     def forward_shape(self, shape: Sequence[int]) -> Shape:
         made = broadcast_shapes("AffineTransform", tuple(shape), _shape(self.loc), _shape(self.scale))  # fmt: skip
-        return tuple(made)  # type: ignore[arg-type]
+        return tuple(made)
 
     def inverse_shape(self, shape: Sequence[int]) -> Shape:
         return self.forward_shape(shape)
@@ -606,7 +606,7 @@ def _shape(value: Any) -> Shape:
 
 
 def _broadcast(left: Tensor, right: Tensor) -> Shape:
-    return tuple(broadcast_shapes("log_abs_det_jacobian", tuple(left.shape), tuple(right.shape)))  # type: ignore[arg-type]
+    return tuple(broadcast_shapes("log_abs_det_jacobian", tuple(left.shape), tuple(right.shape)))
 
 
 def _alike(left: Any, right: Any) -> bool:
