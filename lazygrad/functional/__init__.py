@@ -36,6 +36,7 @@ from . import margin_losses as margin_losses
 from . import memory as memory
 from . import multihead as multihead
 from . import mutation as mutation
+from . import native as native
 from . import normalization as normalization
 from . import notebooks as notebooks
 from . import padding as padding

@@ -122,3 +122,66 @@ def test_cached_values_and_what_is_refused() -> None:
         utils.weight_norm(KINDS["older"](lg))
     with pytest.raises(ValueError, match="weight_norm of 'weight' not found"):
         utils.remove_weight_norm(linear(lg))
+
+
+ROTATION = np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0].astype("float32")
+
+
+@pytest.mark.parametrize("way", ["matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3), (3, 5)])
+def test_orthogonal(way: str, shape: tuple[int, int]) -> None:
+    """A square weight that is orthogonal is kept; of any shape the values, in training too, are orthonormal."""
+    module = lg.nn.Linear(shape[1], shape[0])
+    if shape == (3, 3):
+        module.weight.data = lg.tensor(ROTATION)
+    utils.parametrizations.orthogonal(module, orthogonal_map=way)
+    if shape == (3, 3):
+        np.testing.assert_allclose(module.weight.detach().numpy(), ROTATION, atol=1e-5)
+    optimizer = lg.optim.SGD(module.parameters(), lr=0.1)
+    x, before = lg.randn(6, shape[1]), module.weight.detach().clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (module(x) ** 3).sum().backward()
+        optimizer.step()
+        weight = module.weight if shape[0] >= shape[1] else module.weight.mT
+        unit = (weight.mT @ weight).detach().numpy()
+        np.testing.assert_allclose(unit, np.eye(min(shape)), atol=1e-5)
+    assert (module.weight - before).abs().max() > 1e-3
+
+
+def test_orthogonal_is_as_pytorchs() -> None:
+    """From the same parameters and bases come the same weights and gradients; state dicts have the same keys."""
+    for way in ("matrix_exp", "cayley", "householder"):
+        found: list[Any] = []
+        for t in (lg, torch):
+            module = t.nn.utils.parametrizations.orthogonal(linear(t), orthogonal_map=way)
+            if t is torch:
+                state = {key: torch.tensor(value.numpy()) for key, value in found[0][0].items()}
+                module.load_state_dict(state)
+            else:
+                lower = np.tril(WEIGHT, -1) - np.eye(4, 3, dtype="float32")
+                given = lower if way == "householder" else WEIGHT
+                module.parametrizations.weight.original.data = lg.tensor(given)
+            (module(t.tensor(INPUT)) ** 3).sum().backward()
+            gradient = module.parametrizations.weight.original.grad
+            found.append((module.state_dict(), module.weight.detach().numpy(), gradient.numpy()))
+        assert sorted(found[0][0]) == sorted(found[1][0])
+        np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
+        np.testing.assert_allclose(found[0][2], found[1][2], 1e-3, 1e-3)
+
+
+def test_what_orthogonal_refuses() -> None:
+    cases: tuple[Any, ...] = (
+        lambda o, t: o(linear(t), "height"),
+        lambda o, t: o(linear(t), "bias"),
+        lambda o, t: o(linear(t), orthogonal_map="rotation"),
+        lambda o, t: setattr(o(linear(t)), "weight", t.ones(2, 2)),
+        lambda o, t: o(linear(t), orthogonal_map="cayley", use_trivialization=False),
+    )
+    for case in cases:
+        with pytest.raises((ValueError, NotImplementedError)) as theirs:
+            case(torch.nn.utils.parametrizations.orthogonal, torch)
+            case(torch.nn.utils.parametrizations.orthogonal, torch).weight = torch.ones(4, 3)
+        with pytest.raises(theirs.type):
+            case(utils.parametrizations.orthogonal, lg)
+            case(utils.parametrizations.orthogonal, lg).weight = lg.ones(4, 3)

@@ -6,6 +6,7 @@ from . import assembling as assembling
 from . import distances as distances
 from . import factorizations as factorizations
 from . import least_squares as least_squares
+from . import low_rank as low_rank
 from . import norms as norms
 from . import products as products
 from . import solving as solving

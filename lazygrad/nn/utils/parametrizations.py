@@ -1,4 +1,4 @@
-"""weight_norm and spectral_norm: weights of which length and direction are learned apart, or of a norm of at most one.
+"""weight_norm and spectral_norm: weights of which length and direction are learned apart, or of a norm of at most one. orthogonal stands beside.
 
 In: a module. Out: the same, whose weight is computed from others at each access. torch.nn.utils.parametrizations.
 """
@@ -11,6 +11,7 @@ from ...autograd.grad_mode import no_grad
 from ...tensor import Tensor
 from .. import functional
 from ..module import Module
+from .orthogonal import orthogonal as orthogonal
 from .parametrize import register_parametrization
 
 

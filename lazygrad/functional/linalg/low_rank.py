@@ -1,0 +1,74 @@
+"""Factorisations of a few ranks by random projections: svd_lowrank and pca_lowrank.
+
+As in Halko, Martinsson and Tropp, "Finding structure with randomness", 2009, algorithms 4.4 and 5.1.
+"""
+
+from __future__ import annotations
+
+from ...random import randn
+from ...tensor import Tensor
+from ..registry import function
+from .factorizations import linalg_qr, linalg_svd
+from .matrices import require_matrices
+
+
+@function("svd_lowrank", method=False)
+def svd_lowrank(
+    A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and V of about the q largest singular values of A - M: A - M is close to U @ diag(S) @ V.mT.
+
+    Args:
+        A: (..., m, n), float32 or float64.
+        q: how many; None for 6.
+        niter: how often the projection is sharpened.
+        M: what is taken off, of a shape that broadcasts to that of A.
+
+    Returns: U (..., m, q), S (..., q), V (..., n, q). Other random numbers than PyTorch's are drawn.
+
+    Raises:
+        RuntimeError: A is no matrix, or not floating.
+
+    Same as torch.svd_lowrank.
+    """
+    require_matrices("svd_lowrank", A, "A")
+    count = 6 if q is None else q
+    if M is not None:
+        A = A - M.broadcast_to(tuple(A.shape))
+    wide = A.shape[-2] < A.shape[-1]
+    tall = A.mT if wide else A
+    drawn = randn(tall.shape[-1], count, dtype=A.dtype, device=A.device)
+    basis, _ = linalg_qr(tall @ drawn)
+    for _ in range(2 if niter is None else niter):
+        turned, _ = linalg_qr(tall.mT @ basis)
+        basis, _ = linalg_qr(tall @ turned)
+    left, values, right = linalg_svd(basis.mT @ tall, full_matrices=False)
+    left = basis @ left
+    return (right.mT, values, left) if wide else (left, values, right.mT)
+
+
+@function("pca_lowrank", method=False)
+def pca_lowrank(
+    A: Tensor, q: int | None = None, center: bool = True, niter: int = 2
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The principal components of the rows of A: `svd_lowrank` of A, less the mean of its rows with `center`.
+
+    Args:
+        q: how many; None for 6, or as many as there are.
+
+    Raises:
+        ValueError: q or niter is negative, or q larger than the smaller size. RuntimeError: A is no matrix.
+
+    Same as torch.pca_lowrank.
+    """
+    require_matrices("pca_lowrank", A, "A")
+    least = min(A.shape[-2], A.shape[-1])
+    if q is None:
+        q = min(6, least)
+    elif not 0 <= q <= least:
+        raise ValueError(
+            f"q(={q}) must be non-negative integer and not greater than min(m, n)={least}"
+        )
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return svd_lowrank(A - A.mean(-2, True) if center else A, q, niter)
