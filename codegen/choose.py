@@ -485,10 +485,8 @@ def _lanes(loop: Node, target: Target) -> int:
     for line in lines:
         if line.op in (Op.LOAD, Op.STORE, Op.ACCUMULATE):
             widest = max(widest, line.src[0].dtype.itemsize)
-    wide, narrow = _widths(lines, widest)
+    wide = _has_wider(lines, widest)
     size = extent(loop)
-    if wide > 4 * narrow:
-        widest = 8  # Philox makes float32 of 64-bit words: vectors of two registers would only double its code
     if widest == 1 and wide:
         widest = 2  # a vector of bytes that are widened on the way would be two or four
     lanes = max(target.vector_bytes // widest, 1)
@@ -560,18 +558,10 @@ def _panel(loop: Node) -> int:
     return min(divisors, default=1 << 30)
 
 
-def _widths(lines: Sequence[Node], widest: int) -> tuple[int, int]:
-    """How many of the values behind the lines are wider than `widest` bytes, and how many are not."""
-    wide = narrow = 0
-    stack, seen = [source for line in lines for source in line.src[2:]], set[int]()
-    while stack:
-        node = stack.pop()
-        if id(node) not in seen and node.op in ELEMENTWISE:
-            seen.add(id(node))
-            wide += node.dtype.itemsize > widest
-            narrow += node.dtype.itemsize <= widest
-            stack.extend(node.src)
-    return wide, narrow
+def _has_wider(lines: Sequence[Node], widest: int) -> bool:
+    """Whether a value behind the lines is wider than `widest` bytes."""
+    values = postorder([source for line in lines for source in line.src[2:]])
+    return any(node.op in ELEMENTWISE and node.dtype.itemsize > widest for node in values)
 
 
 def _waste(trips: int, lanes: int) -> float:

@@ -1,6 +1,7 @@
 """erf, erfc, erfinv.
 
--log(erfc(x)) / x is smooth where erf is not yet 1, so erf is expm1 of a polynomial, with neither branches nor a division.
+-log(erfc(x)) / x is smooth where erf is not yet 1, so erf of float64 is expm1 of a polynomial, with neither branches nor a division.
+In float32 two polynomials take two thirds of that.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from fractions import Fraction
 from lazygrad.ir.node import Node, where
 from lazygrad.ir.op import Op
 
-from .coefficients import ERF, ERFC_TAIL, ERFINV_CENTRE, ERFINV_FAR, ERFINV_TAIL
+from .coefficients import ERF, ERF_FAR, ERF_NEAR, ERFC_TAIL, ERFINV_CENTRE, ERFINV_FAR, ERFINV_TAIL
 from .exponential import expm1_scaled, exponential_word
 from .floats import (
     INFINITY,
     NAN,
+    SINGLE,
     Format,
     at_most,
     fast_two_sum,
@@ -36,13 +38,32 @@ TWO_OVER_ROOT_PI = Fraction(
 
 
 def error_of_magnitude(size: Node, fmt: Format) -> Node:
-    """-erf(size) for size >= 0. The exponent is a sum of two floats, or small sizes would lose an ulp."""
-    size = at_most(size, fmt.pick(4.0, 6.0))
+    """erf(size) for size >= 0."""
+    return single_error(size, fmt) if fmt is SINGLE else double_error(size, fmt)
+
+
+def error_below_one(size: Node, fmt: Format) -> Node:
+    """erf(size) from 0 to 1."""
+    if fmt is not SINGLE:
+        return double_error(size, fmt)
+    return fma(size, polynomial(size * size, ERF_NEAR[fmt.dtype]), size)
+
+
+def single_error(size: Node, fmt: Format) -> Node:
+    """In two pieces: an odd polynomial below 1, and from there 1 minus a polynomial, whose error counts as one of 1."""
+    near = error_below_one(size, fmt)
+    far = 1.0 - polynomial(at_most(size, 4.0) - 2.5, ERF_FAR[fmt.dtype])
+    return where(size.lt(1.0), near, far)
+
+
+def double_error(size: Node, fmt: Format) -> Node:
+    """expm1 of a polynomial. The exponent is a sum of two floats, or small sizes would lose an ulp."""
+    size = at_most(size, 6.0)
     high, low = fmt.split(TWO_OVER_ROOT_PI, 2)
     linear = size * -high
     curve = polynomial(size, tuple(-c for c in (low, *ERF[fmt.dtype])))
     total, error = fast_two_sum(linear, fma(size, curve, fma(size, -high, -linear)))
-    return expm1_scaled(total, fmt, 0, error)
+    return magnitude(expm1_scaled(total, fmt, 0, error))
 
 
 @MATH.rule(Op.ERF)
@@ -51,8 +72,7 @@ def error_function(node: Node) -> Node | None:
     if fmt is None:
         return None
     x = node.src[0]
-    value = magnitude(error_of_magnitude(magnitude(x), fmt))
-    return with_sign_of(value, x, fmt)
+    return with_sign_of(error_of_magnitude(magnitude(x), fmt), x, fmt)
 
 
 @MATH.rule(Op.ERFC)
@@ -63,7 +83,7 @@ def complementary_error_function(node: Node) -> Node | None:
         return None
     x = node.src[0]
     size = at_most(magnitude(x), fmt.pick(10.1, 27.3))
-    near = 1.0 - with_sign_of(magnitude(error_of_magnitude(at_most(size, 1.0), fmt)), x, fmt)
+    near = 1.0 - with_sign_of(error_below_one(at_most(size, 1.0), fmt), x, fmt)
     square, lost = two_product(size, size)
     value, value_low, scale, rest_of_scale = exponential_word(-square, fmt, -lost)
     first, *others = ERFC_TAIL[fmt.dtype]
