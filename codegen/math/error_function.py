@@ -87,13 +87,16 @@ def complementary_error_function(node: Node) -> Node | None:
     square, lost = two_product(size, size)
     value, value_low, scale, rest_of_scale = exponential_word(-square, fmt, -lost)
     first, *others = ERFC_TAIL[fmt.dtype]
-    ratio = (size - 2.0) / (size + 2.0)
+    divisor, beyond = fma(size, 2.0, 1.0), size + 2.0
+    both = 1.0 / (
+        divisor * beyond
+    )  # a division for two: what it loses of the second quotient is put back
+    inverse, ratio = beyond * both, (size - 2.0) * (divisor * both)
     curve, curve_low = fast_two_sum(number(first, x), ratio * polynomial(ratio, others))
-    divisor = fma(size, 2.0, 1.0)
-    tail = curve / divisor
+    tail = curve * inverse
     tail_low = fma(-tail, divisor, curve) + curve_low - tail * fma(size, 2.0, 1.0 - divisor)
     high, low = two_product(value, tail)
-    low = fma(value_low, tail, fma(value, tail_low / divisor, low))
+    low = fma(value_low, tail, fma(value, tail_low * inverse, low))
     far = ((high + low) * scale) * rest_of_scale
     far = where(x.lt(0.0), 2.0 - far, far)
     return where(size.lt(0.45), near, far)

@@ -14,7 +14,7 @@ from lazygrad.ir.blocks import LISTED, Block, Nested
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
-LONG = 16
+LONG = 24
 """A jump is worth the work of so many operations on vectors of one register."""
 REGISTER = 64
 """The bytes of a vector of one register."""
