@@ -560,8 +560,15 @@ def _panel(loop: Node) -> int:
 
 def _has_wider(lines: Sequence[Node], widest: int) -> bool:
     """Whether a value behind the lines is wider than `widest` bytes."""
-    values = postorder([source for line in lines for source in line.src[2:]])
-    return any(node.op in ELEMENTWISE and node.dtype.itemsize > widest for node in values)
+    stack, seen = [source for line in lines for source in line.src[2:]], set[int]()
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen and node.op in ELEMENTWISE:
+            if node.dtype.itemsize > widest:
+                return True
+            seen.add(id(node))
+            stack.extend(node.src)
+    return False
 
 
 def _waste(trips: int, lanes: int) -> float:

@@ -88,9 +88,8 @@ def complementary_error_function(node: Node) -> Node | None:
     value, value_low, scale, rest_of_scale = exponential_word(-square, fmt, -lost)
     first, *others = ERFC_TAIL[fmt.dtype]
     divisor, beyond = fma(size, 2.0, 1.0), size + 2.0
-    both = 1.0 / (
-        divisor * beyond
-    )  # a division for two: what it loses of the second quotient is put back
+    # one division for both quotients: what it loses of the second is put back
+    both = 1.0 / (divisor * beyond)
     inverse, ratio = beyond * both, (size - 2.0) * (divisor * both)
     curve, curve_low = fast_two_sum(number(first, x), ratio * polynomial(ratio, others))
     tail = curve * inverse
