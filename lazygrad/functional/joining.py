@@ -22,7 +22,7 @@ from .arguments import (
     sizes_text,
 )
 from .registry import function, method
-from .shaping import expand, slice_axis, slice_step, swap, unsqueeze, view
+from .shaping import expand, slice_axis, slice_step, unsqueeze, view
 
 # --- together
 
@@ -370,7 +370,7 @@ def _which(name: str, repeats: Tensor) -> Tensor:
 
 @function("flip")
 def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
-    """Axes backwards, as a copy.
+    """Axes backwards, as a copy whose axes lie in the order of the input's.
 
     Raises:
         RuntimeError: an axis twice.
@@ -379,8 +379,36 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """
     wanted = sizes("flip", dims or (named["dims"],))
     axes = arguments.axes(wanted, input.ndim, "flip") if wanted else ()
+    return _flipped("FlipBackward0", input, axes, range(input.ndim))
+
+
+def _flipped(name: str, input: Tensor, axes: Sequence[int], shown: Sequence[int]) -> Tensor:
+    """Axes backwards, in memory that lies as the input does, seen with its axes in the order `shown`."""
     (node,) = tensor_nodes(input)
-    return result("FlipBackward0", node.flip(axes), (input,))
+    order = _order_in_memory(input)
+    seen = tuple([order.index(axis) for axis in shown])
+    flipped = node.permute(order).flip([order.index(axis) for axis in axes])
+    if seen == tuple(range(input.ndim)):
+        return result(name, flipped, (input,))
+    return result_seen(name, flipped, views.Permute(seen), (input,))
+
+
+def _order_in_memory(input: Tensor) -> list[int]:
+    """The axes by their strides, the largest first: the order that PyTorch keeps in copies. An expanded axis passes none by itself."""
+    strides, shape = input.stride(), input.shape
+    inner_first = list(reversed(range(input.ndim)))
+    for number in range(1, input.ndim):
+        at = number
+        for below in reversed(range(number)):
+            inner, outer = inner_first[below], inner_first[at]
+            if not strides[inner] or not strides[outer]:
+                continue
+            if strides[inner] < strides[outer]:
+                break
+            if strides[inner] > strides[outer] or shape[inner] > shape[outer]:
+                inner_first[below], inner_first[at] = outer, inner
+                at = below
+    return inner_first[::-1]
 
 
 @function("fliplr")
@@ -476,9 +504,12 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
             f"rot90: expected rotation dims to be different, but got dim0 = {planes[0]} and dim1 = {planes[1]}"
         )
     first, second = (arguments.axis(dim, input.ndim, "rot90") for dim in dims)
-    (node,) = tensor_nodes(input)
     turns = k % 4
-    if turns % 2:  # as PyTorch's: the elements lie flipped, and are seen transposed
-        flipped = node.flip((second if turns == 1 else first,))
-        return result_seen("Rot90Backward0", flipped, swap(input, first, second), (input,))
-    return result("Rot90Backward0", node.flip((first, second)) if turns else node, (input,))
+    if not turns:
+        (node,) = tensor_nodes(input)
+        return result("Rot90Backward0", node, (input,))
+    shown = list(range(input.ndim))
+    if turns == 2:
+        return _flipped("Rot90Backward0", input, (first, second), shown)
+    shown[first], shown[second] = second, first  # as PyTorch's: flipped in memory, seen transposed
+    return _flipped("Rot90Backward0", input, (second if turns == 1 else first,), shown)

@@ -149,6 +149,33 @@ def test_what_is_turned_lies_where_pytorchs_does(turns: int, dims: tuple[int, in
     assert said(torch) == said(oracle)
 
 
+LAID = {
+    "transposed": lambda m: m.arange(6.0).reshape(2, 3).t(),
+    "permuted": lambda m: m.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1),
+    "cut": lambda m: m.arange(12.0).reshape(2, 6)[:, 1:4].t(),
+    "expanded": lambda m: m.arange(12.0).reshape(3, 4, 1).expand(3, 4, 2).permute(1, 2, 0),
+}
+
+
+@pytest.mark.parametrize("laid", LAID)
+def test_what_is_flipped_keeps_the_layout_of_its_input(laid: str) -> None:
+    def said(module: Any) -> Any:
+        x = LAID[laid](module).requires_grad_()
+        copies = [
+            x.flip(0),
+            x.flip(0, 1),
+            module.fliplr(x),
+            *(module.rot90(x, k) for k in range(4)),
+        ]
+        total = sum(
+            (each**2 * module.arange(float(x.numel())).reshape(each.shape)).sum() for each in copies
+        )
+        total.backward()
+        return [(each.stride(), each.tolist()) for each in copies], x.grad.tolist()
+
+    assert said(torch) == said(oracle)
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 2)), max_size=4),
