@@ -268,6 +268,7 @@ def test_a_loop_has_one_plan_and_compiles(calls: list[str]) -> None:
     assert calls == ["solve"] * 6
 
 
+@pytest.mark.of_the_cpu("looks at the kernels of the CPU")
 def test_what_is_expensive_is_kept_over_a_call() -> None:
     """The product before a call is read behind it too: it is stored, not computed twice."""
     a, b = lg.tensor(random(8, 8)), lg.tensor(random(8, 8, 1)[..., 0])
