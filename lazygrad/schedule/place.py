@@ -73,6 +73,10 @@ class _Placement:
         self.roots = [stored_value(root) for root in roots]
         self.order = postorder(self.roots)
         self.must_store = {id(root) for root in self.roots if root.op is not Op.BUFFER}
+        self.users: dict[int, list[Node]] = {}
+        for node in self.order:
+            for source in node.src:
+                self.users.setdefault(id(source), []).append(node)
         self.reads: dict[int, dict[Growing, Reads]] = {}
         self.kernels: list[Growing] = []
         self.writer: dict[int, Growing] = {}
@@ -145,7 +149,7 @@ class _Placement:
                 return
             self._store(node, reads)
             return
-        if self._cheap_everywhere(node, reads):
+        if self._cheap_everywhere(node, reads) or self._from_what_all_read(node, reads):
             for kernel, positions in reads.items():
                 self._inline(node, kernel, positions)
             return
@@ -378,6 +382,38 @@ class _Placement:
         return all(
             self._room(kernel, node)
             and (evaluations(node, positions) - 1) * work <= cost.CHEAP_WORK
+            for kernel, positions in reads.items()
+        )
+
+    def _from_what_all_read(self, node: Node, reads: dict[Growing, Reads]) -> bool:
+        """Whether computing it again beats storing it, since each of the kernels reads all that it is computed of anyway, at the same element.
+
+        So the distribution function of a gelu is not kept for its gradient.
+        """
+        stack, seen, work = [node], {id(node)}, 0
+        while stack:
+            current = stack.pop()
+            work += cost.work(current)
+            if current.op not in ELEMENTWISE or work * (len(reads) - 1) > cost.STORE_WORK:
+                return False
+            for source in current.src:
+                known = id(source) in seen or source.op in NUMBERS
+                if not known and not self._read_alike(source, node, reads):
+                    stack.append(source)
+                seen.add(id(source))
+        return all(
+            self._room(kernel, node) and evaluations(node, positions) <= 1
+            for kernel, positions in reads.items()
+        )
+
+    def _read_alike(self, source: Node, node: Node, reads: dict[Growing, Reads]) -> bool:
+        """Whether all kernels that read `node` read a source of it at the same elements, or something not placed yet that is computed of it."""
+        if source.shape != node.shape:
+            return False
+        users = [user for user in self.users[id(source)] if user.op in ELEMENTWISE]
+        found = [self.reads.get(id(each), {}) for each in (source, *users) if each is not node]
+        return all(
+            any(kernel in each and positions.keys() <= each[kernel].keys() for each in found)
             for kernel, positions in reads.items()
         )
 

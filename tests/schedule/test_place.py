@@ -335,3 +335,14 @@ def test_gradients_of_weights_run_while_what_they_read_is_there() -> None:
     order = [any(id(node) in asked for node in kernel.results) for kernel in kernels]
     last = len(order) - order[::-1].index(False)  # after the last kernel that is no gradient's
     assert order.count(True) == 3 and order[last:].count(True) <= 1
+
+
+def test_what_all_readers_compute_of_what_they_read_is_not_stored() -> None:
+    """The error function of `h` is asked for behind a contraction and in another kernel; both read `h` itself."""
+    h = buffer(0, 256, 64) + 1.0  # stored: it is a result
+    phi = unary(Op.ERF, h * 0.7)
+    forward = matmul(h * phi, buffer(1, 64, 128))
+    backward = matmul(buffer(2, 256, 64), buffer(3, 64, 64)) * (phi + h)
+    schedule = place([h, forward, backward])
+    assert not any(node is phi for kernel in schedule.kernels for node in kernel.results)
+    assert len(schedule.kernels) == 3
