@@ -20,6 +20,7 @@ from . import device as devices
 if TYPE_CHECKING:
     from lazygrad.ir.kernel_graph import KernelGraph
     from lazygrad.ir.node import Node
+    from lazygrad.schedule.dims import Pattern
 
     from .compile import Compiled
     from .keys import Normal
@@ -49,12 +50,20 @@ class Record:
 class CompiledPlan:
     """A plan, which nodes of the normalised graph its outputs are values of, and the sizes of this key where it has dims."""
 
-    __slots__ = ("attach", "dims", "plan")
+    __slots__ = ("attach", "dims", "pattern", "plan")
 
-    def __init__(self, plan: Plan, attach: Sequence[int], dims: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        attach: Sequence[int],
+        dims: Sequence[int] = (),
+        pattern: Pattern | None = None,
+    ) -> None:
         self.plan = plan
         self.attach = tuple(attach)
         self.dims = tuple(dims)
+        self.pattern = pattern
+        """The sizes that the plan is for, where it has dims."""
 
 
 def plan_for(

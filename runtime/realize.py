@@ -37,6 +37,7 @@ from .keys import Entry, Normal, normalise
 from .memory import Buffer
 from .plan import ERRORS
 from .plans import CompiledPlan, Record, plan_for
+from .resized import Resized, likeness, with_sizes
 from .sketch import Sketch, sketch
 from .steady import (
     COMPUTED,
@@ -110,6 +111,8 @@ class PlanCache:
         """How many plans have been compiled so far."""
         self.ready: OrderedDict[Entry, Ready] = OrderedDict()
         """By the key as it is first made, with APPLYs in it and the states of its nodes: the latest `limit`."""
+        self._resized: OrderedDict[Entry, Resized] = OrderedDict()
+        """The same for plans with dims, by that key without its sizes."""
         self._plans: OrderedDict[Any, CompiledPlan] = OrderedDict()
         self._families: OrderedDict[Entry, Family] = OrderedDict()
         self._lock = threading.RLock()
@@ -124,6 +127,29 @@ class PlanCache:
             except KeyError:
                 pass  # another thread has just dropped it
         return found
+
+    def keep(self, drawn: Sketch, normal: Normal, ready: Ready, found: CompiledPlan) -> None:
+        """Remember what a sketch needs; where its plan has dims, for sketches that differ in sizes alone, too."""
+        _latest(self.ready, drawn.key, ready, self.limit)
+        if found.pattern is not None:
+            alike, sizes = likeness(drawn.key)
+            vector = take_apart(normal).vector
+            if set(vector) <= set(sizes):
+                resized = Resized(ready, found, found.pattern, sizes, vector)
+                _latest(self._resized, alike, resized, self.limit)
+
+    def resized(self, drawn: Sketch) -> Ready | None:
+        """What a sketch needs that is like one before but for its sizes; None where that is not known."""
+        if not self._resized:
+            return None
+        alike, sizes = likeness(drawn.key)
+        known = self._resized.get(alike)
+        found = None if known is None else known.bind(sizes)
+        if known is None or found is None:
+            return None
+        ready = Ready(found, known.buffers, known.numbers, known.outputs)
+        _latest(self.ready, drawn.key, ready, self.limit)
+        return ready
 
     def get(self, normal: Normal, variant: Variant | None = None) -> CompiledPlan:
         """The plan of a key, compiled if need be; `variant` tells plans apart that are compiled under observation."""
@@ -188,9 +214,17 @@ class PlanCache:
         """Forget every plan."""
         with self._lock:
             self.ready.clear()
+            self._resized.clear()
             self._plans.clear()
             self._families.clear()
         STEADY.forget()
+
+
+def _latest(kept: OrderedDict[Entry, Any], key: Entry, value: Any, limit: int) -> None:
+    """Keep one more, and as many as there may be."""
+    if len(kept) >= limit:
+        kept.popitem(last=False)
+    kept[key] = value
 
 
 def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
@@ -203,12 +237,6 @@ def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
 
             dump.say(f"compiles for these sizes alone: {error}")
         return None
-
-
-def with_sizes(found: CompiledPlan, pattern: Pattern, values: Sequence[int]) -> CompiledPlan:
-    """A plan with dims, for the sizes of one key."""
-    by_name = dict(zip(pattern.names, values, strict=True))
-    return CompiledPlan(found.plan, found.attach, [by_name[name] for name in found.plan.dims])
 
 
 PLANS = PlanCache()
@@ -270,7 +298,7 @@ def _run(asked: Sequence[Node], waiting: Sequence[Node], history: Sequence[Node]
         del drawn  # its list of nodes would count as a reference to each (keep_live)
         with profile.read(why):
             return _run_slowly(None, asked, waiting, history, why)
-    ready = PLANS.ready.get(drawn.key)
+    ready = PLANS.ready.get(drawn.key) or PLANS.resized(drawn)
     if ready is None:
         return _run_slowly(drawn, asked, waiting, history, why)
     buffers: Sequence[Buffer] = drawn.buffers
@@ -358,9 +386,7 @@ def _run_slowly(
         if known is not None:
             profile.instant("plan cache hit", "cache")
     if drawn is not None and fills(normal):
-        if len(PLANS.ready) >= PLANS.limit:
-            PLANS.ready.popitem(last=False)
-        PLANS.ready[drawn.key] = _ready(drawn, normal, found, origins)
+        PLANS.keep(drawn, normal, _ready(drawn, normal, found, origins), found)
     try:
         results = profile.run(found.plan, normal.buffers, normal.numbers, found.dims)
     except FAILURES as error:

@@ -32,12 +32,14 @@ RECORDED, RELEASED = 1, 2
 class Kind:
     """A dtype, a shape and a place: what an operator asks of an operand. There is one object for each, as long as anything holds it."""
 
-    __slots__ = ("__weakref__", "dtype", "place", "shape")
+    __slots__ = ("__weakref__", "dtype", "form", "place", "shape")
 
     def __init__(self, dtype: DType, shape: Shape, place: str) -> None:
         self.dtype = dtype
         self.shape = shape
         self.place = place
+        self.form: Any = None
+        """It without its sizes, and the sizes, once somebody has asked (runtime/resized.py)."""
 
 
 class Node:

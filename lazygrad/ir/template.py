@@ -8,7 +8,7 @@ place, so that everyone who refers to it keeps the same variable. Keys name an A
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .args import Arg, Constant
 from .dtype import DType
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 class Template(Arg):
     """The nodes of one operator on operands of given kinds."""
 
-    __slots__ = ("height", "kind", "lines", "numbers", "operands")
+    __slots__ = ("form", "height", "kind", "lines", "numbers", "operands")
 
     def __init__(self, operands: int, lines: tuple[Line, ...], kind: Kind, count: int) -> None:
         self.operands = operands
@@ -51,6 +51,8 @@ class Template(Arg):
                 numbers[line.number] = line.dtype
         self.height = heights[-1]
         """How many operations stand on one another."""
+        self.form: Any = None
+        """It without its sizes, and the sizes, once somebody has asked (runtime/resized.py)."""
         self.numbers = tuple(numbers)
         """The dtype that each number is used in; None for one that is not used."""
 
