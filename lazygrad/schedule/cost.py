@@ -48,6 +48,8 @@ FEW_TRIPS = 4
 """A loop of fewer trips is not divided."""
 HELD_BYTES = 1 << 18
 """A kernel whose results nothing reads runs early where what it reads, and so keeps alive, is at least as large."""
+TILE_RESULTS = 2
+"""So many results are written behind a tile of a contraction: a tile is some rows of each, and of what they are computed of, apart in memory."""
 KERNEL_INPUTS = 64
 KERNEL_STAGES = 24
 

@@ -281,6 +281,17 @@ class _Placement:
         if node.op in (Op.SORT, Op.SCATTER, Op.EXTERN):
             return False
         if node.op in STAGED:
+            size = cost.count(node.shape)
+            results = [each for each in kernel.graph.results if cost.count(each.shape) == size]
+            if (
+                len(results) > cost.TILE_RESULTS
+                and size >= cost.DIVIDED_ELEMENTS
+                and self._contraction(node)
+            ):
+                kernel.graph.reasons.append(
+                    f"{label(node)} stored: {len(results)} results are written better in a stretch than by tiles"
+                )
+                return False
             return self._stage(node, kernel, positions)
         if self.subtree[id(node)] > cost.STORE_WORK and _sorts(kernel, node):
             kernel.graph.reasons.append(f"{label(node)} stored: a sort takes keys one by one")

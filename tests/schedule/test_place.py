@@ -346,3 +346,14 @@ def test_what_all_readers_compute_of_what_they_read_is_not_stored() -> None:
     schedule = place([h, forward, backward])
     assert not any(node is phi for kernel in schedule.kernels for node in kernel.results)
     assert len(schedule.kernels) == 3
+
+
+@pytest.mark.parametrize("moments", [1, 2])
+def test_many_large_results_are_not_written_behind_a_tile(moments: int) -> None:
+    """What updates parameters and one moment is behind the tile of the gradient; with two moments the gradient is stored."""
+    gradient = matmul(buffer(0, 256, 64), buffer(1, 64, 256))
+    first = buffer(2, 256, 256) * 0.9 + gradient * 0.1
+    second = buffer(3, 256, 256) * 0.99 + gradient * gradient * 0.01
+    scale = unary(Op.RSQRT, second) if moments == 2 else 0.1
+    results = [first, second][:moments] + [buffer(4, 256, 256) - first * scale]
+    assert len(place(results).kernels) == moments
