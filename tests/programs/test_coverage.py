@@ -30,6 +30,7 @@ MORE = {
     "integers": "((i + 1) + 1).double().sum() + i.bitwise_or(-1).double().sum() + (torch.arange(6)[2:5] + torch.arange(3).flip(0)).double().sum()",
     "sums of sums": "a.sum(0, keepdim=True).sum(1).exp().sum() + a[:1].expand(3, 4).t().contiguous().exp().sum()",
     "a choice turned": "torch.where(~m, a, a * 2).sum()",
+    "remainders of one": "(i % 1).double().sum() * a.sum()",
     "rounding twice": "a.floor().floor().sum() * a.sum()",
     "choices": "torch.where(m, torch.where(m, a, a * 2), a * 3).sum()",
     "choices of truths": "a.masked_fill(torch.where(m, torch.ones_like(m), torch.zeros_like(m)), 0.0).sum()",
