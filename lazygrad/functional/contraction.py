@@ -364,20 +364,22 @@ def addr(
 
 
 def _unrecorded(input: Tensor, weight: Tensor, bias: Tensor) -> bool:
-    """Whether these are matrices and a row that fit, and nobody records what is done with them: no view of the weight is needed then."""
+    """Whether these are rows, a matrix and a row that fit, and nobody records what is done with them: no views are needed then."""
     if grad_enabled() and (input.requires_grad or weight.requires_grad or bias.requires_grad):
         return False
     same = input.dtype is weight.dtype is bias.dtype and input.dtype.kind == "float"
-    return same and input.ndim == 2 and weight.ndim == 2 and tuple(bias.shape) == (weight.shape[0],)
+    return same and input.ndim >= 1 and weight.ndim == 2 and tuple(bias.shape) == (weight.shape[0],)
 
 
 @operator("linear.affine", module=False, method=False)
 def _affine(input: Tensor, weight: Tensor, bias: Tensor) -> Outcome:
-    """input @ weight.T + bias, of matrices and a row."""
+    """input @ weight.T + bias, of rows, a matrix and a row."""
     common_place("linear", (input, weight, bias))
     left, right, row = tensor_nodes(input, weight, bias)
-    product = contract("ik,jk->ij", left, right)
-    return Outcome("AddmmBackward0", row.expand(product.shape) + product, (input, weight, bias))
+    rows = left.reshape((math.prod(input.shape[:-1]), left.shape[-1]))
+    product = contract("ik,jk->ij", rows, right)
+    sums = (row.expand(product.shape) + product).reshape((*left.shape[:-1], right.shape[0]))
+    return Outcome("AddmmBackward0", sums, (input, weight, bias))
 
 
 @function("linear", module=False, method=False, nn=True, out=True)
