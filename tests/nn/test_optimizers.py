@@ -214,7 +214,9 @@ def test_state_round_trip(name: str, options: dict[str, Any]) -> None:
     state = whole.optimizer.state_dict()
     assert [group["params"] for group in state["param_groups"]] == [list(range(len(updated)))]
     resumed.optimizer.load_state_dict(state)
-    assert [whole.step(n) for n in range(4, 8)] == [resumed.step(n) for n in range(4, 8)]
+    losses, again = [[run.step(n) for n in range(4, 8)] for run in (whole, resumed)]
+    # what the first step after loading is fused with decides the tiles of Muon's products, and so the order of their sums
+    assert again == (pytest.approx(losses, rel=1e-6) if name == "Muon" else losses)
 
 
 def plain(entry: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 import lazygrad
 import lazygrad.composites
 from lazygrad import config
+from lazygrad.codegen.target import host
 from lazygrad.functional.registry import FUNCTIONS, METHODS, NN_FUNCTIONS, OPERATORS
 from lazygrad.ir.rewrite import TABLES
 
@@ -154,6 +155,8 @@ UNREACHED = {
 }
 """Rules that no tensor program fires: `tests/gradient`, `tests/schedule`, `tests/ir` and `tests/codegen` build nodes for them."""
 
+NARROW = host().vector_bytes < 32
+"""Whether registers are too short for tiles that are turned in them (LAZYGRAD_ARCH=sse4.2)."""
 ELSEWHERE = ("forward gradient", "batching", "C values", "sums of products in two steps")
 """Tables whose rules tests/func tries each, and those of other devices (tests/devices)."""
 
@@ -233,6 +236,8 @@ def test_every_rule_has_fired() -> None:
         if name.startswith(ELSEWHERE):
             continue
         unfired = {rule.name for rule in table.all_rules() if not rule.hits}
+        if name == "llvm values" and NARROW:
+            unfired.discard("shuffle")
         assert unfired <= UNREACHED.get(name, set()), f"{name}: no program fires {sorted(unfired)}"
 
 
