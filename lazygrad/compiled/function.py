@@ -184,10 +184,8 @@ class Compiled:
             after = self._state(args, kwargs)
             trace = conclude(call, state, after, raw, written)
         except Refused as error:
-            problem, trace = (
-                error.with_traceback(None),
-                Trace(state, None),
-            )  # its frames hold the call
+            problem = error.with_traceback(None)  # the frames of a traceback hold the call
+            trace = Trace(state, None)
         result = unlifted(raw)
         del raw
         if problem is None and circumstances() != before:

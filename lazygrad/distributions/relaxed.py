@@ -45,7 +45,29 @@ class LogitRelaxedBernoulli(_Binary):
         return self.temperature.log() + away - 2 * away.exp().log1p()
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class _Relaxed(TransformedDistribution):
+    """Draws of a base that has a temperature, turned into what they are near to: the parameters are those of the base."""
+
+    @property
+    def temperature(self) -> Tensor:
+        """How far draws are from what is relaxed."""
+        found: Tensor = self.base_dist.temperature  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def logits(self) -> Tensor:
+        """Those of the base: of 1, or the logarithms of the probabilities of the classes."""
+        found: Tensor = self.base_dist.logits  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def probs(self) -> Tensor:
+        """The probabilities of 1, or of the classes."""
+        found: Tensor = self.base_dist.probs  # type: ignore[attr-defined]
+        return found
+
+
+class RelaxedBernoulli(_Relaxed):
     """Between 0 and 1, near to both for a low temperature (Maddison et al., "The concrete distribution", 2016). Same as torch.distributions.RelaxedBernoulli."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -60,24 +82,6 @@ class RelaxedBernoulli(TransformedDistribution):
     ) -> None:
         base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
         super().__init__(base, SigmoidTransform(), validate_args)
-
-    @property
-    def temperature(self) -> Tensor:
-        """How far draws are from 0 and 1."""
-        found: Tensor = self.base_dist.temperature  # type: ignore[attr-defined]
-        return found
-
-    @property
-    def logits(self) -> Tensor:
-        """The logits of 1."""
-        found: Tensor = self.base_dist.logits  # type: ignore[attr-defined]
-        return found
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities of 1."""
-        found: Tensor = self.base_dist.probs  # type: ignore[attr-defined]
-        return found
 
 
 class ExpRelaxedCategorical(_OfClasses):
@@ -112,7 +116,7 @@ class ExpRelaxedCategorical(_OfClasses):
         return score + scale
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """Shares of classes, near to one of them for a low temperature: Gumbel-softmax. Same as torch.distributions.RelaxedOneHotCategorical."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -127,24 +131,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     ) -> None:
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args)
-
-    @property
-    def temperature(self) -> Tensor:
-        """How far draws are from one class."""
-        found: Tensor = self.base_dist.temperature  # type: ignore[attr-defined]
-        return found
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the probabilities."""
-        found: Tensor = self.base_dist.logits  # type: ignore[attr-defined]
-        return found
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities of the classes."""
-        found: Tensor = self.base_dist.probs  # type: ignore[attr-defined]
-        return found
 
 
 class LogisticNormal(TransformedDistribution):

@@ -12,6 +12,7 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import nn, optim
+from lazygrad.codegen.target import host
 from lazygrad.optim.optimizer import required
 from lazygrad.recipes import forget
 from lazygrad.runtime import device
@@ -215,8 +216,9 @@ def test_state_round_trip(name: str, options: dict[str, Any]) -> None:
     assert [group["params"] for group in state["param_groups"]] == [list(range(len(updated)))]
     resumed.optimizer.load_state_dict(state)
     losses, again = [[run.step(n) for n in range(4, 8)] for run in (whole, resumed)]
-    # what the first step after loading is fused with decides the tiles of Muon's products, and so the order of their sums
-    assert again == (pytest.approx(losses, rel=1e-6) if name == "Muon" else losses)
+    # with registers of 16 bytes the first step after loading sums Muon's products in another order
+    another_order = name == "Muon" and host().vector_bytes < 32
+    assert again == (pytest.approx(losses, rel=1e-6) if another_order else losses)
 
 
 def plain(entry: Any) -> Any:
