@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lazygrad.ir.args import Padding, Region, Slot
+from lazygrad.ir.args import Arg, Padding, Region, Slot
 from lazygrad.ir.composite import expand_call
 from lazygrad.ir.dim import Size, example, product
 from lazygrad.ir.node import Node, Shape
@@ -56,30 +56,38 @@ class Sizes:
     """Where the sizes of nodes with much to compute stand among them."""
 
 
+def shape_apart(shape: Shape) -> tuple[Shape, tuple[Size, ...]]:
+    """A shape with -1 for its sizes, and the sizes. Those of 0 and 1 stay where they are: they say what is broadcast, and what is empty."""
+    small = tuple([-1 if size.__class__ is not int or size > 1 else size for size in shape])
+    return small, tuple([size for size, kept in zip(shape, small) if kept == -1])
+
+
+def arg_apart(arg: Arg | None) -> tuple[Any, tuple[Size, ...]]:
+    """An attribute without its sizes, and the sizes: where a region starts, and how wide paddings are."""
+    if isinstance(arg, Region):
+        return ("region", arg.steps), arg.starts
+    if isinstance(arg, Padding):
+        return ("padding", arg.between, arg.value), (*arg.before, *arg.after)
+    return arg, ()
+
+
 def take_apart(normal: Normal) -> Sizes:
-    """The structure and the sizes of a key. Sizes of 0 and 1 belong to the structure."""
+    """The structure and the sizes of a key."""
     vector: list[int] = []
     limits: list[int | None] = []
     entries: list[Entry] = []
     heavy: set[int] = set()
 
-    def shape(sizes: Shape) -> tuple[int, ...]:
-        small: list[int] = []
-        for size in sizes:
-            assert isinstance(size, int)
-            if size > 1:
-                vector.append(size)
-                limits.append(None)
-                small.append(-1)
-            else:
-                small.append(size)
-        return tuple(small)
-
-    def place(sizes: Sequence[Size], most: Sequence[int]) -> None:
+    def note(sizes: Sequence[Size], most: Sequence[int | None]) -> None:
         for size, limit in zip(sizes, most, strict=True):
             assert isinstance(size, int)
             vector.append(size)
             limits.append(limit)
+
+    def shape(whole: Shape) -> Shape:
+        small, sizes = shape_apart(whole)
+        note(sizes, [None] * len(sizes))
+        return small
 
     for entry, node in zip(normal.entries, normal.nodes, strict=True):
         op = entry[0]
@@ -93,15 +101,11 @@ def take_apart(normal: Normal) -> Sizes:
             entries.append(entry)
         else:
             _, sources, sizes, dtype, arg = entry
-            if isinstance(arg, Region):
-                place(arg.starts, last_starts(node, arg))
-                arg = ("region", arg.steps)
-            elif isinstance(arg, Padding):
-                place(arg.before, [HIGH] * len(arg.before))
-                place(arg.after, [HIGH] * len(arg.after))
-                arg = ("padding", arg.between, arg.value)
+            rest, inside = arg_apart(arg)
+            region = isinstance(arg, Region)
+            note(inside, last_starts(node, arg) if region else [HIGH] * len(inside))
             before = len(vector)
-            entries.append((op, sources, shape(sizes), dtype, arg))
+            entries.append((op, sources, shape(sizes), dtype, rest))
             if _most_elements(node) >= HEAVY:
                 heavy.update(range(before, len(vector)))
     structure = (tuple(entries), *normal.key[1:])

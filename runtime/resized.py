@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad.ir.args import Arg, Padding, Region
+from lazygrad.ir.args import Padding, Region
 from lazygrad.ir.dim import Size
-from lazygrad.ir.node import Kind, Shape
+from lazygrad.ir.node import Kind
 from lazygrad.ir.template import Template
 from lazygrad.schedule.dims import Pattern
 
+from .families import arg_apart, shape_apart
 from .plans import CompiledPlan
 
 Form = tuple[tuple[object, ...], tuple[Size, ...]]
-"""Something without its sizes, and the sizes. Those of 0 and 1 stay where they are, as in families.py."""
+"""Something without its sizes, and the sizes. families.py says which those are."""
 GROWTH = 4
 """A size may be larger by such a part of it than one before: much larger ones may deserve a plan of their own."""
 
@@ -37,7 +38,7 @@ def likeness(key: Sequence[Any]) -> Form:
         elif kind is Template:
             form = item.form or _form_of_template(item)
         elif kind is Region or kind is Padding:
-            form = _form_of_arg(item)
+            form = arg_apart(item)
         else:
             append(item)
             continue
@@ -49,7 +50,7 @@ def likeness(key: Sequence[Any]) -> Form:
 
 
 def _form_of_kind(kind: Kind) -> Form:
-    small, sizes = _form_of_shape(kind.shape)
+    small, sizes = shape_apart(kind.shape)
     form: Form = ((kind.dtype, small, kind.place), sizes)
     kind.form = form
     return form
@@ -60,26 +61,13 @@ def _form_of_template(template: Template) -> Form:
     lines: list[object] = [template.operands]
     sizes: list[Size] = []
     for line in template.lines:
-        small, own = _form_of_shape(line.shape)
-        arg, inside = (None, ()) if line.number >= 0 else _form_of_arg(line.arg)
+        small, own = shape_apart(line.shape)
+        arg, inside = (None, ()) if line.number >= 0 else arg_apart(line.arg)
         lines.append((line.op, line.sources, line.dtype, small, arg, line.place, line.number))
         sizes += (*own, *inside)
     form: Form = (tuple(lines), tuple(sizes))
     template.form = form
     return form
-
-
-def _form_of_shape(shape: Shape) -> Form:
-    small = tuple([-1 if size.__class__ is not int or size > 1 else size for size in shape])
-    return small, tuple([size for size, kept in zip(shape, small) if kept == -1])
-
-
-def _form_of_arg(arg: Arg | None) -> tuple[Any, tuple[Size, ...]]:
-    if isinstance(arg, Region):
-        return ("region", arg.steps), arg.starts
-    if isinstance(arg, Padding):
-        return ("padding", arg.between, arg.value), (*arg.before, *arg.after)
-    return arg, ()
 
 
 class Resized:
