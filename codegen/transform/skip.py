@@ -108,6 +108,7 @@ def _idle(loop: Node, condition: Node) -> bool:
         for line in lines
         if line.op is Op.STORE and line.src[0].op is Op.LOCAL and line.src[0].shape == ()
     }
+    read = {id(line.src[0]) for line in lines if line.op is Op.LOAD}
     written = {id(line.src[0]) for line in lines if line.op is Op.STORE}
     known: dict[int, Node | None] = {id(loop.src[0]): None, id(condition): constant(False, bool_)}
     for node in postorder(list(lines)):
@@ -120,8 +121,8 @@ def _idle(loop: Node, condition: Node) -> bool:
                 kept = value is not None and value.op is Op.LOAD and value.src[0] is buffer
                 if not kept or mask:
                     return False
-            elif offset is None or mask:
-                return False
+            elif offset is None or mask or id(line.src[0]) in read:
+                return False  # what is added to is another value each time
         elif line.op is Op.CHECK and known[id(line.src[0])] is None:
             return False
     return True

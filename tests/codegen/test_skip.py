@@ -107,3 +107,11 @@ def test_skip_refuses_what_does_something(old: str, new: str) -> None:
     assert old in COMPACTION
     with pytest.raises(ScheduleError, match="no flag without which"):
         apply(parse(COMPACTION.replace(old, new))[0], [Transform("skip", "i", 32)])
+
+
+def test_what_is_added_to_is_not_passed_by() -> None:
+    """Iterations without a flag that all add to one place add as often as there are of them."""
+    flags = np.arange(1024) % 97 == 0
+    index = lg.where(lg.tensor(flags), 3, 7)
+    counts = lg.zeros(8, dtype=lg.int64).scatter_add(0, index, lg.ones(1024, dtype=lg.int64))
+    assert counts.tolist() == [0, 0, 0, flags.sum(), 0, 0, 0, 1024 - flags.sum()]
