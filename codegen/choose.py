@@ -2,7 +2,7 @@
 
 In: a scalar loop tree. Out: a schedule, a list of named transforms (data: printable, storable, editable), and `apply` to run it.
 The model counts memory accesses: vectorizing a loop makes an access that moves by one a `1 / lanes`-th as dear, leaves one that does not move for
-free, and turns any other into a gather that gains nothing.
+free, makes one that moves by a few as dear as the vectors that it reads, and turns any other into a gather that gains nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .dot_tiles import dot_tiles
 from .render.streaming import passes_by
 from .target import LINE, Target
 from .tiling import alone, apart, contraction, tiles
+from .transform import strided
 from .transform.access import (
     ScheduleError,
     Stride,
@@ -412,8 +413,10 @@ def _transposed(
         moves = stride(line.src[1])
         if line.op is Op.STORE and moves != 1:
             return None
-        gathers = moves not in (0, 1) and id(line) not in turned
-        cost += lanes * 1.5 if gathers else TURNED * wider if id(line) in turned else 1.0
+        if id(line) in turned:
+            cost += TURNED * wider
+        else:
+            cost += strided.cost(line, moves, lanes) if moves != 0 else 1.0
         cost += 0 if line.op is Op.LOAD else _operations(line)
     moved = [Transform("interchange", loop_name(outer))] * steps
     return cost * -(-trips // lanes), [*moved, Transform("transpose", loop_name(loop), lanes)]
@@ -459,11 +462,12 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
             reductions += 1
         elif not inside and line.op is Op.ACCUMULATE and moves != 1:
             return None
-        gathers = not inside and moves not in (0, 1)
-        apart = lanes * (1.5 if line.op is Op.LOAD else 2.5)
-        if moves is not None and moves * line.src[0].dtype.itemsize % CROWDED == 0:
-            apart *= 4.0
-        cost += times * (apart if gathers else 1.0)
+        apart = 1.0
+        if not inside and moves != 0:
+            apart = strided.cost(line, moves, lanes)
+            if moves is not None and moves * line.src[0].dtype.itemsize % CROWDED == 0:
+                apart *= 4.0
+        cost += times * apart
         if line.op is not Op.LOAD:
             cost += times * _operations(line)
     vectors = -(-trips // lanes)

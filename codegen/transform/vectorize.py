@@ -1,6 +1,7 @@
 """vectorize: run `lanes` iterations of a loop at once, as explicit vectors.
 
-What does not depend on the loop stays scalar. Loads and stores whose offset moves by one are contiguous, others gather and scatter. A local
+What does not depend on the loop stays scalar. Loads and stores whose offset moves by one are contiguous, those that move backwards or by a few are
+made of whole vectors (strided.py), others gather and scatter. A local
 buffer that is declared in the loop gets a row of lanes for each element. An ACCUMULATE into something outside the loop is a
 reduction over it: it goes to a vector of partial results that are reduced after the loop. The iterations that `lanes` does not divide
 run as one more, masked, vector.
@@ -17,6 +18,7 @@ from lazygrad.ir.dtype import bool_, int64
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 
+from . import strided
 from .access import (
     ScheduleError,
     Stride,
@@ -175,7 +177,7 @@ class Widen:
                     )
                     result.append(self.private[id(line)])
                 case Op.LOAD:
-                    result.append(self._load(line))
+                    result.extend(self._load(line))
                 case Op.STORE:
                     result.append(self._store(line))
                 case Op.ACCUMULATE:
@@ -199,7 +201,7 @@ class Widen:
         extent = self.scalar(line.src[1])
         return loops.loop(index, extent, self.lines(body(line)), line.arg.step, line.arg.kind)
 
-    def _load(self, line: Node) -> Node:
+    def _load(self, line: Node) -> list[Node]:
         buffer, offset = line.src[0], line.src[1]
         mask = line.src[2] if len(line.src) > 2 else None
         private = self.private.get(id(buffer))
@@ -209,20 +211,21 @@ class Widen:
             new = loops.load(private, wide, None, self.count if wide.shape == () else None)
             self.vectors[id(line)] = new
             self.stride.mark(line, None)
-            return new
+            return [new]
         if moves == 0 and (mask is None or self.stride(mask) == 0):
             new = Node(Op.LOAD, tuple(self.scalar(s) for s in line.src), line.dtype, ())
             self.scalars[id(line)] = new
             self.stride.mark(line, 0)
-            return new
+            return [new]
         active = self._active(mask)
-        if moves == 1:
-            new = loops.load(buffer, self.scalar(offset), active, self.count)
-        else:
-            new = loops.load(buffer, self.vector(offset), active)
-        self.vectors[id(line)] = new
         self.stride.mark(line, None)
-        return new
+        if moves is not None and strided.near(line, moves, self.count):
+            first = self.scalar(offset)
+            read, self.vectors[id(line)] = strided.load(buffer, first, moves, self.count, active)
+            return read
+        new = loops.load(buffer, self.vector(offset), active)
+        self.vectors[id(line)] = new
+        return [new]
 
     def _store(self, line: Node) -> Node:
         buffer, offset, value = line.src[:3]
@@ -233,8 +236,10 @@ class Widen:
         if moves == 0:
             raise ScheduleError(f"iterations of loop {self.name} write the same element")
         active = self._active(line.src[3] if len(line.src) > 3 else None)
-        where_to = self.scalar(offset) if moves == 1 else self.vector(offset)
-        return loops.store(buffer, where_to, self.vector(value), active)
+        wide = self.vector(value)
+        if moves is not None and strided.near(line, moves, self.count):
+            return strided.store(buffer, self.scalar(offset), moves, wide, active)
+        return loops.store(buffer, self.vector(offset), wide, active)
 
     def _accumulate(self, line: Node) -> Node:
         buffer, offset, value = line.src[:3]

@@ -36,6 +36,8 @@ def run():
     yield "columns", x.sum(0) + x.amin(0)
     yield "places", x.argmax(1) * 1000 + x.argmin(1)
     yield "running", x.cumsum(1)
+    yield "backwards", x.flip(1) + y.flip(0).t()[:1]
+    yield "steps", x[:, 1::3].contiguous() + x[:, 2::3]
     yield "transposed", x.t().contiguous() + 1
     yield "sorted", x.sort(1)[0]
     yield "taken", x[x.argmax(1)] + x[2:3]

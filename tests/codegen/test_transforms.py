@@ -228,6 +228,8 @@ def programs(rows: int, columns: int) -> dict[str, list[Node]]:
         "all": [x.reduce("min", (0, 1))],
         "gather": [build.gather(x, index, 1)],
         "pad": [build.pad(x, (1, 2), (0, 1), (1, 0), 3.0)],
+        "backwards": [x.flip((1,)) + x],
+        "steps": [build.shrink(x, (0, 1), (rows, columns // 2), (1, 2)) * 2.0],
         "compare": [x.gt(0.5).reduce("and", (1,))],
     }
 
