@@ -18,12 +18,16 @@ import numpy as np
 
 ALIGNMENT = 64
 """The least alignment of an address in bytes: a cache line, and the widest vector."""
-SMALL = 1 << 18
-"""Blocks up to this size are cut from shared mappings; larger ones have a mapping each."""
+SMALL = 1 << 15
+"""Blocks up to this size are cut from shared mappings of CHUNK bytes."""
 CHUNK = 1 << 20
 TINY = 4096
 """Blocks up to this size are not counted: a tensor's Python objects weigh more. Their sizes are multiples of ALIGNMENT."""
 HUGE_PAGE = 1 << 21
+"""Blocks of this size and larger ones have a mapping each."""
+SHARED = 4 * HUGE_PAGE
+"""Blocks between these two are cut from shared mappings of so many bytes, in huge pages: those of a step are more small pages than
+the processor keeps at hand."""
 
 Block = tuple[int, Any]
 """A free block: its address, and what keeps its pages."""
@@ -120,11 +124,8 @@ class Pool:
         self._kept = 0  # without tiny blocks
         self._free: dict[int, list[Block]] = {}
         self._tiny: tuple[list[Block], ...] = tuple([] for _ in range(TINY // ALIGNMENT + 1))
-        self._chunk: tuple[int, int, Any] = (
-            0,
-            0,
-            None,
-        )  # the unused part of the last chunk: start, end, owner
+        # the unused part of the last shared mapping of each length: start, end, owner
+        self._unused: dict[int, tuple[int, int, Any]] = {}
         self._lock = threading.RLock()  # re-entrant: the collector may call `give` inside `take`
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._unlock)
@@ -180,7 +181,7 @@ class Pool:
             self._trim(0)
             for tiny in self._tiny:
                 tiny.clear()
-            self._chunk = (0, 0, None)
+            self._unused.clear()
 
     def _trim(self, target: int) -> None:
         """Drop free blocks, the largest first, until at most `target` bytes are kept."""
@@ -193,14 +194,15 @@ class Pool:
                 return
 
     def _fresh(self, size: int, nbytes: int) -> tuple[int, Any]:
-        if size > SMALL:
+        if size >= HUGE_PAGE:
             return self._map(size, nbytes)
+        length = CHUNK if size <= SMALL else SHARED
         with self._lock:
-            start, end, owner = self._chunk
+            start, end, owner = self._unused.get(length, (0, 0, None))
             if start + size > end:
-                start, owner = self._map(CHUNK, nbytes)
-                end = start + CHUNK
-            self._chunk = (start + size, end, owner)
+                start, owner = self._map(length, nbytes)
+                end = start + length
+            self._unused[length] = (start + size, end, owner)
             return start, owner
 
     def _map(self, size: int, nbytes: int) -> tuple[int, Any]:

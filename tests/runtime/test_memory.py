@@ -16,7 +16,7 @@ import pytest
 from lazygrad.ir.dtype import bfloat16, bool_, float32, int64
 from lazygrad.runtime import device, memory
 from lazygrad.runtime.device import HostDevice
-from lazygrad.runtime.memory import ALIGNMENT, HUGE_PAGE, Buffer, Pool, size_class
+from lazygrad.runtime.memory import ALIGNMENT, HUGE_PAGE, SMALL, Buffer, Pool, size_class
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 64, 65, 1000, 4096, 1 << 18, (1 << 20) + 1, 5 << 20])
@@ -179,3 +179,20 @@ def test_no_page_behind_a_block_is_taken() -> None:
         file.seek((buffer.address + size) // mmap.PAGESIZE * 8)
         entries = file.read((end - buffer.address - size) // mmap.PAGESIZE * 8)
     assert not (np.frombuffer(entries, np.uint64) >> np.uint64(63)).any()
+
+
+def test_blocks_smaller_than_a_huge_page_share_some() -> None:
+    """The matrices of a step are more small pages than a processor keeps at hand."""
+    pool = Pool()
+    first, second = (pool.allocate("cpu", 3 * SMALL) for _ in range(2))
+    assert first.address % HUGE_PAGE == 0
+    assert second.address == first.address + size_class(3 * SMALL)
+    mapping = weakref.ref(first.owner)
+    assert second.owner is mapping()
+    assert pool.allocate("cpu", SMALL).owner is not mapping()
+    del first
+    pool.empty_cache()
+    assert mapping() is not None
+    del second
+    pool.empty_cache()
+    assert mapping() is None
