@@ -172,13 +172,14 @@ def incomplete_gamma(a: Node, x: Node, upper: bool) -> Node:
 
 
 def _edges(made: Node, a: Node, x: Node, usual: Node, upper: bool) -> Node:
-    """P is 0 at x = 0 and for an infinite a, 1 at a = 0 and for an infinite x, NaN where both say so, or one is negative."""
+    """P is 0 at x = 0 and for an infinite a, 1 at a = 0 and for an infinite x, even where the other operand is NaN, but at a = 0; NaN where both say so, or one is negative."""
     nothing, whole = (1.0, 0.0) if upper else (0.0, 1.0)
     none = x.eq(0.0) | a.eq(math.inf)
-    every = a.eq(0.0) | x.eq(math.inf)
-    known = where(none & every, math.nan, where(none, nothing, where(every, whole, made)))
-    outside = a.lt(0.0) | x.lt(0.0) | a.ne(a) | x.ne(x)
-    return where(usual, made, where(outside, math.nan, known))
+    every = (a.eq(0.0) & x.eq(x)) | x.eq(math.inf)
+    outside = a.lt(0.0) | x.lt(0.0)
+    known = none.ne(every) & ~outside
+    ends = where(none, nothing, where(every, whole, made))
+    return where(usual, made, where(known, ends, math.nan))
 
 
 @COMPOSITE_REVERSE.rule("incomplete_gamma")

@@ -224,26 +224,43 @@ def _power(base: Node, exponent: Node) -> Node:
 
 @composite("zeta")
 def zeta(s: Node, q: Node) -> Node:
-    """The sum of (q + k) ** -s over k from 0 on, by Euler and Maclaurin's formula; q is greater than -9."""
+    """The sum of (q + k) ** -s over k from 0 on; NaN for s < 1, and for q < 0 where s is not whole.
+
+    The n terms below 0 are (-1) ** s times those of 1 - f, less those of 1 - q, where f = q + n is between 0 and 1.
+    """
     power, start = wide(s), wide(q)
+    below, other = start.lt(0.0), -start
+    total = _zeta(power, where(below, start - unary(Op.FLOOR, start), start))
+    mirrored = _zeta(power, where(below, other - unary(Op.FLOOR, other), 1.0))
+    less = _zeta(power, where(below, 1.0 - start, 1.0))
+    half = power * 0.5
+    even = half.eq(unary(Op.FLOOR, half))
+    endless = total.eq(math.inf) & mirrored.eq(math.inf)
+    nearer = where((other - unary(Op.FLOOR, other)).gt(0.5), power * 0.0 + math.inf, -math.inf)
+    odd = where(endless, nearer, total - mirrored + less)
+    reflected = where(even, total + mirrored - less, odd)
+    total = where(below, reflected, total)
+    total = where(below & power.ne(unary(Op.FLOOR, power)), math.nan, total)
+    total = where(start.le(0.0) & start.eq(unary(Op.FLOOR, start)), math.inf, total)
+    return where(power.eq(1.0), math.inf, where(power.lt(1.0), math.nan, total)).cast(s.dtype)
+
+
+def _zeta(power: Node, start: Node) -> Node:
+    """The sum for start > 0, by Euler and Maclaurin's formula."""
     total: Node | None = None
     for index in range(TERMS):
         term = _power(start + float(index), -power)
         total = term if total is None else total + term
     assert total is not None
     end = start + float(TERMS)
-    tail = _power(end, -power)
-    total = total + tail * end / (power - 1.0) + tail * 0.5
-    factor, rest = power, tail / end
+    tail = _power(end, 1.0 - power)
+    rest = tail / end
+    total = total + tail / (power - 1.0) + rest * 0.5
+    rest = rest * (power / end)  # no factor is infinite where this is 0
     for index, number in enumerate(BERNOULLI, 1):
-        total = total + rest * factor * (number / math.factorial(2 * index))
-        factor = factor * (power + (2.0 * index - 1.0)) * (power + 2.0 * index)
-        rest = rest / (end * end)
-    whole = start.eq(unary(Op.FLOOR, start))
-    outside = power.ne(unary(Op.FLOOR, power)) | start.le(-9.0)
-    total = where(start.le(0.0), where(whole, math.inf, where(outside, math.nan, total)), total)
-    total = where(power.eq(1.0), math.inf, where(power.lt(1.0), math.nan, total))
-    return total.cast(s.dtype)
+        total = total + rest * (number / math.factorial(2 * index))
+        rest = rest * ((power + (2.0 * index - 1.0)) / end) * ((power + 2.0 * index) / end)
+    return total
 
 
 @COMPOSITE_REVERSE.rule("zeta")

@@ -160,7 +160,7 @@ def histogram(
     flat = input.reshape(-1, 1)
     _weights("histogram", input, weight, input.numel())
     found, (edges,) = _counted("histogram", flat, [bins], range, weight, density)
-    return Histogram(found, edges)
+    return Histogram(found, edges.clone() if isinstance(bins, Tensor) else edges)
 
 
 @function("histogramdd", method=False)

@@ -130,7 +130,7 @@ def local_response_norm(
     """input / (k + alpha * the mean of squares of `size` channels around each) ** beta; channels outside count as 0.
 
     Args:
-        input: (N, C, ...), at least 3 axes.
+        input: (N, C, ...), at least 3 axes. The mean of integers is cut to an integer, as avg_pool2d's.
 
     Raises:
         ValueError: fewer axes.
@@ -154,7 +154,11 @@ def local_response_norm(
         total = add(total, _shifted(narrow(square, 1, 0, channels - step), step, True))
     for step in range(1, after + 1):
         total = add(total, _shifted(narrow(square, 1, step, channels - step), step, False))
-    return div(input, pow(add(mul(total, alpha / size), k), beta))
+    if input.dtype.kind == "float":
+        scaled = mul(total, alpha / size)
+    else:
+        scaled = mul(div(total, size, rounding_mode="trunc"), alpha)
+    return div(input, pow(add(scaled, k), beta))
 
 
 def _shifted(part: Tensor, step: int, later: bool) -> Tensor:

@@ -369,7 +369,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     Raises:
         RuntimeError: `size` does not broadcast to the shape.
 
-    Same as torch.Tensor.sum_to_size.
+    As in PyTorch a `size` of no axes is `sum`, which integers and bool leave as int64. Same as torch.Tensor.sum_to_size.
     """
     shape, target = tuple(input.shape), sizes("sum_to_size", size)
     extra = len(shape) - len(target)
@@ -377,6 +377,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(
             f"size {{{sizes_text(target)}}} is not expandable to size {{{sizes_text(shape)}}}."
         )
+    if not target:
+        return input.sum()
     axes = [a for a in range(extra, len(shape)) if target[a - extra] == 1 != shape[a]]
     summed: Tensor = input.sum([*range(extra), *axes], keepdim=True) if extra or axes else input
     return view(summed, target)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ..ir import composite
 from ..ir.args import Attribute
 from ..ir.dtype import bool_
-from ..ir.node import unary
+from ..ir.node import accumulation, unary
 from ..ir.op import Op
 from ..results import grad_enabled, tensor_nodes
 from ..tensor import Tensor
@@ -62,7 +62,7 @@ def ndtr(input: Tensor) -> Outcome:
 def zeta(input: Operand, other: Operand) -> Outcome:
     """Hurwitz's zeta function, the sum of (other + k) ** -input over k from 0 on, elementwise; its gradient is that of other.
 
-    For other <= -9 it is NaN, but where it has a pole. Same as torch.special.zeta.
+    For other < 0 it is NaN where input is not whole, but where it has a pole. Same as torch.special.zeta.
     """
     other = operand(other)
     dtype = compute_dtype(result_type(input, other))
@@ -153,10 +153,11 @@ def mvlgamma(input: Tensor, p: int) -> Outcome:
         raise no_kernel("mvlgamma", bool_)
     (node,) = tensor_nodes(input)
     node = node.cast(compute_dtype(input.dtype))
-    total = unary(Op.LGAMMA, node)
+    wide = accumulation(node.dtype)
+    total = unary(Op.LGAMMA, node).cast(wide)
     for step in range(1, p):
-        total = total + unary(Op.LGAMMA, node - 0.5 * step)
-    made = total + p * (p - 1) / 4 * math.log(math.pi)
+        total = total + unary(Op.LGAMMA, node - 0.5 * step).cast(wide)
+    made = total.cast(node.dtype) + p * (p - 1) / 4 * math.log(math.pi)
     return Outcome("MvlgammaBackward0", made, (input,), (input,))
 
 

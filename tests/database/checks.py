@@ -465,14 +465,18 @@ def _singular_vectors(sample: Any, left: Any, values: Any, right: Any) -> list[A
     return [values, whole, left.mT @ left, right @ right.mT]
 
 
-def _chosen(sample: Any, values: Any, indices: Any) -> list[Any]:
-    """What stands at the indices."""
-    named = dict(zip(("k", "dim"), sample.args, strict=False)) | sample.kwargs
-    source = sample.input.detach()
-    return [
-        values.detach(),
-        source.gather(named.get("dim", -1), indices) if source.ndim else source,
-    ]
+def _chosen(*order: str) -> Callable[..., list[Any]]:
+    """What stands at the indices; `order` names the arguments behind the tensor."""
+
+    def told(sample: Any, values: Any, indices: Any) -> list[Any]:
+        named = dict(zip(order, sample.args, strict=False)) | sample.kwargs
+        source, dim = sample.input.detach(), named.get("dim", -1)
+        if not source.ndim:
+            return [values.detach(), source]
+        places = indices if indices.ndim == source.ndim else indices.unsqueeze(dim)
+        return [values.detach(), indices * 0, source.gather(dim, places)]
+
+    return told
 
 
 def _ordered(sample: Any, values: Any, indices: Any) -> list[Any]:
@@ -491,7 +495,9 @@ def _in_order(sample: Any, indices: Any) -> list[Any]:
 INVARIANTS: dict[str, Callable[..., list[Any]]] = {
     "linalg.eigh": _eigenvectors,
     "linalg.svd": _singular_vectors,
-    "topk": _chosen,
+    "topk": _chosen("k", "dim"),
+    "kthvalue": _chosen("k", "dim"),
+    "mode": _chosen("dim"),
     "sort": _ordered,
     "argsort": _in_order,
 }

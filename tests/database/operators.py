@@ -84,9 +84,11 @@ def rebound(function: Any) -> Any:
     if not isinstance(function, types.FunctionType) or "testing" not in (function.__module__ or ""):
         return function
     names = {**function.__globals__, "torch": lg}
-    return types.FunctionType(
+    made = types.FunctionType(
         function.__code__, names, function.__name__, function.__defaults__, function.__closure__
     )
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 def function_of(entry: Any, module: Any) -> Callable[..., Any]:
