@@ -331,10 +331,13 @@ def _price(found: Contraction, target: Target) -> float:
 
 
 def _arriving(found: Contraction, shared: Node, size: int, target: Target) -> float:
-    """Cycles until the operand that does not depend on `shared` is there to be packed."""
+    """Cycles until the operand that does not depend on `shared` is there to be packed.
+
+    One that is more than half of the second cache has not stayed there beside what ran before.
+    """
     parts = invariant_operands(found.found, shared)
     elements = sum(_elements(part, size * found.terms) for part in parts)
-    return elements * FAR if elements * found.itemsize > target.level2_cache else 0.0
+    return elements * FAR if elements * found.itemsize > target.level2_cache // 2 else 0.0
 
 
 def _reading(found: Contraction, rows: int, target: Target) -> float:

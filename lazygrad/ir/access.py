@@ -78,9 +78,30 @@ def reshaped(position: Position, shape: Sequence[Size], source: Sequence[Size]) 
     limit = min(len(shape), len(source)) - head
     while tail < limit and shape[len(shape) - 1 - tail] == source[len(source) - 1 - tail]:
         tail += 1
-    middle = flatten(position[head : len(shape) - tail], shape[head : len(shape) - tail])
-    inner = unflatten(middle, source[head : len(source) - tail])
+    sizes = shape[head : len(shape) - tail]
+    middle, beyond = _inside(position[head : len(shape) - tail], sizes)
+    inner = unflatten(flatten(middle, sizes), source[head : len(source) - tail])
+    if beyond:
+        inner = tuple([index.substitute(beyond) for index in inner])
     return (*position[:head], *inner, *position[len(shape) - tail :])
+
+
+def _inside(
+    position: Sequence[Index], shape: Sequence[Size]
+) -> tuple[list[Index], dict[Variable, Index]]:
+    """A position with variables in place of the indices that may lie beyond its shape, and what these stand for.
+
+    A condition around leaves out the elements that do (those of a PAD), so quotients and remainders follow from the shape.
+    """
+    found: list[Index] = []
+    beyond: dict[Variable, Index] = {}
+    for axis, (index, size) in enumerate(zip(position, shape, strict=True)):
+        if not index.within(0, size):
+            variable = Variable(f"axis {axis}", size)
+            beyond[variable] = index
+            index = of(variable)
+        found.append(index)
+    return found, beyond
 
 
 def gathered(node: Node, position: Position) -> Position:
