@@ -465,6 +465,8 @@ def _vectorized(loop: Node, target: Target) -> tuple[float, int] | None:
         apart = 1.0
         if not inside and moves != 0:
             apart = strided.cost(line, moves, lanes)
+            if moves is None and strided.repeated(stride, line, lanes):
+                apart = strided.REPEATED
             if moves is not None and moves * line.src[0].dtype.itemsize % CROWDED == 0:
                 apart *= 4.0
         cost += times * apart

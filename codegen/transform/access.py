@@ -248,6 +248,23 @@ class Stride:
                     self.keep.append(inner)
         return known[id(node)]
 
+    def repeats(self, offset: Node) -> int:
+        """How many iterations of a run an offset stays what it is for, if it then grows by one; 0 where it is no such offset."""
+        found: list[Node] = []
+        stack = [offset]
+        while stack:
+            node = stack.pop()
+            if self(node) == 0:
+                continue
+            if node.op is Op.ADD:
+                stack.extend(node.src)
+            else:
+                found.append(node)
+        if len(found) != 1 or found[0].op is not Op.IDIV or found[0].src[0] is not self.index:
+            return 0
+        divisor = constant_value(found[0].src[1])
+        return divisor if divisor and divisor > 1 and self.run % divisor == 0 else 0
+
     def mark(self, node: Node, stride: int | None) -> None:
         """Say how a value moves that is not computed from the variable by arithmetic alone."""
         self.known[id(node)] = stride

@@ -1,7 +1,8 @@
 """Vectors whose elements lie a small step apart, forwards or backwards: whole vectors and shuffles, in place of gathers and scatters.
 
 A vector that runs backwards is one vector, reversed. One with steps of k is k vectors, of which every k-th lane is taken; the last of them ends
-with the last element, so nothing beyond is read, which may be the end of the buffer.
+with the last element, so nothing beyond is read, which may be the end of the buffer. One that reads each element k times (what a picture twice
+as large reads of a small one) is a vector of fewer lanes, each of them repeated.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from lazygrad.ir.dtype import bool_
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 
+from .access import Stride
+
 GATHERED = 1.5
 """What a lane costs that is read by itself, beside a vector that is read at once."""
 SCATTERED = 2.5
 """The same where it is written."""
+REPEATED = 2.0
+"""What a vector costs whose lanes are repeated."""
 
 
 def cost(line: Node, moves: int | None, lanes: int) -> float:
@@ -42,6 +47,25 @@ def near(line: Node, moves: int | None, lanes: int) -> bool:
     if isinstance(arg, Param) and arg.role != "in":
         return False
     return 2 * abs(moves) - 1 < lanes * GATHERED
+
+
+def repeated(stride: Stride, line: Node, lanes: int) -> int:
+    """How many lanes of a load read the same element, where its offset moves by one after so many; 0 where it is no such load."""
+    times = stride.repeats(line.src[1]) if line.op is Op.LOAD else 0
+    return times if times and lanes % times == 0 and lanes > times else 0
+
+
+def load_repeated(
+    buffer: Node, first: Node, times: int, lanes: int, mask: Node | None
+) -> tuple[Node, Node]:
+    """The vector of elements at `first`, each of which `times` lanes read: its load, and its value."""
+    inside: Node | None = None
+    for lane in range(times if mask is not None else 0):
+        assert mask is not None
+        each = loops.shuffle(mask, mask, range(lane, lanes, times))
+        inside = each if inside is None else inside | each
+    narrow = loops.load(buffer, first, inside, lanes // times)
+    return narrow, loops.shuffle(narrow, narrow, [lane // times for lane in range(lanes)])
 
 
 def backwards(vector: Node) -> Node:

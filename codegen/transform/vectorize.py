@@ -223,6 +223,12 @@ class Widen:
             first = self.scalar(offset)
             read, self.vectors[id(line)] = strided.load(buffer, first, moves, self.count, active)
             return read
+        if times := strided.repeated(self.stride, line, self.count):
+            first = self.scalar(offset)
+            narrow, self.vectors[id(line)] = strided.load_repeated(
+                buffer, first, times, self.count, active
+            )
+            return [narrow]
         new = loops.load(buffer, self.vector(offset), active)
         self.vectors[id(line)] = new
         return [new]

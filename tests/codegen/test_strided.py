@@ -59,6 +59,55 @@ def test_what_is_read_lies_within_the_buffer(step: int, count: int) -> None:
             assert "shuffle" in show(kernel)
 
 
+def test_elements_that_are_read_again_are_a_vector_of_fewer_lanes(golden: Golden) -> None:
+    golden(vectorize(copy(10, "%i // 2", size=5), "i", 4))
+
+
+@pytest.mark.parametrize("count", [3, 8, 16, 21])
+@pytest.mark.parametrize("times", [2, 3, 4, 8])
+def test_what_is_read_again_lies_within_the_buffer(times: int, count: int) -> None:
+    size = -(-count // times) + 1
+    x = np.arange(size, dtype=np.float32)
+    for lanes in (2, 4, 8, 16):
+        kernel = vectorize(copy(count, f"%i // {times} + 1", size=size), "i", lanes)
+        verify_kernel(kernel)
+        y = np.zeros(count, np.float32)
+        run_kernel(kernel, [x, y])
+        np.testing.assert_array_equal(y, x[np.arange(count) // times + 1])
+        if count >= lanes and lanes > times and lanes % times == 0:
+            assert "shuffle" in show(kernel)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_twice_as_large(kind: str) -> None:
+    """Each element again, beside masks that a border decides, and the gradient of a pool that leaves a line and a column out."""
+    values = np.random.default_rng(9).integers(0, 2, (2, 3, 37)).astype(np.float32)
+    x = lg.tensor(values).to(getattr(lg, kind)).realize()
+    with config.override(verify=True):
+        for times in (2, 3, 4):
+            ours = x[..., None].expand(2, 3, 37, times).reshape(2, 3, 37 * times)
+            theirs = values.repeat(times, -1)
+            np.testing.assert_array_equal((ours == 1).numpy(), theirs == 1)
+            cut = lg.nn.functional.pad(ours.to(lg.float32), (1, 2))[..., 2:].contiguous()
+            padded = np.pad(theirs, ((0, 0), (0, 0), (1, 2)))[..., 2:]
+            np.testing.assert_array_equal(cut.numpy(), padded)
+
+
+def test_the_gradient_of_a_pool_that_leaves_a_column_out() -> None:
+    """What is around the windows is 0, and what lies in them follows from their shape: no remainder of a line and a column together."""
+    values = np.random.default_rng(10).normal(size=(3, 4, 11, 19)).astype(np.float32)
+    x = lg.tensor(values, requires_grad=True)
+    with config.override(verify=True):
+        lg.nn.functional.max_pool2d(x, 2).sum().backward()
+        found = x.grad
+        assert found is not None
+        windows = values[:, :, :10, :18].reshape(3, 4, 5, 2, 9, 2)
+        expected = np.zeros_like(values)
+        top = windows.max((3, 5), keepdims=True)
+        expected[:, :, :10, :18] = (windows == top).reshape(3, 4, 10, 18)
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
 def test_the_interpreter_refuses_what_is_outside() -> None:
     x, y = loops.parameter("x", float32, (6,), "in"), loops.parameter("y", float32, (4,), "out")
     vector = loops.load(x, 3, None, 4)

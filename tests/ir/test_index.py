@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazygrad.ir.dim import example
+from lazygrad.ir.access import reshaped
 from lazygrad.ir.index import Index, Quotient, Remainder, Variable, flatten, of, unflatten
 
 SHAPES = [(3, 3, 2, 3), (4, 3, 2), (2, 5, 3), (6, 4), (2, 2, 2, 2)]
@@ -60,3 +61,10 @@ def test_bounds_hold_every_value(data: st.DataObject) -> None:
     for numbers in itertools.product(*(range(example(v.extent)) for v in variables)):
         found = value(index, dict(zip(variables, numbers, strict=True)))
         assert low <= found <= high
+
+
+def test_what_lies_beyond_the_shape_decides_no_quotient() -> None:
+    """Behind a PAD an index may be larger than its axis; a condition leaves those elements out."""
+    i, j = Variable("i", 11), Variable("j", 11)
+    found = reshaped((of(i), of(j)), (10, 10), (5, 2, 5, 2))
+    assert found == (of(i) // 2, of(i) % 2, of(j) // 2, of(j) % 2)
