@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazygrad.ir.dim import example
 from lazygrad.ir.access import reshaped
+from lazygrad.ir.dim import example
 from lazygrad.ir.index import Index, Quotient, Remainder, Variable, flatten, of, unflatten
 
 SHAPES = [(3, 3, 2, 3), (4, 3, 2), (2, 5, 3), (6, 4), (2, 2, 2, 2)]
