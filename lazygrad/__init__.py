@@ -195,6 +195,7 @@ _MODULES = (
     "utils",
     "ir",
     "serialization",
+    "signal",
     "special",
     "runtime",
     "codegen",
@@ -268,6 +269,7 @@ if TYPE_CHECKING:
     from . import opencl as opencl
     from . import optim as optim
     from . import serialization as serialization
+    from . import signal as signal
     from . import special as special
     from . import testing as testing
     from . import utils as utils

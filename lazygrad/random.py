@@ -102,13 +102,15 @@ def _normal_body(counter: Node, seed: Node, target: str) -> Node:
 
 @composite.composite("random_integer")
 def _integer_body(counter: Node, seed: Node, span: int) -> Node:
-    """An integer in [0, span): the word scaled down, or for wide spans the remainder of 63 bits."""
+    """An integer in [0, span): the word scaled down, or for wide spans the remainder of 63 bits, or of 64 (a negative one is 2 ** 64 less)."""
     low, high = philox(counter, seed - FIRST_OFFSET)
     if span <= 1 << 31:
         return (low * span) >> 32
     if span <= 1 << 32:  # the product has 64 bits
         return ((low.bitcast(uint64) * span) >> 32).bitcast(int64)
-    return (((high << 31) ^ low) & (2**63 - 1)) % span
+    if span < 1 << 63:
+        return (((high << 31) ^ low) & (2**63 - 1)) % span
+    return (((high << 32) ^ low).bitcast(uint64) % span).bitcast(int64)
 
 
 # --- the state
@@ -345,6 +347,8 @@ def _integers(
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
+    if low < -(2**63) or high >= 2**63:
+        raise ValueError("Overflow when unpacking long long")
     node = draw("random_integer", shape, place, generator, int64, span=high - low)
     return (node + low if low else node).cast(dtype)
 

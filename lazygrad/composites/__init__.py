@@ -7,6 +7,7 @@ Half types are computed in float32 and rounded once where PyTorch does so.
 """
 
 from . import activation as activation
+from . import bessel as bessel
 from . import contraction as contraction
 from . import correlation as correlation
 from . import distance as distance

@@ -1,58 +1,19 @@
-"""Special functions: Bessel's modified I0 and I1, erfcx and what follows of the normal distribution, entropy, zeta, polygamma.
+"""Special functions: erfcx and what follows of the normal distribution, entropy, zeta, polygamma.
 
-Where no elementary formula is exact, a function is a sum of Chebyshev's polynomials, whose coefficients were computed with 40 digits from
-the definitions. All of them are elementwise, and compute half types in float32.
+All of them are elementwise, and compute half types in float32.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents, exp, log
 from ..ir.composite import call, composite
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
 from .activation import attribute
+from .chebyshev import DROPPED, chebyshev
 from .precision import wide
-
-I0_NEAR = (
-    0.33839763720473804, -0.3046826723431984, 0.17162090152220878, -0.094901097048047644, 0.049305284239670708,
-    -0.023737414805899469, 0.010546460394594998, -0.0043243099950505759, 0.0016394756169413358, -0.00057637557453858237,
-    0.00018850288509584166, -5.7541950100821037e-5, 1.6448448070728897e-5, -4.4167383584587506e-6, 1.1173875391201037e-6,
-    -2.6707938539406117e-7, 6.0469950225419189e-8, -1.300025009986248e-8, 2.6598237246823867e-9, -5.1897956016352629e-10,
-    9.6758090353732369e-11, -1.7268262914415557e-11, 2.9550526631296398e-12, -4.8564467831119295e-13, 7.6761854986049356e-14,
-    -1.1685332877993452e-14, 1.715391285555133e-15, -2.4312798465479547e-16, 3.3307945188222381e-17, -4.4153416464793394e-18,
-)  # fmt: skip
-"""exp(-x) I0(x) for x up to 8, in x / 4 - 1."""
-
-I0_FAR = (
-    0.40224520550705442, 0.0033691164782556941, 6.889758346916824e-5, 2.8913705208347565e-6, 2.0489185894690637e-7,
-    2.2666689904981781e-8, 3.3962320257083863e-9, 4.9406023882249696e-10, 1.1889147107846438e-11, -3.1499165279632414e-11,
-    -1.3215811840447713e-11, -1.7941785315068061e-12, 7.1801244513836662e-13, 3.8527783827421427e-13, 1.5400862175214098e-14,
-    -4.1505693472872221e-14, -9.5548466988283076e-15, 3.8116806693526224e-15, 1.7725601330565264e-15, -3.4254856196772191e-16,
-    -2.8276239805165835e-16, 3.4612228676974611e-17, 4.46562142029676e-17, -4.8305044859441821e-18, -7.233180487874754e-18,
-)  # fmt: skip
-"""sqrt(x) exp(-x) I0(x) from 8 on, in 16 / x - 1."""
-
-I1_NEAR = (
-    0.12629359322181683, -0.17641651835783406, 0.1026436586898471, -0.052945981208094991, 0.024726449030626517,
-    -0.010564084894626198, 0.0041564229443128882, -0.0015135724506312531, 0.00051228595616857577, -0.00016176081582589675,
-    4.7815651075500542e-5, -1.3273163656039436e-5, 3.4702513081376785e-6, -8.5687202646954547e-7, 2.0032947535521353e-7,
-    -4.4450591287963281e-8, 9.3815373864957718e-9, -1.8872497517228293e-9, 3.625590281552117e-10, -6.6634897235020277e-11,
-    1.1736186298890902e-11, -1.9839743977649437e-12, 3.2237933659455747e-13, -5.0421855047279117e-14, 7.6006842947354069e-15,
-    -1.1055969477353863e-15, 1.5536319577362005e-16, -2.1114212143581661e-17, 2.7779141127610464e-18,
-)  # fmt: skip
-"""exp(-x) I1(x) / x for x up to 8."""
-
-I1_FAR = (
-    0.38928811750914006, -0.0097610974913614684, -0.00011058893876262372, -3.8825648088776904e-6, -2.5122362378702089e-7,
-    -2.6314688468895195e-8, -3.835380385964237e-9, -5.5897434621965838e-10, -1.8974958123505412e-11, 3.2526035830154882e-11,
-    1.4125807436613781e-11, 2.0356285441470895e-12, -7.1985517762459085e-13, -4.0835511110921973e-13, -2.1015418427726643e-14,
-    4.2724400167119514e-14, 1.0420276984128803e-14, -3.8144030724370078e-15, -1.8803547755107824e-15, 3.3082023109209283e-16,
-    2.9626289976459501e-16, -3.209525921993424e-17, -4.6503053684893583e-17, 4.4143483230717079e-18, 7.5172963108421048e-18,
-)  # fmt: skip
-"""sqrt(x) exp(-x) I1(x) from 8 on."""
 
 ERFCX = (
     1.17756257419656, 0.0053539045396156768, -0.093775503422842091, 0.05436652555744322, -0.018976596707845207,
@@ -79,62 +40,6 @@ DEVIATE_RANGE."""
 DEVIATE_RANGE = (-0.48285449490268768, 0.65738758029978587)
 
 
-DROPPED = {"float32": 2.0**-31, "float64": 2.0**-60}
-"""What the last terms of a sum may amount to together, as a part of its first, to be left out."""
-
-
-def _chebyshev(t: Node, coefficients: Sequence[float]) -> Node:
-    """The sum of coefficients times Chebyshev's polynomials at t in [-1, 1], by Clenshaw's recurrence; as many as the dtype shows."""
-    count, left = len(coefficients), DROPPED[t.dtype.name] * abs(coefficients[0])
-    while abs(coefficients[count - 1]) <= left:
-        count -= 1
-        left -= abs(coefficients[count])
-    double = t * 2.0
-    one, two = t * 0.0 + coefficients[count - 1], t * 0.0
-    for coefficient in reversed(coefficients[1 : count - 1]):
-        one, two = double * one - two + coefficient, one
-    return t * one - two + coefficients[0]
-
-
-# --- Bessel's functions
-
-
-@composite("bessel_i")
-def bessel_i(x: Node, order: int, scaled: bool) -> Node:
-    """I0 or I1; scaled, times exp(-|x|)."""
-    size = unary(Op.ABS, wide(x))
-    near, far = (I1_NEAR, I1_FAR) if order else (I0_NEAR, I0_FAR)
-    small = size.le(8.0)
-    inside = where(small, size, 8.0)
-    outside = where(small, 8.0, size)
-    low = _chebyshev(inside * 0.25 - 1.0, near)
-    if order:
-        low = low * inside
-    high = _chebyshev(16.0 / outside - 1.0, far) * unary(Op.RSQRT, outside)
-    value = where(small, low, high)
-    if not scaled:
-        half = exp(size * 0.5)  # in two steps, so that it overflows where the product does
-        value = value * half * half
-    if order:
-        value = where(wide(x).lt(0.0), -value, value)
-    return where(size.ne(size), size, value).cast(x.dtype)
-
-
-@COMPOSITE_REVERSE.rule("bessel_i")
-def bessel_i_reverse(node: Node, cotangent: Node) -> Cotangents:
-    """I0' = I1, I1' = I0 - I1 / x, which is 1/2 at 0; scaled, the value with x's sign is taken away."""
-    x = node.src[0]
-    order, scaled = int(attribute(node, "order")), bool(attribute(node, "scaled"))
-    other = call("bessel_i", [x], like=x, order=1 - order, scaled=scaled)
-    slope = other
-    if order:
-        zero = x.eq(0.0)
-        slope = where(zero, 0.5, other - node / where(zero, 1.0, x))
-    if scaled:
-        slope = slope - unary(Op.SIGN, x) * node
-    return (cotangent * slope,)
-
-
 # --- the normal distribution
 
 
@@ -144,7 +49,7 @@ def erfcx(x: Node) -> Node:
     values = wide(x)
     size = unary(Op.ABS, values)
     finite = where(size.lt(math.inf), size, 0.0)
-    right = _chebyshev((finite - 3.0) / (finite + 3.0), ERFCX) / (finite * 2.0 + 1.0)
+    right = chebyshev((finite - 3.0) / (finite + 3.0), ERFCX) / (finite * 2.0 + 1.0)
     right = where(size.lt(math.inf), right, 0.0)
     left = exp(values * values) * 2.0 - right
     made = where(values.lt(0.0), left, right)
@@ -185,7 +90,7 @@ def ndtri(p: Node) -> Node:
     root = unary(Op.SQRT, log(where(far, tail, 0.01)) * -2.0)
     first, last = DEVIATE_RANGE
     place = ((root - 8.0) / (root + 8.0) - (first + last) / 2) * (2 / (last - first))
-    end = root - _chebyshev(place, DEVIATE)
+    end = root - chebyshev(place, DEVIATE)
     middle = unary(Op.ERFINV, where(far, 0.5, values) * 2.0 - 1.0) * math.sqrt(2.0)
     return where(far, where(upper, end, -end), middle).cast(p.dtype)
 

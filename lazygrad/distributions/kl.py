@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..functional.activations import softplus
 from ..functional.gathering import where
+from ..functional.special import mvlgamma
 from ..tensor import Tensor
 from .continuous import (
     EULER,
@@ -19,10 +20,13 @@ from .continuous import (
     Normal,
     Uniform,
 )
+from .continuous_bernoulli import ContinuousBernoulli
 from .counts import Binomial, Poisson
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical
 from .distribution import Distribution, Independent, summed
 from .gamma import Beta, Dirichlet, Gamma, InverseGamma
+from .low_rank import LowRankMultivariateNormal
+from .matrices import Wishart
 from .multivariate import MultivariateNormal, squared_distance
 from .tails import HalfCauchy, Pareto
 from .transformed import TransformedDistribution
@@ -210,6 +214,48 @@ def _multivariate(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
     spread = squared_distance(q._factor.unsqueeze(-3), turned).sum(-1)
     apart = squared_distance(q._factor, q.loc - p.loc)
     return q._half_log_det() - p._half_log_det() + 0.5 * (spread + apart - p.event_shape[0])
+
+
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+@register_kl(LowRankMultivariateNormal, MultivariateNormal)
+@register_kl(MultivariateNormal, LowRankMultivariateNormal)
+def _low_rank(p: Any, q: Any) -> Tensor:
+    """By the covariances: the trace of the one times the inverse of the other, the distance of the means, and the determinants."""
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "KL-divergence between two (Low Rank) Multivariate Normals with different event shapes cannot be computed"
+        )
+    trace = (q.precision_matrix * p.covariance_matrix).sum((-2, -1))
+    away = q.loc - p.loc
+    if isinstance(q, LowRankMultivariateNormal):
+        apart = q._squared_distance(away)
+    else:
+        apart = squared_distance(q._factor, away)
+    p_det, q_det = (
+        each._log_det() if isinstance(each, LowRankMultivariateNormal) else 2 * each._half_log_det()
+        for each in (p, q)
+    )
+    found: Tensor = 0.5 * (q_det - p_det + trace + apart - p.event_shape[0])
+    return found
+
+
+@register_kl(Wishart, Wishart)
+def _wishart(p: Wishart, q: Wishart) -> Tensor:
+    size = p.event_shape[-1]
+    trace = (q.precision_matrix * p.covariance_matrix).sum((-2, -1))
+    factors = mvlgamma(q.df / 2, p=size) - mvlgamma(p.df / 2, p=size)
+    found: Tensor = (
+        q.df * (q._half_log_det() - p._half_log_det()) + p.df / 2 * (trace - size) + factors + (p.df - q.df) / 2 * p._slope()
+    )  # fmt: skip
+    return found
+
+
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _continuous_bernoulli(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Tensor:
+    slope = p.mean * (p.logits - q.logits)
+    failure = (-p.probs).log1p() - (-q.probs).log1p()
+    found: Tensor = slope + failure + p._log_factor() - q._log_factor()
+    return found
 
 
 @register_kl(Pareto, Pareto)

@@ -67,9 +67,7 @@ class MultivariateNormal(Distribution):
         self.__dict__[name] = matrix.expand((*batch, -1, -1))
         super().__init__(tuple(batch), tuple(size), validate_args)
         if name == "precision_matrix":
-            # of P = M^T M with M lower (a factorisation from the last entry on), the inverse of M is the factor
-            turned = cholesky(self.__dict__[name].flip(-2, -1)).flip(-2, -1).mT
-            self._factor = inv(turned)
+            self._factor = factor_of_inverse(self.__dict__[name])
         else:
             value = self.__dict__[name]
             self._factor = value if name == "scale_tril" else cholesky(value)
@@ -122,6 +120,11 @@ class MultivariateNormal(Distribution):
         names = [name for name in self.arg_constraints if name in self.__dict__]
         texts = [f"{name}: {Size(self.__dict__[name].shape)}" for name in names]
         return f"MultivariateNormal({', '.join(texts)})"
+
+
+def factor_of_inverse(matrix: Tensor) -> Tensor:
+    """The lower Cholesky factor of the inverse of a matrix P: of P = M^T M with M lower (a factorisation from the last entry on), the inverse of M."""
+    return inv(cholesky(matrix.flip(-2, -1)).flip(-2, -1).mT)
 
 
 def squared_distance(factor: Tensor, difference: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from . import arithmetic as arithmetic
 from . import attention as attention
 from . import attributes as attributes
 from . import batch_norm as batch_norm
+from . import bessel as bessel
 from . import casting as casting
 from . import comparison as comparison
 from . import contraction as contraction
@@ -43,6 +44,7 @@ from . import padding as padding
 from . import pairs as pairs
 from . import parts as parts
 from . import pickling as pickling
+from . import polynomials as polynomials
 from . import pooling as pooling
 from . import positions as positions
 from . import quantiles as quantiles

@@ -20,10 +20,12 @@ from .devices import creation_place
 from .registry import function
 from .settings import default_dtype
 
+Shape = Callable[[Node, int], Node]
+"""The elements of a window by their indices and the index of the last."""
+
 
 def _window(
-    name: str, length: int, periodic: bool, dtype: DType | None, device: object, requires_grad: bool,
-    shape: Callable[[Node, int], Node],
+    name: str, length: int, periodic: bool, dtype: DType | None, device: object, requires_grad: bool, shape: Shape
 ) -> Tensor:  # fmt: skip
     """The window whose element i is `shape(i, the last i)`.
 
@@ -44,7 +46,7 @@ def _window(
     return leaf(shape(iota(count, place=place).cast(wide), last).cast(found), requires_grad)
 
 
-def _cosines(*factors: float) -> Callable[[Node, int], Node]:
+def cosines(*factors: float) -> Shape:
     """factors[0] - factors[1] * cos(turn) + factors[2] * cos(2 * turn) - ..., once round from the first element to the last."""
 
     def shape(index: Node, last: int) -> Node:
@@ -53,8 +55,29 @@ def _cosines(*factors: float) -> Callable[[Node, int], Node]:
             wave = unary(Op.COS, index * (2.0 * math.pi * number / last))
             term = wave * (-factor if number % 2 else factor)
             made = term if made is None else made + term
-        assert made is not None
+        if made is None:
+            return constant(factors[0], index.dtype, index.shape, index.place)
         return made + factors[0]
+
+    return shape
+
+
+def triangle(index: Node, last: int) -> Node:
+    """From 0 straight up to 1 and down again."""
+    slope = index * (2.0 / last)
+    return where(slope.le(1.0), slope, 2.0 - slope)
+
+
+def kaiser(beta: float) -> Shape:
+    """i0(beta * sqrt(1 - (2 * i / last - 1) ** 2)) / i0(beta)."""
+
+    def bessel(node: Node) -> Node:
+        return composite.call("bessel_i", [node], like=node, order=0, scaled=False)
+
+    def shape(index: Node, last: int) -> Node:
+        away = index * (2.0 / last) - 1.0
+        inside = unary(Op.SQRT, (1.0 - away * away).maximum(0.0)) * beta
+        return bessel(inside) / bessel(constant(beta, index.dtype, index.shape, index.place))
 
     return shape
 
@@ -74,7 +97,7 @@ def hann_window(
 
     Same as torch.hann_window.
     """
-    shape = _cosines(0.5, 0.5)
+    shape = cosines(0.5, 0.5)
     return _window("hann_window", window_length, periodic, dtype, device, requires_grad, shape)
 
 
@@ -84,7 +107,7 @@ def hamming_window(
     layout: object = None, device: object = None, pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """alpha - beta * cos; see `hann_window`. Same as torch.hamming_window."""
-    shape = _cosines(alpha, beta)
+    shape = cosines(alpha, beta)
     return _window("hamming_window", window_length, periodic, dtype, device, requires_grad, shape)
 
 
@@ -94,7 +117,7 @@ def blackman_window(
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """0.42 - 0.5 * cos + 0.08 * cos of twice the angle; see `hann_window`. Same as torch.blackman_window."""
-    shape = _cosines(0.42, 0.5, 0.08)
+    shape = cosines(0.42, 0.5, 0.08)
     return _window("blackman_window", window_length, periodic, dtype, device, requires_grad, shape)
 
 
@@ -104,12 +127,9 @@ def bartlett_window(
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Straight up to 1 and down again; see `hann_window`. Same as torch.bartlett_window."""
-
-    def shape(index: Node, last: int) -> Node:
-        slope = index * (2.0 / last)
-        return where(slope.le(1.0), slope, 2.0 - slope)
-
-    return _window("bartlett_window", window_length, periodic, dtype, device, requires_grad, shape)
+    return _window(
+        "bartlett_window", window_length, periodic, dtype, device, requires_grad, triangle
+    )
 
 
 @function("kaiser_window", method=False)
@@ -118,13 +138,5 @@ def kaiser_window(
     device: object = None, pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """i0(beta * sqrt(1 - (2 * i / last - 1) ** 2)) / i0(beta); see `hann_window`. Same as torch.kaiser_window."""
-
-    def bessel(node: Node) -> Node:
-        return composite.call("bessel_i", [node], like=node, order=0, scaled=False)
-
-    def shape(index: Node, last: int) -> Node:
-        away = index * (2.0 / last) - 1.0
-        inside = unary(Op.SQRT, (1.0 - away * away).maximum(0.0)) * beta
-        return bessel(inside) / bessel(constant(beta, index.dtype, index.shape, index.place))
-
+    shape = kaiser(beta)
     return _window("kaiser_window", window_length, periodic, dtype, device, requires_grad, shape)

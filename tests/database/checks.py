@@ -32,6 +32,12 @@ TOLERANCES = {
 }
 
 
+ROUGH = {f"special.bessel_{name}": (1e-4, 1e-4) for name in ("j0", "j1", "y0", "y1")} | {
+    "special.airy_ai": (1e-4, 2e-3)
+}
+"""Operators whose values in PyTorch are not exact to the tolerance of their dtype; tests/functional/test_bessel.py compares ours with others."""
+
+
 class Difference(Exception):
     """lazygrad's result is not PyTorch's."""
 
@@ -428,6 +434,10 @@ def compare_near(found: Any, expected: Any, entry: Any, sample: Any) -> None:
             )
             compare_invariants(told(sample, *our), told(sample, *their))
     except Difference as difference:
+        if entry.name in ROUGH and "values:" in str(difference):
+            for our, their in zip(tensors_of(found), tensors_of(expected), strict=True):
+                close(plain(our), their, "", *ROUGH[entry.name])
+            return
         narrow = (torch.float16, torch.bfloat16, torch.float32)
         tensors = list(tensors_of(expected))
         if "values:" not in str(difference) or all(each.dtype not in narrow for each in tensors):

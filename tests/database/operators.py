@@ -161,6 +161,8 @@ def copy(value: Any, module: Any, leaves: list[Any]) -> Any:
     if isinstance(value, torch.device) or value == "cpu":  # where the sweep's tensors are
         return lg.device(lg.tensor(0).node.place)
     if isinstance(value, torch.layout):
+        if value is not torch.strided:
+            raise Unserved("sparse tensors")
         return lg.strided
     return value
 

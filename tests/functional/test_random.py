@@ -106,6 +106,8 @@ def test_integers_and_permutations() -> None:
     assert lg.randperm(0).tolist() == [] and lg.randperm(1, dtype=lg.float32).tolist() == [0.0]
     odd = lg.randint(0, 2**32, (1000,)) & 1  # the product with the span has 64 bits
     assert 400 < odd.sum().item() < 600
+    whole = lg.randint(-(2**63), 2**63 - 1, (1000,))  # the span has 64 bits
+    assert (whole < -(2**61)).any() and (whole > 2**61).any()
     most = lg.randint(0, 3 * 2**30, (1000,)).max().item()
     assert 2.9 * 2**30 < most < 3 * 2**30
     assert abs(lg.bernoulli(lg.full((10000,), 0.3)).mean().item() - 0.3) < 0.03

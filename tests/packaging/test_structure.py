@@ -69,6 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     "serialization": {*OPERATORS, "nn"},
     "amp": OPERATORS,
     "distributions": OPERATORS,
+    "signal": OPERATORS,
     "onnx": {*OPERATORS, "nn"},
     "public": {*OPERATORS, "nn", "optim", "func", "compiled", "serialization", "amp"},
     "__main__": set(),

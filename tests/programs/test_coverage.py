@@ -60,6 +60,8 @@ MORE = {
     " + (p.geqrf()[0] * a[:, :3]).sum() + torch.orgqr(a.t(), a[0, :2]).square().sum()",
     "resampling": "F.interpolate(a[None, None], size=(2, 3), mode='bicubic', antialias=True).square().sum()"
     " + (F.interpolate((i.abs() * 20).to(torch.uint8)[None, None], size=(2, 3), mode='bilinear').double() * a[:2, :3]).sum()",
+    "Bessel's functions": "torch.special.bessel_j0(a).sum() + torch.special.bessel_y1(a + 3).sum() + torch.special.modified_bessel_k0(a + 3).sum()"
+    " + torch.special.airy_ai(a).sum() + torch.special.spherical_bessel_j0(a).sum() + torch.special.legendre_polynomial_p(a, 5).sum()",
     "special functions": "torch.i0(a).sum() + torch.special.i1e(a).sum() + torch.special.erfcx(a).sum() + torch.special.entr(a).sum()"
     " + torch.special.log_ndtr(a).sum() + torch.special.ndtri(a / 4).sum() + torch.special.zeta(2.5, a).sum() + a.polygamma(2).sum()"
     " + torch.mvlgamma(a + 2, 2).sum() + torch.special.xlog1py(a, a).sum()"
