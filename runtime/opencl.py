@@ -192,7 +192,7 @@ class OpenClDevice(QueuedDevice):
     def pool(self) -> OpenClPool:
         """The memory of this device."""
         self.check_process()
-        return OpenClPool(self.name, self.context)
+        return OpenClPool(self.name, self.queue)
 
     def check_process(self) -> None:
         """

@@ -287,6 +287,24 @@ def reduction(writer: Writer, dtype: DType, lanes: int, kind: str) -> str:
     )
 
 
+def some_lane(writer: Writer, nbytes: int, lanes: int | None, text: str, false: bool) -> str:
+    """Whether a lane of a mask, of so many bytes a lane, is true, or one is false; of a scalar its own."""
+    if lanes is None:
+        return f"!{text}" if false else text
+    kind, count = f"{SIGNED[nbytes]}{lanes}", nbytes * lanes // 8
+    word = UNSIGNED[min(nbytes * lanes, 8)]
+    words = [f"words.s{LANE[k]}" for k in range(count)] if count > 1 else ["words"]
+    lines = [
+        f"{writer.dialect.function}int some_of_{kind}({kind} mask) {{",
+        f"  const {word}{suffix(count if count > 1 else None)} words = as_{word}{suffix(count if count > 1 else None)}(mask);",
+        f"  return ({' | '.join(words)}) != 0;",
+        "}",
+    ]
+    return (
+        f"{writer.function(f'some_of_{kind}', chr(10).join(lines))}({'~' if false else ''}{text})"
+    )
+
+
 def from_memory(writer: Writer, dtype: DType, lanes: int | None, text: str) -> str:
     """A loaded value as registers hold it; any byte but 0 is true."""
     if is_half(dtype):

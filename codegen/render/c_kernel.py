@@ -23,6 +23,7 @@ from .c_functions import (
     LANE,
     from_memory,
     masked_access,
+    some_lane,
     streaming_store,
     to_memory,
     whole_access,
@@ -34,6 +35,7 @@ from .c_locals import Places, is_shared, owned_place, place_locals
 from .c_loops import DividedLoops
 from .c_text import (
     NARROW_LIMIT,
+    SIGNED,
     Dialect,
     Writer,
     lanes_of,
@@ -46,6 +48,7 @@ from .c_text import (
 from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
 from .c_values import compute, lane_mask
 from .llvm_text import RenderError
+from .rare import Arm, Arms, rare_arms
 
 MANY_SUMS = 64
 """So many registers of an array are half of those that two groups of 256 leave a work-item."""
@@ -112,6 +115,7 @@ class _KernelWriter:
         """Where a lane's lines of the operands of an MMA begin."""
         self.barriers = set() if self.alone else self._barriers()
         self.checks: dict[Message, int] = {}
+        self.arms = Arms({}, {})
         self.steps: list[Node] = []
         self.line = ""
 
@@ -248,7 +252,9 @@ class _KernelWriter:
     # --- lines and loops
 
     def _body(self) -> None:
-        stack = [_Frame(blocks(self.kernel))]
+        root = blocks(self.kernel)
+        self.arms = rare_arms(self.kernel, root, scalars=self.dialect.diverges)
+        stack = [_Frame(root)]
         while stack:
             frame = stack[-1]
             if frame.position == len(frame.block.lines):
@@ -261,6 +267,10 @@ class _KernelWriter:
                 continue
             line = frame.block.lines[frame.position]
             frame.position += 1
+            if id(line) in self.arms.owner:
+                continue
+            for arm in self.arms.before.get(id(line), ()):
+                self._arm(arm)
             self._wait(line.loop if isinstance(line, Nested) else line)
             if isinstance(line, Nested):
                 stack.append(self._enter(line))
@@ -344,9 +354,40 @@ class _KernelWriter:
             )
         else:
             text = compute(writer, node, operands)
-        hint = self.indices.hint(node)
+        hint, lanes = self.indices.hint(node), lanes_of(node)
+        if id(node) in writer.mask_bytes:
+            kind = f"{SIGNED[writer.mask_bytes[id(node)]]}{lanes}"
+            writer.masks[id(node)] = writer.value(kind, text, hint, self._comment(node))
+            self.operands[id(node)] = f"convert_char{lanes}({writer.masks[id(node)]})"
+            return
         kind = self.dialect.narrow if writer.is_narrow(node) else type_of(node)
         self.operands[id(node)] = writer.value(kind, text, hint, self._comment(node))
+
+    def _arm(self, arm: Arm) -> None:
+        """Compute what some lanes may need, unless none does; the zeros that stand there then are chosen by none.
+
+        Recursion is over arms within arms, each a good part of the one around it.
+        """
+        writer = self.writer
+        names = {id(node): writer.name("if_needed") for node in arm.results}
+        for node in arm.results:
+            kind = type_of(node)
+            writer.add(f"{kind} {names[id(node)]} = ({kind})(0);")
+        condition, lanes = arm.condition, lanes_of(arm.condition)
+        needed = writer.masks.get(id(condition)) or self._operand(condition)
+        nbytes = writer.mask_bytes.get(id(condition), 1)
+        writer.add(f"if ({some_lane(writer, nbytes, lanes, needed, arm.side == 2)}) {{")
+        writer.depth += 1
+        for line in arm.lines:
+            if self.arms.owner[id(line)] is arm:
+                for within in self.arms.before.get(id(line), ()):
+                    self._arm(within)
+                self._value(line)
+        for node in arm.results:
+            writer.add(f"{names[id(node)]} = {self.operands[id(node)]};")
+            self.operands[id(node)] = names[id(node)]
+        writer.depth -= 1
+        writer.add("}")
 
     def _comment(self, node: Node) -> str:
         """The user's line, where it is another than that of the line before."""
@@ -387,7 +428,7 @@ class _KernelWriter:
             assert place is not None
             text = self.places.variables[id(buffer)][place]
             if mask is not None:
-                chosen = lane_mask(node.dtype, lanes, mask)
+                chosen = lane_mask(writer, node.src[2], lanes, mask, node.dtype)
                 text = f"{chosen} ? {text} : {number_text(0, node.dtype, lanes)}"
         else:
             text = self._read(node, mask)
@@ -476,7 +517,8 @@ class _KernelWriter:
             assert place is not None
             name = self.places.variables[id(buffer)][place]
             if mask is not None and lanes is not None:
-                text, mask = f"{lane_mask(value.dtype, lanes, mask)} ? {text} : {name}", None
+                chosen = lane_mask(writer, node.src[3], lanes, mask, value.dtype)
+                text, mask = f"{chosen} ? {text} : {name}", None
             line = f"{name} = {text};"
             writer.add(line if mask is None else f"if ({mask}) {line}")
             return

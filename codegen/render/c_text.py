@@ -93,6 +93,8 @@ class Dialect:
     """What the declaration of a local array begins with that is copied at once."""
     builtin_bytes: int = 128
     """The widest vectors that its built-in functions take."""
+    diverges: bool = False
+    """Whether work-items that go another way than their neighbours cost: then scalars that few of them need are jumped over, too."""
     copies: bool = False
     """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
 
@@ -214,6 +216,10 @@ class Writer:
         self.lines: list[str] = []
         self.depth = 1
         self.functions: dict[str, str] = {}
+        self.masks: dict[int, str] = {}
+        """Vectors of bools that are masks as wide as what was compared, by their ids; others have chars, which anyone else gets of these, too."""
+        self.mask_bytes: dict[int, int] = {}
+        """The bytes of a lane of such a mask."""
         self._uses: dict[str, int] = dict.fromkeys(RESERVED, 1)
 
     def name(self, hint: str) -> str:

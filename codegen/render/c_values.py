@@ -90,19 +90,21 @@ def _back(node: Node, text: str) -> str:
     return f"({kind})({text})" if lanes_of(node) is None else f"as_{kind}({text})"
 
 
-def _flag(source: Node, text: str) -> str:
-    """A comparison of values of the type of `source`, as registers hold a bool."""
-    lanes = lanes_of(source)
-    if lanes is None or width(source.dtype) == 1:
+def _flag(writer: Writer, node: Node, text: str) -> str:
+    """A comparison of the first source of `node`: of vectors a mask as wide as what is compared."""
+    nbytes = width(node.src[0].dtype)
+    if lanes_of(node) is None or nbytes == 1:
         return f"({text})"
-    return f"convert_char{lanes}({text})"
+    writer.mask_bytes[id(node)] = nbytes
+    return text
 
 
-def lane_mask(dtype: DType, lanes: int | None, text: str) -> str:
-    """A bool as `?:` takes it to choose between values of `dtype`."""
-    if lanes is None or width(dtype) == 1:
-        return text
-    return f"convert_{SIGNED[width(dtype)]}{lanes}({text})"
+def lane_mask(writer: Writer, node: Node, lanes: int | None, text: str, dtype: DType) -> str:
+    """The bool `node`, whose text is this, as `?:` takes it to choose between values of `dtype`."""
+    nbytes, name = width(dtype), writer.masks.get(id(node), text)
+    if lanes is None or writer.mask_bytes.get(id(node), 1) == nbytes:
+        return name
+    return f"convert_{SIGNED[nbytes]}{lanes}({name})"
 
 
 @VALUES.rule(Op.ADD, Op.SUB, Op.MUL)
@@ -157,6 +159,11 @@ def integer_division(writer: Writer, node: Node, left: str, right: str) -> str:
 
 @VALUES.rule(Op.AND, Op.OR, Op.XOR)
 def bitwise(writer: Writer, node: Node, left: str, right: str) -> str:
+    """Two masks of one width are another one."""
+    first, second = (writer.mask_bytes.get(id(source), 1) for source in node.src)
+    if first == second > 1:
+        writer.mask_bytes[id(node)] = first
+        left, right = (writer.masks[id(source)] for source in node.src)
     return f"{left} {OPERATOR[node.op]} {right}"
 
 
@@ -201,7 +208,7 @@ def comparison(writer: Writer, node: Node, left: str, right: str) -> str:
             Op.EQ: f"~({left} ^ {right})",
             Op.NE: f"{left} ^ {right}",
         }[node.op]
-    return _flag(source, f"{left} {OPERATOR[node.op]} {right}")
+    return _flag(writer, node, f"{left} {OPERATOR[node.op]} {right}")
 
 
 @VALUES.rule(Op.NEG)
@@ -216,8 +223,13 @@ def negate(writer: Writer, node: Node, source: str) -> str | None:
 
 @VALUES.rule(Op.ABS)
 def absolute(writer: Writer, node: Node, source: str) -> str | None:
-    if node.dtype.kind == "float":
+    """Of vectors of floats all bits but the sign: PoCL's built-in may be a call."""
+    if node.dtype.kind == "float" and lanes_of(node) is None:
         return f"fabs({source})"
+    if node.dtype.kind == "float":
+        word = UNSIGNED[width(node.dtype)] + suffix(lanes_of(node))
+        most = (1 << 8 * width(node.dtype) - 1) - 1
+        return f"as_{type_of(node)}(as_{word}({source}) & ({word})({most:#x}))"
     if not node.dtype.is_signed:
         return source
     return f"{source} < {_number(node, 0)} ? {negate(writer, node, source)} : {source}"
@@ -247,12 +259,16 @@ def reciprocal_root(writer: Writer, node: Node, source: str) -> str:
 
 @VALUES.rule(Op.NOT)
 def invert(writer: Writer, node: Node, source: str) -> str:
+    if id(node.src[0]) in writer.masks:
+        writer.mask_bytes[id(node)] = writer.mask_bytes[id(node.src[0])]
+        source = writer.masks[id(node.src[0])]
     return f"{'!' if node.dtype.kind == 'bool' and lanes_of(node) is None else '~'}{source}"
 
 
 @VALUES.rule(Op.WHERE)
 def where(writer: Writer, node: Node, condition: str, yes: str, no: str) -> str:
-    return f"{lane_mask(node.dtype, lanes_of(node.src[0]), condition)} ? {yes} : {no}"
+    mask = lane_mask(writer, node.src[0], lanes_of(node.src[0]), condition, node.dtype)
+    return f"{mask} ? {yes} : {no}"
 
 
 @VALUES.rule(Op.FMA)
@@ -310,7 +326,7 @@ def cast(writer: Writer, node: Node, source: str) -> str:
     if new.kind == "bool":
         if old.kind == "bool":
             return source
-        return _flag(node.src[0], f"{source} != {number_text(0, old, count)}")
+        return _flag(writer, node, f"{source} != {number_text(0, old, count)}")
     if old.kind == "bool":
         if count is None:
             return f"({after}){source}"

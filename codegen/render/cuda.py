@@ -47,6 +47,7 @@ CUDA = Dialect(
     barrier="__syncthreads();",
     halves=HALVES,
     aligned="__align__(16) ",
+    diverges=True,
     copies=True,
 )
 OPTIONS = ("-std=c++17", "--fmad=false")

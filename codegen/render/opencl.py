@@ -60,7 +60,8 @@ def render(kernel: Node, target: OpenClTarget) -> str:
 
 def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
-    dialect = replace(OPENCL, builtin_bytes=target.builtin_bytes)
+    diverges = target.kind == "gpu"
+    dialect = replace(OPENCL, builtin_bytes=target.builtin_bytes, diverges=diverges)
     return [
         render_kernel(kernel, dialect, target.mapping, name, streamed=streamed(kernel, target))
         for kernel, name in zip(kernels, names(kernels, dialect), strict=True)

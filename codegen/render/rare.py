@@ -43,8 +43,8 @@ class Arms:
     """The innermost arm of a line, by its id."""
 
 
-def rare_arms(kernel: Node, root: Block) -> Arms:
-    """The arms of a kernel that are long enough."""
+def rare_arms(kernel: Node, root: Block, scalars: bool = False) -> Arms:
+    """The arms of a kernel that are long enough: of vectors, and where `scalars` says so of scalars, which a GPU's work-items are the lanes of."""
     places: dict[int, tuple[int, int]] = {}
     ordered: dict[int, Node] = {}
     choices: dict[tuple[int, int, int], list[Node]] = {}
@@ -53,7 +53,11 @@ def rare_arms(kernel: Node, root: Block) -> Arms:
             if isinstance(line, Node):
                 places[id(line)] = number, position
                 ordered[id(line)] = line
-                if line.op is Op.WHERE and line.shape and line.src[0].shape == line.shape:
+                if (
+                    line.op is Op.WHERE
+                    and line.src[0].shape == line.shape
+                    and (scalars or line.shape)
+                ):
                     for side in (1, 2):
                         choices.setdefault((number, id(line.src[0]), side), []).append(line)
     if not choices:
@@ -68,7 +72,7 @@ def rare_arms(kernel: Node, root: Block) -> Arms:
         while any(id(choice) in inside for choice in group):  # a choice within what another needs
             group = [choice for choice in group if id(choice) not in inside]
             inside = _cone(group, side, number, places, uses)
-        weight = sum(_weight(node) for node in inside.values())
+        weight = sum(_weight(node) for node in inside.values() if node.shape or scalars)
         if weight >= LONG:
             found.append((weight, side, group, inside))
     made = Arms({}, {})
@@ -112,7 +116,8 @@ def _cone(
         node = pending.pop()
         met[id(node)] = met.get(id(node), 0) + 1
         place = places.get(id(node))
-        if place is None or place[0] != number or node.op in LISTED:
+        shared = node.op in LISTED or (node.op is Op.REDUCE and not node.shape)
+        if place is None or place[0] != number or shared:
             continue
         if met[id(node)] == uses[id(node)]:
             inside[id(node)] = node
@@ -122,10 +127,8 @@ def _cone(
 
 def _weight(node: Node) -> int:
     """How many registers an operation computes."""
-    lanes = node.shape[0] if node.shape else 0
-    return (
-        max(lanes * node.dtype.itemsize // REGISTER, 1) if isinstance(lanes, int) and lanes else 0
-    )
+    lanes = node.shape[0] if node.shape else 1
+    return max(lanes * node.dtype.itemsize // REGISTER, 1) if isinstance(lanes, int) else 0
 
 
 def _blocks(root: Block) -> Iterator[Block]:

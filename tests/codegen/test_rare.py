@@ -39,3 +39,19 @@ def test_long_arms_are_jumped_over_and_short_ones_are_not() -> None:
 
     assert jumps(lambda x: x.sin())
     assert not jumps(lambda x: lg.where(x > 0, x * 2, x + 1))
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "jump"),
+    [("opencl", "cpu", "if (some_of_"), ("opencl", "gpu", "if (!"), ("cuda", None, "if (!")],
+)
+def test_kernels_in_c_jump_too(device: str, kind: str | None, jump: str) -> None:
+    """Vectors of a processor, and the work-items of a GPU, which are the lanes there."""
+
+    def jumps(run: object) -> int:
+        lowered = lg.lower(run, lg.tensor(_numbers("float32")))  # type: ignore[arg-type]
+        (text,) = lowered.source(device, kind).values()
+        return text.count(jump)
+
+    assert jumps(lambda x: x.sin())
+    assert not jumps(lambda x: lg.where(x > 0, x * 2, x + 1))

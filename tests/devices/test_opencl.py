@@ -125,6 +125,54 @@ def test_wide_vectors_by_halves() -> None:
             assert all(sizes.get(kind, 1) * int(n or 1) <= 32 for kind, n in vectors), function
 
 
+MASKS = """
+kernel masks(%x: f32[64] in, %d: f64[64] in, %y: f32[64] out, %b: bool[64] out, %z: f64[64] out)
+  for %j in range(0, 64):
+    %a = load %x[%j] : f32
+    %c = load %d[%j] : f64
+    %l = lt %a, 1.0 : bool
+    %m = lt 0.0, %a : bool
+    %n = and %l, %m : bool
+    %o = not %n : bool
+    %w = lt %c, 2.0 : bool
+    %p = or %o, %w : bool
+    %e = where %n, %a, 3.0 : f32
+    %f = where %n, %c, 4.0 : f64
+    store %y[%j], %e
+    store %b[%j], %p
+    store %z[%j], %f
+"""
+
+
+def test_masks_are_as_wide_as_what_was_compared() -> None:
+    """What chooses between values of that width needs no conversion."""
+    from lazygrad.codegen.choose_opencl import apply, target
+    from lazygrad.codegen.render.opencl import render
+    from lazygrad.codegen.schedule_text import parse as parse_schedule
+
+    (kernel,) = parse(MASKS)
+    text = render(apply(kernel, parse_schedule("vectorize(j, 8)")), target("cpu"))
+    for line in (
+        "const int8 and_ = lt & lt_1;",
+        "const int8 not_ = ~and_;",
+        "const float8 where = and_ ? x_value : (float8)(3.0f);",
+        "const double8 where_1 = convert_long8(and_) ? d_value : (double8)(4.0);",
+        "const char8 or_ = convert_char8(not_) | convert_char8(lt_2);",
+    ):
+        assert line in text, text
+    if lg.opencl.is_available():
+        x, d = lg.linspace(-1, 2, 64), lg.linspace(-1, 5, 64, dtype=lg.float64)
+        wanted = [(0 < a < 1) for a in x.tolist()]
+        x, d = x.to("opencl"), d.to("opencl")
+        inside = (x > 0) & (x < 1)
+        assert (~inside | (d < 2)).tolist() == [
+            not w or v < 2 for w, v in zip(wanted, d.tolist(), strict=True)
+        ]
+        assert lg.where(inside, d, 4).tolist() == [
+            v if w else 4 for w, v in zip(wanted, d.tolist(), strict=True)
+        ]
+
+
 def test_halves_give_the_same() -> None:
     needs_opencl()
     from lazygrad.codegen.choose_opencl import target
