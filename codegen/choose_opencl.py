@@ -34,10 +34,13 @@ from .transform.access import (
 from .transform.cascade import SUMMED, running
 from .transform.contraction import contraction
 from .transform.parallel import parallel_loop
+from .transform.parts import parts
 from .transform.share import group_size
 
 LANES = 16
 """The most lanes of a vector of OpenCL."""
+TOGETHER = 64
+"""The most lanes of a vector that is several of them: sums that run side by side."""
 TRANSFORMS = cpu.TRANSFORMS
 """What a step may be."""
 
@@ -72,9 +75,13 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
         return [*cascades(kernel), Transform("accumulate")]
+    steps = cpu.choose(kernel, target)
+    abreast = {loop_name(loop) for loop, _ in all_loops(kernel) if _adds(loop)}
     return [
-        replace(step, factor=_lanes(step.factor)) if step.name == "vectorize" else step
-        for step in cpu.choose(kernel, target)
+        replace(step, factor=_lanes(step.factor, TOGETHER if step.loop in abreast else LANES))
+        if step.name == "vectorize"
+        else step
+        for step in steps
         if step.name
         != "ahead"  # OpenCL's drivers look ahead by themselves, or do nothing where asked to
     ]
@@ -117,9 +124,16 @@ def _terms(loop: Node, threads: int) -> int:
     return most
 
 
-def _lanes(wanted: int) -> int:
+def _adds(loop: Node) -> bool:
+    """Whether iterations are steps of sums (or extremes) and nothing more."""
+    lines = body(loop)
+    alone = all(line.op in (Op.LOAD, Op.ACCUMULATE) for line in lines)
+    return alone and any(line.op is Op.ACCUMULATE for line in lines)
+
+
+def _lanes(wanted: int, most: int) -> int:
     """The most lanes up to `wanted` that a vector may have: a power of two."""
-    return min(1 << wanted.bit_length() - 1, LANES)
+    return min(1 << wanted.bit_length() - 1, most)
 
 
 def prepared(kernel: Node, target: OpenClTarget) -> Node:
@@ -134,9 +148,11 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
         ScheduleError: a step cannot be applied to what the steps before it left, or makes vectors that OpenCL has not.
     """
     for number, step in enumerate(steps, 1):
-        if step.name in ("vectorize", "transpose") and step.factor != _lanes(step.factor):
+        if step.name in ("vectorize", "transpose") and step.factor != _lanes(
+            step.factor, TOGETHER if step.name == "vectorize" else LANES
+        ):
             raise ScheduleError(
-                f"step {number} of {len(steps)}, {step}: vectors of OpenCL have 2, 4, 8 or 16 lanes"
+                f"step {number} of {len(steps)}, {step}: vectors of OpenCL have 2, 4, 8 or 16 lanes, or are two or four of these"
             )
     return cpu.apply(kernel, steps)
 
@@ -150,7 +166,9 @@ def optimise(kernel: Node, target: OpenClTarget, steps: Sequence[Transform] | No
     kernel = prepared(kernel, target)
     kernel = apply(kernel, choose(kernel, target) if steps is None else steps)
     # PoCL's fma is a call, and what it contracts one lane at a time
-    return expand(kernel if target.kind == "gpu" else rewrite([kernel], cpu.UNFUSED)[0])
+    return expand(
+        kernel if target.kind == "gpu" else rewrite([parts(kernel, LANES)], cpu.UNFUSED)[0]
+    )
 
 
 def spread(kernel: Node) -> Node:

@@ -55,6 +55,8 @@ AVX512 = (
     "graniterapids", "x86-64-v4", "znver4", "znver5", "znver6",
 )  # fmt: skip
 """What is in LLVM's names of processors that have it."""
+AVX512_FEATURES = frozenset(("avx512bw", "avx512dq", "avx512f", "avx512vl"))
+"""What PoCL's built-ins of vectors of 64 bytes are compiled for."""
 
 
 def platforms() -> list[list[Any]]:
@@ -273,12 +275,36 @@ class OpenClDevice(QueuedDevice):
         least, most = VECTOR_BYTES
         width = 4 * int(handle.native_vector_width_float or 1)
         limit = builtin_bytes(str(handle.version), width)
-        found = generic_target("cpu", max(least, min(most, width, limit)))
+        features = frozenset[str]() if limit >= min(most, width) else self._unknown_features
+        found = generic_target(
+            "cpu", max(least, min(most, width if features else min(width, limit)))
+        )
         return replace(
             found,
             level3_cache=handle.global_mem_cache_size or found.level3_cache,
             builtin_bytes=limit,
+            features=features,
         )
+
+    @property
+    def _unknown_features(self) -> frozenset[str]:
+        """What the processor has and the driver's compiler does not know of, if that compiles functions for it where it is told to."""
+        import pyopencl as cl
+
+        from lazygrad.codegen.render.opencl import FEATURES_PROBE, OPTIONS, with_features
+
+        text = with_features(FEATURES_PROBE, AVX512_FEATURES)
+        given = np.arange(16, dtype=np.float32)
+        source, target = self.from_host(given), self.allocate(given.nbytes)
+        try:
+            probe = cl.Program(self.context, text).build(options=list(OPTIONS)).probe
+            with self.lock:
+                probe(self.queue, (1,), (1,), source.owner, target.owner)
+                cl.enqueue_copy(self.queue, given, target.owner, is_blocking=True)
+        except cl.Error:
+            return frozenset()
+        doubled = bool((given == 2 * np.arange(16)).all())
+        return AVX512_FEATURES if doubled else frozenset()
 
     def variant(self, arch: str) -> OpenClDevice:
         """The device that writes kernels for processors ("cpu") or for GPUs ("gpu")."""

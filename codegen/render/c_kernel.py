@@ -7,7 +7,7 @@ shared by the work-items of a group, which then runs a trip of the grid together
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
@@ -147,18 +147,18 @@ class _KernelWriter:
         # no register is spilled for more work-items at a time; where sums fill registers, as many groups as these allow are wanted
         few = self.mapping == "item" or 0 < self.places.own < MANY_SUMS
         bounds = f"{self.group}, 1" if few else f"{self.group}"
-        lines = [
-            *(f"// {line}" for line in user_lines(self.kernel)),
-            f"{self.dialect.kernel.format(group=self.group, bounds=bounds)}{self.name}(",
-            *(
-                f"    {text}{',' if at + 1 < len(arguments) else ')'}"
-                for at, text in enumerate(arguments)
-            ),
-            "{" if arguments else ") {",
-            *head,
-            *(without_unused(writer.lines) if self.dialect.narrow else writer.lines),
-            "}",
-        ]
+        kernel = self.dialect.kernel.format(group=self.group, bounds=bounds)
+        body = without_unused(writer.lines) if self.dialect.narrow else writer.lines
+        lines = [f"// {line}" for line in user_lines(self.kernel)]
+        if self.dialect.apart and self.mapping == "chunk":
+            function = f"{self.name}_trips"
+            given = ["const long item", *arguments]
+            lines += _function(f"{self.dialect.apart}{function}", given, body)
+            names = (text.split()[-1].lstrip("*") for text in arguments)
+            call = f"  {function}({', '.join([self.dialect.item, *names])});"
+            lines += ["", *_function(f"{kernel}{self.name}", arguments, [call])]
+        else:
+            lines += _function(f"{kernel}{self.name}", arguments, [*head, *body])
         return Source(
             self.name,
             "\n".join(lines) + "\n",
@@ -574,6 +574,12 @@ class _KernelWriter:
             condition = f"({condition})"
         failed = self.dialect.first_error.format(number=number)
         self.writer.add(f"if (!{condition}) {failed};  // {node.arg.error}: {node.arg.text}")
+
+
+def _function(head: str, arguments: Sequence[str], body: Sequence[str]) -> list[str]:
+    ends = [","] * (len(arguments) - 1) + [")"]
+    given = [f"    {text}{end}" for text, end in zip(arguments, ends, strict=False)]
+    return [f"{head}(", *given, "{" if arguments else ") {", *body, "}"]
 
 
 def _at(name: str, offset: str) -> str:

@@ -91,6 +91,8 @@ class Dialect:
     """Conversions of half floats that it has instructions for, by the name of the function that is written here."""
     aligned: str = ""
     """What the declaration of a local array begins with that is copied at once."""
+    apart: str = ""
+    """What the definition of a function begins with that has a kernel's text, where the kernel itself only calls it."""
     builtin_bytes: int = 128
     """The widest vectors that its built-in functions take."""
     diverges: bool = False

@@ -49,6 +49,21 @@ kernel void probe(global const float *x, global float *y) {
 }
 #endif
 """
+FEATURES = """#pragma clang attribute push(__attribute__((target("{features}"))), apply_to = function)
+{text}
+#pragma clang attribute pop
+"""
+"""A text for a processor that has more than the driver's compiler knows: what its functions may use."""
+FEATURES_PROBE = """
+static __attribute__((noinline)) void doubled(global const float16 *x, global float16 *y) {
+  *y = *x + *x;
+}
+kernel void probe(global const float16 *x, global float16 *y) {
+  doubled(x, y);
+}
+"""
+APART = "static __attribute__((noinline)) void "
+"""PoCL puts a kernel's text into functions of its own, which are compiled for the processor that its compiler knows."""
 CORRECT_ROUNDING = "-cl-fp32-correctly-rounded-divide-sqrt"
 """Given where the device says that it can."""
 
@@ -60,8 +75,12 @@ def render(kernel: Node, target: OpenClTarget) -> str:
 
 def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
-    diverges = target.kind == "gpu"
-    dialect = replace(OPENCL, builtin_bytes=target.builtin_bytes, diverges=diverges)
+    dialect = replace(
+        OPENCL,
+        builtin_bytes=target.builtin_bytes,
+        diverges=target.kind == "gpu",
+        apart=APART if target.features else "",
+    )
     return [
         render_kernel(kernel, dialect, target.mapping, name, streamed=streamed(kernel, target))
         for kernel, name in zip(kernels, names(kernels, dialect), strict=True)
@@ -74,4 +93,11 @@ def program(sources: Sequence[Source], target: OpenClTarget) -> str:
     for source in sources:
         functions.update(source.functions)
     text = "\n\n".join([OPENCL.header, *functions.values(), *(each.text for each in sources)])
-    return by_halves(text, target.builtin_bytes)
+    text = by_halves(text, target.builtin_bytes)
+    return with_features(text, target.features)
+
+
+def with_features(text: str, features: frozenset[str]) -> str:
+    """A program whose functions may use features that the driver's compiler does not take the processor to have."""
+    listed = ",".join(sorted(features))
+    return FEATURES.format(features=listed, text=text) if features else text

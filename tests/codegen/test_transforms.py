@@ -19,6 +19,7 @@ from lazygrad.codegen.transform.hold import hold
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.nest import divide, interchange, merge
 from lazygrad.codegen.transform.pack import pack
+from lazygrad.codegen.transform.parts import parts
 from lazygrad.codegen.transform.transpose import transpose
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import build, loops
@@ -126,6 +127,15 @@ def test_cascade_sums_parts_and_then_their_sums(golden: Golden) -> None:
     golden(cascade(only(ROW_SUM), "k", 4))
     with pytest.raises(ScheduleError, match="no register from outside"):
         cascade(only(ROW_SUM), "i", 2)
+
+
+def test_parts_divide_what_is_wider(golden: Golden) -> None:
+    """Sums side by side, whose halves are added as the lanes of one vector are."""
+    wide = accumulate(vectorize(only(ROW_SUM), "k", 8))
+    assert parts(wide, 8) is wide
+    divided = parts(wide, 4)
+    verify_kernel(divided)
+    golden(divided)
 
 
 def test_interchange_takes_loads_along(golden: Golden) -> None:

@@ -125,6 +125,21 @@ def test_wide_vectors_by_halves() -> None:
             assert all(sizes.get(kind, 1) * int(n or 1) <= 32 for kind, n in vectors), function
 
 
+def test_features_that_the_compiler_does_not_know_of() -> None:
+    """A kernel's text is then a function of its own, of which the driver makes no part of functions that lack them."""
+    from lazygrad.codegen.choose_opencl import target
+    from lazygrad.codegen.render.opencl import render
+
+    (kernel,) = parse(MIXED.replace("64):", "64) parallel:"))
+    text = render(kernel, replace(target("cpu"), features=frozenset(("avx512f", "avx512bw"))))
+    assert text.startswith('#pragma clang attribute push(__attribute__((target("avx512bw,avx512f')
+    assert text.endswith("#pragma clang attribute pop\n")
+    assert "void mixed_kernel_trips(\n    const long item,\n" in text
+    call = "  mixed_kernel_trips((long)get_global_id(0), x, h, i, y, z, chunk);"
+    assert text.partition("kernel void mixed_kernel(")[2].count(call) == 1
+    assert "clang attribute" not in render(kernel, target("cpu"))
+
+
 MASKS = """
 kernel masks(%x: f32[64] in, %d: f64[64] in, %y: f32[64] out, %b: bool[64] out, %z: f64[64] out)
   for %j in range(0, 64):
