@@ -227,6 +227,25 @@ def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
     assert "l += 256" in text_of(SUM.replace("150", "90000"))
 
 
+def test_sizes_known_at_run_time_take_registers() -> None:
+    """No such kernel is held to the registers that many groups at a time leave: one had 24 bytes of memory of a thread's own."""
+    rows = """
+        kernel rows(%x: f32[64, 4096] in, %n: i64 dim, %y: f32[64] out)
+          for %i in range(0, 64) parallel:
+            local %sum : f32[]
+            store %sum[0], 0.0:f32
+            for %k in range(0, %n):
+              %v = load %x[%i*4096 + %k] : f32
+              accumulate %sum[0], %v {kind=add}
+            %s = load %sum[0] : f32
+            store %y[%i], %s
+    """
+    assert "__launch_bounds__(256, 1)" in text_of(rows)
+    assert "__launch_bounds__(256)" in text_of(
+        rows.replace("%n: i64 dim, ", "").replace("%n", "4096")
+    )
+
+
 def program_of_all() -> list[lg.Tensor]:
     """Every kind of kernel: elements, rows, columns, windows, contractions, gathers with checks, scans, sorts, random numbers, all sorts of dtypes."""
     x = lg.arange(60 * 90.0).reshape(60, 90) / 700
