@@ -180,10 +180,11 @@ class OpenClDevice(QueuedDevice):
     @cached_property
     def queue(self) -> Any:
         """The queue of everything that runs here, in order."""
+        context = self.context  # says what to install where pyopencl is missing
         import pyopencl as cl
 
         properties = cl.command_queue_properties.PROFILING_ENABLE
-        return cl.CommandQueue(self.context, properties=properties)
+        return cl.CommandQueue(context, properties=properties)
 
     @cached_property
     def units(self) -> int:
