@@ -182,6 +182,7 @@ _MODULES = (
     "array_api",
     "autograd",
     "backends",
+    "compiler",
     "config",
     "cuda",
     "distributions",
@@ -259,6 +260,7 @@ if TYPE_CHECKING:
     from . import array_api as array_api
     from . import autograd as autograd
     from . import backends as backends
+    from . import compiler as compiler
     from . import config as config
     from . import cuda as cuda
     from . import distributions as distributions

@@ -94,10 +94,10 @@ class Observer:
         self.names[name] = value
         return name
 
-    def refuse(self, why: str) -> None:
-        """The call goes on, but is not compiled."""
+    def refuse(self, why: str, lasting: bool = False) -> None:
+        """The call goes on, but is not compiled; `lasting`: nor is any other."""
         if self.refusal is None:
-            self.refusal = Refused(why)
+            self.refusal = Refused(why, lasting)
 
     # --- Watcher, for lifted numbers
 

@@ -236,7 +236,11 @@ def polygamma(x: Node, n: int) -> Node:
         sum_ = sum_ * cotangent + polynomial.get(k, 0.0)
     mirrored = total * (-1.0) ** n - sum_ * math.pi ** (n + 1)
     pole = reflect & values.eq(unary(Op.FLOOR, values))
-    made = where(pole, math.inf if n % 2 else -math.inf, where(reflect, mirrored, total))
+    at_pole = constant(math.inf if n % 2 else -math.inf, values.dtype, values.shape, values.place)
+    if n == 1:  # PyTorch's, which is finite where pi times a whole number is rounded
+        sine = unary(Op.SIN, values * math.pi)
+        at_pole = math.pi**2 / (sine * sine)
+    made = where(pole, at_pole, where(reflect, mirrored, total))
     return made.cast(x.dtype)
 
 

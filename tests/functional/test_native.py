@@ -79,6 +79,8 @@ def test_low_rank(shape: tuple[int, ...]) -> None:
 def test_low_rank_has_gradients() -> None:
     x = lg.tensor(NUMBERS, dtype=lg.float64, requires_grad=True)
     lg.svd_lowrank(x, 4)[1].sum().backward()
+    with pytest.raises(RuntimeError, match="same dtype"):
+        lg.svd_lowrank(lg.ones(3, 3, dtype=lg.int64))
     y = torch.tensor(NUMBERS, dtype=torch.float64, requires_grad=True)
     torch.linalg.svdvals(y).sum().backward()
     assert x.grad is not None

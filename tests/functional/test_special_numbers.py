@@ -24,3 +24,10 @@ def test_hypot_at_the_ends(dtype: Any) -> None:
         if expected > lg.finfo(dtype).max:
             expected = math.inf
         assert value == pytest.approx(expected, rel=1e-2, abs=1e-40, nan_ok=True), (a, b)
+
+
+def test_trigamma_at_its_poles() -> None:
+    """PyTorch's values, which are finite where pi times a whole number is rounded."""
+    found = lg.polygamma(1, lg.tensor([0.0, -1.0, -2.0], dtype=lg.float64)).tolist()
+    assert found == pytest.approx([math.inf, 6.580790147320947e32, 1.6451975368302367e32], rel=1e-6)
+    assert lg.polygamma(2, lg.tensor([-1.0])).item() == -math.inf

@@ -37,6 +37,7 @@ ROOMS = {
             "array_api",
             "backends",
             "cache",
+            "compiler",
             "cuda",
             "inspection",
             "linalg",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...random import randn
 from ...tensor import Tensor
+from ..arguments import type_name
 from ..registry import function
 from .factorizations import linalg_qr, linalg_svd
 from .matrices import require_matrices
@@ -32,6 +33,10 @@ def svd_lowrank(
     Same as torch.svd_lowrank.
     """
     require_matrices("svd_lowrank", A, "A")
+    if A.dtype.kind != "float":
+        raise RuntimeError(
+            f"svd_lowrank: expected m1 and m2 to have the same dtype, but got: {type_name(A.dtype)} != float"
+        )
     count = 6 if q is None else q
     if M is not None:
         A = A - M.broadcast_to(tuple(A.shape))
