@@ -121,8 +121,11 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     axis = arguments.axis(dim, len(first) + 1, "stack")
     dtype = result_type(*given)
     common_place("stack", given)
-    shape = (*first[:axis], 1, *first[axis:])
-    made = joined([node.cast(dtype).reshape(shape) for node in tensor_nodes(*given)], axis)
+    nodes = [node.cast(dtype) for node in tensor_nodes(*given)]
+    if axis < len(first):  # one after the other, along an axis that there is
+        made = joined(nodes, axis).reshape((*first[:axis], len(given), *first[axis:]))
+    else:
+        made = joined([node.reshape((*first, 1)) for node in nodes], axis)
     return result("StackBackward0", made, tuple(given))
 
 
