@@ -76,6 +76,19 @@ class View:
         """The storage's node that `node` was replayed over."""
         self.node: Node | None = None
 
+    def alone(self) -> View:
+        """The same without the tensor that it is of."""
+        return View(None, self.path, self.path, self.shape, self.stride, self.offset, "")
+
+    def alike(self, other: View | None) -> bool:
+        """Whether another one shows the same of its storage."""
+        return (
+            other is not None
+            and self.path == other.path
+            and self.stride == other.stride
+            and self.offset == other.offset
+        )
+
     def from_base(self) -> tuple[Step, ...]:
         """From the base's node as it lies now: `steps`, and before them back what moved the base in place after the view was made."""
         base = self.base

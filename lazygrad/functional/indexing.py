@@ -129,7 +129,7 @@ def basic(input: Tensor, parts: Sequence[Any], alone: bool) -> tuple[Tensor, dic
                     f"index {part} is out of bounds for dimension {axis} with size {size}"
                     + describe_operands(self=input)
                 )
-            seen = select(seen, axis, part)
+            seen = viewed("SelectBackward0", seen, views.Select(axis, part % size))
         elif isinstance(part, slice):
             seen = _sliced(seen, axis, part, alone)
             axis += 1
@@ -295,7 +295,7 @@ def get_item(input: Tensor, key: Any) -> Tensor:
     if type(key) is int and input.ndim:
         size = int(input.shape[0])
         if -size <= key < size:
-            return select(input, 0, key)
+            return viewed("SelectBackward0", input, views.Select(0, key % size))
     parts = [_part(each) for each in _as_tuple(key)]
     if (
         not input.ndim

@@ -505,15 +505,16 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 @method("unfold")
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size`, `step` apart, along an axis; what is inside a window is a new last axis. Same as torch.Tensor.unfold."""
-    axis = arguments.axis(dimension, input.ndim, "unfold")
-    length = int(input.shape[axis]) if input.ndim else 1
+    shape = tuple(input.shape)
+    axis = arguments.axis(dimension, len(shape), "unfold")
+    length = shape[axis] if shape else 1
     if size > length:
         raise RuntimeError(
             f"unfold: maximum size for tensor at dimension {axis} is {length} but size is {size}"
         )
     if step <= 0:
         raise RuntimeError(f"unfold: step is {step} but must be > 0")
-    if not input.ndim:  # one window of one element, or an empty one
+    if not shape:  # one window of one element, or an empty one
         window = viewed("UnfoldBackward0", input, views.Insert(0))
         return window if size else slice_axis(window, 0, 0, 0, 1)
     return viewed("UnfoldBackward0", input, views.Unfold(axis, size, step))

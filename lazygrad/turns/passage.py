@@ -245,6 +245,12 @@ class Passage:
             or (node.value.address & UNALIGNED == 0) is not wanted.aligned
         ):
             return False
+        view = tensor._view
+        if view is not None or wanted.view is not None:
+            if view is None or not view.alike(wanted.view):
+                return False
+        if wanted.same is not None and self.nodes[wanted.same] is not node:
+            return False
         self.slots[slot] = tensor
         self.nodes[slot] = node
         return True

@@ -88,6 +88,7 @@ class Recorder:
     def call(
         self, function: Callable[..., Any], numeric: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:  # fmt: skip
+        known = self.places, len(self.externals), self.numbers, self.number_places
         step = self._step(function, numeric, (*args, *kwargs.values()), tuple(kwargs))
         before = [
             (n, each, each._counter.version)
@@ -105,6 +106,11 @@ class Recorder:
         elif step is not None and self._is_result(made):
             self._result(step, made, made.storage.node)
             self._add(step)
+        elif (
+            STEADY.recording is self
+        ):  # a view, say: no call of the turn, whose operands are none of it
+            self.places, count, self.numbers, self.number_places = known
+            del self.externals[count:]
         return made
 
     def write(self, function: Callable[..., Any], numeric: bool, tensor: Tensor, other: Any) -> Any:
@@ -122,7 +128,7 @@ class Recorder:
         roots = []
         for position, tensor, version in written:
             root = self._root(tensor)
-            if root is None or root < 0 or tensor._counter.version != version + 1:
+            if root is None or root < 0 or tensor._counter.version != version + 1 or tensor._view:
                 self.stop()
                 return
             roots.append((position, root))
@@ -146,6 +152,7 @@ class Recorder:
         growing = [gradient for gradient, _ in before if gradient is not None]
         step = self._step(BACKWARD, False, (root, *growing), ())
         plain = not any(hooked(tensor) for _, tensor in requiring)
+        plain = plain and not any(gradient._view for gradient in growing)
         runs = STEADY.runs
         with self._making():
             Tensor.backward(root)
@@ -179,7 +186,7 @@ class Recorder:
         return True
 
     def alias(self, tensor: Tensor, data: bool) -> Tensor | None:
-        step = self._step(DATA if data else DETACH, False, (tensor,), ())
+        step = None if tensor._view else self._step(DATA if data else DETACH, False, (tensor,), ())
         if step is None:
             return None
         with self._making():
@@ -255,6 +262,8 @@ class Recorder:
                     node = value.storage.current()
                     if node.src or (node.op is not _BUFFER and node.value is not None):
                         return None
+                    if value._view is not None and node.op is not _BUFFER:
+                        return None
                     code = known[id(value)] = len(self.externals) + len(new)
                     new.append((value, node, value.storage.writes))
                 args.append((code, None))
@@ -324,9 +333,10 @@ class Recorder:
         if drawn.key[0] != (asked is not None):
             return None
         places: dict[int, tuple[int, int]] = {}
-        for slot, (_, node, _) in enumerate(self.externals):
-            if node.op is _BUFFER and places.setdefault(id(node.value), (-1, slot)) != (-1, slot):
-                return None
+        for slot, ((_, node, _), same) in enumerate(zip(self.externals, self._same())):
+            if node.op is _BUFFER and same is None:
+                if places.setdefault(id(node.value), (-1, slot)) != (-1, slot):
+                    return None
         for number, results in enumerate(self.computed):
             places.update({id(each): (number, index) for index, each in enumerate(results)})
         order = range(len(drawn.buffers)) if ready.buffers is None else ready.buffers
@@ -363,6 +373,15 @@ class Recorder:
             len(self.runs), ready, tuple([each for each in buffers if each is not None]), tuple(numbers),
             tuple(written), (), tuple(plain), tuple(kept),
         )  # fmt: skip
+
+    def _same(self) -> list[int | None]:
+        """For each external an earlier one that has the same memory: a tensor and views of it, or several views."""
+        first: dict[int, int] = {}
+        found: list[int | None] = []
+        for slot, (_, node, _) in enumerate(self.externals):
+            earlier = first.setdefault(id(node), slot) if node.op is _BUFFER else slot
+            found.append(None if earlier == slot else earlier)
+        return found
 
     def _end(self) -> None:
         """The run that ends the turn has been: put down what the turn was."""
@@ -401,7 +420,10 @@ class Recorder:
                 )
                 kept = tuple([(place(code), result, kind) for code, result, kind in step.run.kept])
                 step.run = step.run._replace(plain=plain, kept=kept)
-        externals = [External(tensor, node) for tensor, node, _ in self.externals]
+        externals = [
+            External(tensor, node, same)
+            for (tensor, node, _), same in zip(self.externals, self._same())
+        ]
         runs = [step.run for step in self.steps if step.run is not None]
         return Turn(self.before, self.steps, externals, runs)
 

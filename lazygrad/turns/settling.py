@@ -68,7 +68,7 @@ def make_survivors(passage: Passage, targets: dict[int, Tensor]) -> None:
         if node is None:
             slots.append(None)
             continue
-        stand_in = make(storage := Storage(node), external.kind.dtype, None, storage)
+        stand_in = make(storage := Storage(node), external.dtype, external.view, storage)
         stand_in._requires = external.requires
         slots.append(stand_in)
 

@@ -32,14 +32,20 @@ _BUFFER = Op.BUFFER
 class External:
     """A tensor that a turn uses and has not made: what another one in its place must be."""
 
-    __slots__ = ("aligned", "kind", "node", "requires", "type")
+    __slots__ = ("aligned", "dtype", "kind", "node", "requires", "same", "type", "view")
 
-    def __init__(self, tensor: Tensor, node: Node) -> None:
+    def __init__(self, tensor: Tensor, node: Node, same: int | None) -> None:
         self.type = tensor.__class__
         self.requires = tensor._requires
+        self.dtype = tensor.dtype
         self.kind: Kind = kind_of(node)
+        """Of its storage's value."""
         self.node = None if node.op is _BUFFER else node
         """The value, where it is no computed one: the very node, or a constant like it."""
+        self.view = None if tensor._view is None else tensor._view.alone()
+        """How it lies in its storage, where it is a view of data."""
+        self.same = same
+        """An earlier one that has the same memory."""
         self.aligned = node.op is not _BUFFER or node.value.address & UNALIGNED == 0
 
 
@@ -172,12 +178,14 @@ class Turn:
 
 
 def whole(tensor: Tensor) -> bool:
-    """Whether a tensor with a real storage is a variable or data, and all of its memory."""
-    storage = tensor.storage
-    if storage.pin is not None or tensor._view is not None or tensor._record is not None:
+    """Whether a tensor with a real storage is a variable or data, and all of its memory or a view of data."""
+    storage, view = tensor.storage, tensor._view
+    if storage.pin is not None or tensor._record is not None:
         return False
     if tensor._stamp != storage.writes:
         tensor._sync()
+    if view is not None and (tensor._requires or not view.path):
+        return False
     return tensor._counter.__class__ is not Untracked
 
 

@@ -530,12 +530,86 @@ def network_looked_at(noted: list[Any]) -> None:
     network(noted, look, 12 + calm * len(events))
 
 
+def parts_of_data(noted: list[Any]) -> None:
+    """Views that are made anew in each turn, of data that is replaced, written to, and read whole in between."""
+    x, w = data(6, 4), weights((3,))[0]
+    for t in range(40):
+        if t % 11 == 9:
+            x = data(6, 4)
+        if t % 13 == 12:
+            x[1, 2] += 1.0
+        part = x[:, 1:] if t % 17 < 15 else x[:, :3]
+        loss = ((part.t() * 0.5).sum(1) * w + x[2][1:]).pow(2).sum()
+        if t == 20:
+            noted += [loss.requires_grad, (x * 2).sum()]
+        if t == 27:
+            part.mul_(0.5)
+        loss.backward()
+        descend([w])
+    noted += [w, loss, x]
+
+
+def parts_held(noted: list[Any]) -> None:
+    """Results of views, looked at behind the end of a turn and when what they were computed of has changed."""
+    x, s, before = data(5, 4), data(4), None
+    for t in range(56):
+        column = x[:, 1].clone()
+        row = x[3] * s[:4:1]
+        column.realize()
+        row.realize()
+        if t % 12 == 11:
+            noted += [column, before, row.stride(), column.is_contiguous(), row._version]
+            x[:, 1] = column * 0.5
+        if t % 14 == 13:
+            s.add_(1.0)
+        if t == 43:
+            s.requires_grad_()
+        if t == 49:
+            s = s.detach()
+        before = row
+    noted += [x, row]
+
+
+def parts_of_variables(noted: list[Any]) -> None:
+    """A view of what needs gradients is none of data, whoever made it."""
+    w, x = weights((4, 3))[0], data(4)
+    with lg.no_grad():
+        unrecorded = w[:, 0]
+    for t in range(24):
+        y = (w[:, 1] * x + unrecorded).sum()
+        if t % 3 == 0:
+            y.backward()
+            noted.append(w.grad.sum())
+            descend([w])
+        with lg.no_grad():
+            noted.append((w[:, 1] * x).sum().realize())
+    noted.append(w)
+
+
+def parts_and_wholes(noted: list[Any]) -> None:
+    """A tensor and parts of it in one turn, and a part that is written to."""
+    x, y = data(4, 4), data(4)
+    for _ in range(24):
+        noted.append((x[1] + x.sum(0) + x[1]).realize())
+        row = y[1:3]
+        row *= 0.9
+        noted.append((row + 1).realize())
+        noted.append((x.detach()[2] * y[0]).realize())
+    noted.append(y)
+
+
 LOOPS = [
-    network, network_that_nobody_reads, network_with_largest_averages, network_looked_at, old_spelling, gradients_that_grow, looked_at_everywhere, held, read_behind, two_models, evaluated,
+    parts_of_data, parts_held, parts_of_variables, parts_and_wholes, network, network_that_nobody_reads, network_with_largest_averages, network_looked_at, old_spelling, gradients_that_grow, looked_at_everywhere, held, read_behind, two_models, evaluated,
     polynomial, changing_rate, chain, state, reads, views, kept, hooks, written_from_outside, written_before, second_backward,
     accumulated, later_backward, frozen, other_shapes, a_branch, not_recorded, same_operand, aliases, wrong_argument, special_numbers,
 ]  # fmt: skip
-NEVER = {later_backward, special_numbers, two_models, network_with_largest_averages}
+NEVER = {
+    parts_of_variables,
+    later_backward,
+    special_numbers,
+    two_models,
+    network_with_largest_averages,
+}
 """Loops in which nothing needs to be foreseen."""
 
 
