@@ -7,7 +7,7 @@ So running sums stand side by side where one vector of them would wait for each 
 from __future__ import annotations
 
 from lazygrad.ir import loops
-from lazygrad.ir.args import Reduction
+from lazygrad.ir.args import Lanes, Reduction
 from lazygrad.ir.dtype import int64
 from lazygrad.ir.node import Node, constant, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
@@ -54,6 +54,12 @@ class _Parts:
         number = self.count(node)
         if node.op in (Op.CONST, Op.SPLAT) and number:
             self.several[id(node)] = [self._part(node, 0)] * number
+        elif node.op is Op.SHUFFLE:
+            made = [self._shuffled(node, at) for at in range(max(number, 1))]
+            if number:
+                self.several[id(node)] = made
+            else:
+                self.whole[id(node)] = made[0]
         elif number:
             self.several[id(node)] = [self._part(node, at) for at in range(number)]
         elif node.op is Op.REDUCE and id(node.src[0]) in self.several:
@@ -86,6 +92,32 @@ class _Parts:
         elif node.op not in ELEMENTWISE | {Op.CONST, Op.SPLAT, Op.CHECK}:
             raise ScheduleError(f"{node.op.name.lower()} of {node.shape[0]} lanes has no parts")
         return Node(node.op, tuple(sources), node.dtype, shape, node.arg, node.place, node.site)
+
+    def _shuffled(self, node: Node, at: int) -> Node:
+        """A part of a shuffle: lanes of one part or of two, and then, one after the other, of further ones."""
+        assert isinstance(node.arg, Lanes)
+        chosen = node.arg.lanes[at * self.lanes : (at + 1) * self.lanes]
+        size = node.src[0].shape[0]
+        assert isinstance(size, int)
+        width = min(size, self.lanes)
+        places = [(lane // size, lane % size // width, lane % width) for lane in chosen]
+        found = list(dict.fromkeys(place[:2] for place in places))
+        pieces = [self._of(node.src[side], number) for side, number in found]
+        first, second = pieces[0], pieces[1] if len(pieces) > 1 else pieces[0]
+        numbers = [found.index(place[:2]) for place in places]
+        lanes = [
+            lane + width if number == 1 else lane * (number == 0)
+            for number, (*_, lane) in zip(numbers, places, strict=True)
+        ]
+        more = [0] * (width - len(chosen)) if len(pieces) > 2 else []  # lanes that nobody looks at
+        made = loops.shuffle(first, second, [*lanes, *more])
+        for further, piece in enumerate(pieces[2:], 2):
+            lanes = [
+                width + place[2] if number == further else position
+                for position, (number, place) in enumerate(zip(numbers, places, strict=True))
+            ]
+            made = loops.shuffle(made, piece, lanes if piece is pieces[-1] else [*lanes, *more])
+        return made
 
     def _of(self, source: Node, at: int) -> Node:
         several = self.several.get(id(source))

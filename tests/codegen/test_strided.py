@@ -9,6 +9,7 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import config
+from lazygrad.codegen.transform.parts import parts
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import loops
 from lazygrad.ir.dtype import float32
@@ -145,6 +146,36 @@ def test_steps_of_what_masks_decide() -> None:
         np.testing.assert_array_equal(ours[:, ::2].contiguous().numpy(), padded[:, ::2])
         np.testing.assert_array_equal(ours.flip(1).numpy(), padded[:, ::-1])
         np.testing.assert_array_equal(ours.flip(1)[:, ::3].numpy(), padded[:, ::-1][:, ::3])
+
+
+@pytest.mark.parametrize("count", [64, 75])
+@pytest.mark.parametrize("step", [-3, -2, -1, 2, 3, 4, 5, 7, 8, 16])
+def test_vectors_wider_than_a_language_has(step: int, count: int) -> None:
+    """Shuffles of them are shuffles of their parts."""
+    size = (count - 1) * abs(step) + 1
+    read = f"%i*{step}" if step > 0 else f"{size - 1} + %i*{step}"
+    x = np.arange(size, dtype=np.float32)
+    for lanes in (8, 32, 64):
+        kernel = vectorize(copy(count, read, size=size), "i", lanes)
+        for most in (4, 16):
+            divided = parts(kernel, most)
+            verify_kernel(divided)
+            y = np.zeros(count, np.float32)
+            run_kernel(divided, [x, y])
+            np.testing.assert_array_equal(y, x[::step])
+
+
+def test_sums_of_what_is_read_with_steps() -> None:
+    """In vectors as wide as sums side by side are, on every device."""
+    values = np.random.default_rng(9).normal(size=(4, 4096)).astype(np.float32)
+    x = lg.tensor(values)
+    for found, expected in (
+        (x[:, ::2].amax(1), values[:, ::2].max(1)),
+        (x.flip(1).amin(1), values[:, ::-1].min(1)),
+        (x[:, 2::3].amax(1), values[:, 2::3].max(1)),
+        (x.reshape(4, 64, 64)[:, ::4].amax(1), values.reshape(4, 64, 64)[:, ::4].max(1)),
+    ):
+        np.testing.assert_array_equal(found.numpy(), expected)
 
 
 def test_assignment_with_steps() -> None:
