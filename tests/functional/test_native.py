@@ -113,3 +113,23 @@ def test_a_forked_stream_goes_back() -> None:
         state = t.get_rng_state()
         t.manual_seed(9)
         assert (t.get_rng_state() == state).all()
+
+
+def test_lobpcg() -> None:
+    """The first eigenvalues, in PyTorch's order, and vectors that B makes orthonormal."""
+    root = np.random.default_rng(0).standard_normal((2, 9, 9))
+    A, B = root[0] @ root[0].T, root[1] @ root[1].T + np.eye(9)
+    cases: list[dict[str, Any]] = [{}, {"k": 2}, {"k": 3, "largest": False}]
+    for options in cases:
+        mine = lg.lobpcg(lg.tensor(A), **options)
+        expected = torch.lobpcg(torch.tensor(A), **options, niter=-1)
+        np.testing.assert_allclose(mine[0].numpy(), expected[0].numpy(), 1e-6)
+        np.testing.assert_allclose(np.abs(mine[1].numpy()), np.abs(expected[1].numpy()), 1e-3, 1e-4)
+    values, vectors = lg.lobpcg(lg.tensor(A), 2, lg.tensor(B))
+    x = vectors.numpy()
+    np.testing.assert_allclose(A @ x, B @ x * values.numpy(), 1e-8, 1e-8)
+    np.testing.assert_allclose(x.T @ B @ x, np.eye(2), atol=1e-10)
+    with pytest.raises(ValueError, match="not applicable"):
+        lg.lobpcg(lg.tensor(A), 4)
+    with pytest.raises(AssertionError):
+        lg.lobpcg(lg.tensor(A[:, :8]), 1)

@@ -57,7 +57,7 @@ MORE = {
     "norms of channels": "F.batch_norm(a, None, None, training=True).pow(3).sum() + F.instance_norm(a[None]).pow(3).sum()",
     "triangles": "(p := a @ a.t() + torch.eye(3).double()).matrix_exp().sum() + p.lu()[0].square().sum() + a.lu()[0].square().sum()"
     " + a.t().lu()[0].square().sum() + torch.lu_unpack(*torch.lu(p))[1].square().sum() + a.lu_solve(*torch.lu(p)).sum()"
-    " + (p.geqrf()[0] * a[:, :3]).sum() + torch.orgqr(a.t(), a[0, :2]).square().sum()",
+    " + (p.geqrf()[0] * a[:, :3]).sum() + torch.orgqr(a.t(), a[0, :2]).square().sum() + torch.ormqr(a.t(), a[0, : a.shape[0]], a.t()).square().sum()",
     "resampling": "F.interpolate(a[None, None], size=(2, 3), mode='bicubic', antialias=True).square().sum()"
     " + (F.interpolate((i.abs() * 20).to(torch.uint8)[None, None], size=(2, 3), mode='bilinear').double() * a[:2, :3]).sum()",
     "Bessel's functions": "torch.special.bessel_j0(a).sum() + torch.special.bessel_y1(a + 3).sum() + torch.special.modified_bessel_k0(a + 3).sum()"

@@ -6,14 +6,17 @@ convergence) are raised when a result is read. Where only singular values or eig
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...composites.host import called, identity, lower_triangle, product, transposed
 from ...ir.build import shrink
+from ...ir.dtype import float32, float64
 from ...ir.extern import host_call
 from ...ir.node import Node, accumulation, constant
 from ...results import from_node, grad_enabled, result, results, tensor_nodes
 from ...tensor import Tensor
-from ..arguments import type_name
-from ..registry import function
+from ..arguments import no_kernel, type_name
+from ..registry import Outcome, function, operator
 from ..return_types import return_type
 from .matrices import matrix_node, require_matrices, require_precision, require_square
 
@@ -251,6 +254,19 @@ def geqrf(input: Tensor) -> tuple[Tensor, Tensor]:
     return Geqrf(from_node(packed), from_node(factors))  # type: ignore[no-any-return]
 
 
+def reflected(packed: Node, factors: Node, other: Node, order: Iterable[int]) -> Node:
+    """`other` after the reflections 1 - factors[i] v v.T, one after the other, v column i of `packed` below a one on the diagonal."""
+    zeros = (0,) * len(packed.shape)
+    rows: int = packed.shape[-2]  # type: ignore[assignment]
+    vectors = lower_triangle(packed, -1) + shrink(identity(packed, rows), zeros, packed.shape)
+    for index in order:
+        vector = shrink(vectors, (*zeros[:-1], index), (*packed.shape[:-1], 1))
+        factor = shrink(factors, (*zeros[:-2], index), (*factors.shape[:-1], 1))
+        scaled = vector * factor.reshape((*factor.shape, 1)).expand(vector.shape)
+        other = other - product(scaled, product(transposed(vector), other))
+    return other
+
+
 @function("linalg.householder_product", "orgqr", out=True)
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product of reflections 1 - tau[i] v v.T, where v is column i of A below a one on the diagonal.
@@ -289,13 +305,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     zeros = (0,) * A.ndim
     rows, columns = int(A.shape[-2]), int(A.shape[-1])
     whole = shrink(identity(packed, rows), zeros, packed.shape)
-    vectors = lower_triangle(packed, -1) + whole
-    for index in reversed(range(int(tau.shape[-1]))):
-        shape = (*packed.shape[:-1], 1)
-        vector = shrink(vectors, (*zeros[:-1], index), shape)
-        factor = shrink(factors, (*zeros[:-2], index), (*factors.shape[:-1], 1))
-        scaled = vector * factor.reshape((*factor.shape, 1)).expand(vector.shape)
-        whole = whole - product(scaled, product(transposed(vector), whole))
+    whole = reflected(packed, factors, whole, reversed(range(int(tau.shape[-1]))))
     assert whole.shape[-1] == columns
     return result("LinalgHouseholderProductBackward0", whole, (A, tau), (A, tau, "result"))
 
@@ -320,3 +330,72 @@ def matrix_exp(A: Tensor) -> Tensor:
     node = matrix_node(A)
     (found,) = called("matrix_exp", node.cast(accumulation(node.dtype)))
     return result("LinalgMatrixExpBackward0", found.cast(node.dtype), (A,), (A,))
+
+
+@operator("ormqr")
+def ormqr(
+    input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False
+) -> Outcome:
+    """Q @ other, with the orthogonal Q of (m, m) that `geqrf` gives as reflections; they are applied one after the other.
+
+    Args:
+        input: (..., m or n, k), tau: (..., k): the reflections, as `householder_product` takes them.
+        other: (..., m, n).
+        left: other @ Q if False. transpose: Q.mT in the place of Q.
+
+    Raises:
+        RuntimeError: shapes or dtypes do not fit. NotImplementedError: the dtype is not float32 or float64.
+
+    Same as torch.ormqr.
+    """
+    name, side = "torch.ormqr", -2 if left else -1
+    if input.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
+    if other.ndim < 2:
+        raise RuntimeError(f"{name}: other must have at least 2 dimensions.")
+    if other.shape[side] < tau.shape[-1]:
+        raise RuntimeError(
+            f"{name}: other.shape[{side}] must be greater than or equal to tau.shape[-1]"
+        )
+    if other.shape[side] != input.shape[-2]:
+        raise RuntimeError(f"{name}: other.shape[{side}] must be equal to input.shape[-2]")
+    if tau.shape[-1] != min(other.shape[side], input.shape[-1]):
+        raise RuntimeError(
+            f"{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])"
+        )
+    if input.ndim != tau.ndim + 1:
+        raise RuntimeError(
+            f"{name}: Expected tau to have one dimension less than input, but got tau.ndim equal to {tau.ndim} and "
+            f"input.ndim is equal to {input.ndim}"
+        )
+    if input.ndim != other.ndim:
+        raise RuntimeError(
+            f"{name}: Expected other to have the same number of dimensions as input, but got other.ndim equal to "
+            f"{other.ndim} and input.ndim is equal to {input.ndim}"
+        )
+    if input.shape[:-2] != tau.shape[:-1] or input.shape[:-2] != other.shape[:-2]:
+        raise RuntimeError(
+            f"{name}: Expected batch of tau and other to be equal to {tuple(input.shape[:-2])}, but got "
+            f"{tuple(tau.shape[:-1])} and {tuple(other.shape[:-2])}"
+        )
+    for word, each in (("tau", tau), ("other", other)):
+        if each.dtype is not input.dtype:
+            raise RuntimeError(
+                f"{name}: Expected input and {word} to have the same dtype, but input has dtype {input.dtype} and {word} "
+                f"has dtype {each.dtype}"
+            )
+    if input.dtype not in (float32, float64):
+        raise no_kernel("ormqr", input.dtype)
+    packed, factors, made = tensor_nodes(input, tau, other)
+    count = int(tau.shape[-1])
+    if input.shape[-1] > count:
+        packed = shrink(packed, (0,) * input.ndim, (*packed.shape[:-1], count))
+    forward = left == transpose  # the last reflection is the innermost of Q @ other
+    order = range(count) if forward else reversed(range(count))
+    made = reflected(packed, factors, made if left else transposed(made), order)
+    return Outcome(
+        "OrmqrBackward0",
+        made if left else transposed(made),
+        (input, tau, other),
+        (input, tau, other),
+    )

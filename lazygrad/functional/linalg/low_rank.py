@@ -1,4 +1,4 @@
-"""Factorisations of a few ranks by random projections: svd_lowrank and pca_lowrank.
+"""Factorisations of a few ranks: svd_lowrank and pca_lowrank, by random projections; lobpcg.
 
 As in Halko, Martinsson and Tropp, "Finding structure with randomness", 2009, algorithms 4.4 and 5.1.
 """
@@ -9,8 +9,9 @@ from ...random import randn
 from ...tensor import Tensor
 from ..arguments import type_name
 from ..registry import function
-from .factorizations import linalg_qr, linalg_svd
-from .matrices import require_matrices
+from .factorizations import cholesky, eigh, linalg_qr, linalg_svd
+from .matrices import require_matrices, require_precision
+from .solving import solve_triangular
 
 
 @function("svd_lowrank", method=False)
@@ -77,3 +78,50 @@ def pca_lowrank(
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(-2, True) if center else A, q, niter)
+
+
+@function("lobpcg", method=False)
+def lobpcg(
+    A: Tensor, k: int | None = None, B: Tensor | None = None, X: Tensor | None = None, n: int | None = None, iK: Tensor | None = None,
+    niter: int | None = None, tol: float | None = None, largest: bool | None = None, method: str | None = None, tracker: object = None,
+    ortho_iparams: object = None, ortho_fparams: object = None, ortho_bparams: object = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The k largest or smallest eigenvalues of a symmetric matrix, or of A x = e B x, and their vectors.
+
+    LAPACK finds all of them at once: matrices are dense here, so nothing is left to be gained by steps towards a few. X counts by its columns alone, and
+    n, iK, niter, tol, method, tracker and the ortho parameters are taken and change nothing.
+
+    Args:
+        A: (..., m, m), symmetric. B: (m, m), positive-definite, or None for the identity.
+        k: how many: 1, or the columns of X, unless given.
+        largest: the largest first (the default), or the smallest first.
+
+    Returns: the values (..., k) and vectors (..., m, k), X.mT @ B @ X being the identity.
+
+    Raises:
+        ValueError: m is less than 3 k, as in PyTorch. AssertionError: A is not square. RuntimeError: A is not float32 or float64.
+
+    Same as torch.lobpcg; vectors may have another sign.
+    """
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise AssertionError(f"A must be square, got shape {A.shape}")
+    require_precision("lobpcg", A)
+    rows = int(A.shape[-1])
+    count = (1 if X is None else int(X.shape[-1])) if k is None else k
+    if rows < 3 * count:
+        raise ValueError(
+            f"LOBPCG algorithm is not applicable when the number of A rows (={rows}) is smaller than 3 x the number of "
+            f"requested eigenpairs (={count})"
+        )
+    factor: Tensor | None = None
+    if B is not None:
+        factor = cholesky(B)
+        inside = solve_triangular(factor, A, upper=False)
+        A = solve_triangular(factor, inside.mT, upper=False)
+    values, vectors = eigh(A)
+    if largest is None or largest:
+        values, vectors = values.flip(-1), vectors.flip(-1)
+    values, vectors = values[..., :count], vectors[..., :count]
+    if factor is not None:
+        vectors = solve_triangular(factor.mT, vectors, upper=True)
+    return values, vectors
