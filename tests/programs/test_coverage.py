@@ -45,7 +45,7 @@ MORE = {
     " + a.cholesky_solve(p).sum() + p.cholesky_inverse().sum() + p.pinverse().sum() + a.t().pinverse().sum() + a.triangular_solve(p)[0].sum()"
     " + torch.linalg.solve(p, a).sum() + p.matrix_power(2).sum() + torch.chain_matmul(p, a).sum()",
     "factorizations": "a.qr()[0].square().sum() + a.t().qr()[1].square().sum() + a.svd()[0].square().sum() + a.t().svd()[2].square().sum()"
-    " + (torch.linalg.eigh(a @ a.t())[1] ** 2)[0].sum() + torch.svd_lowrank(a, 3)[1].sum() + torch.pca_lowrank(a, 2)[1].sum()",
+    " + (torch.linalg.eigh(a @ a.t())[1] ** 2)[0].sum() + torch.svd_lowrank(a, 3)[1].sum() + torch.pca_lowrank(a, 2)[1].sum() + torch.lobpcg(a @ a.t())[0].sum()",
     "products and distances": "torch.cdist(a, a * 2, p=3.0).sum() + F.pdist(a).sum() + a.kron(a).sum() + torch.vander(a[0]).sum()"
     " + a[:, :3].cross(a[:, :3].flip(1), 1).sum() + a.renorm(2, 0, 1.5).sum() + a.cov().square().sum() + a.corrcoef().sum()",
     "pieces": "(torch.block_diag(a, a) ** 2).sum() + (torch.cartesian_prod(a[0], a[1]) ** 2).sum() + (torch.combinations(a[0]) ** 2).sum()"
