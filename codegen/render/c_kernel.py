@@ -144,9 +144,8 @@ class _KernelWriter:
             head.append(f"  const long item = {self.dialect.item};")
         if self.mapping == "group":
             head.append(f"  const int thread = {self.dialect.thread};")
-        # no register is spilled for more work-items at a time; where sums fill registers, as many groups as these allow are wanted.
-        # Indices of sizes that are known at run time are long: what is computed once of them fills registers, too
-        few = self.mapping == "item" or 0 < self.places.own < MANY_SUMS or self._has_dims
+        # no register is spilled for more work-items at a time; where sums fill registers, as many groups as these allow are wanted
+        few = self.places.own < MANY_SUMS
         bounds = f"{self.group}, 1" if few else f"{self.group}"
         kernel = self.dialect.kernel.format(group=self.group, bounds=bounds)
         body = without_unused(writer.lines) if self.dialect.narrow else writer.lines
@@ -178,12 +177,6 @@ class _KernelWriter:
         return (
             own * self.group + self.places.group_scratch_bytes if self.mapping == "group" else own
         )
-
-    @property
-    def _has_dims(self) -> bool:
-        """Whether a size is known only when the kernel runs."""
-        params = parameters(self.kernel)
-        return any(isinstance(p.arg, Param) and p.arg.role == "dim" for p in params)
 
     # --- what the caller gives
 
