@@ -8,21 +8,21 @@ free, makes one that moves by a few as dear as the vectors that it reads, and tu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from lazygrad.ir.args import Accumulate, Loop
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import ELEMENTWISE, Op
 from lazygrad.ir.rewrite import RuleTable, rewrite
 
+from .choose_shape import fusions, merges, partitions, prefetches, scattering, skips
 from .dot_tiles import dot_tiles
 from .render.streaming import passes_by
+from .steps import TRANSFORMS, Schedule, Transform, apply, takes
 from .target import LINE, Target
 from .tiling import alone, apart, contraction, tiles
 from .transform import strided
 from .transform.access import (
-    ScheduleError,
     Stride,
     all_loops,
     body,
@@ -33,19 +33,11 @@ from .transform.access import (
     loop_name,
     updates,
 )
-from .transform.accumulate import accumulate
-from .transform.ahead import ahead
-from .transform.cascade import SUMMED, cascade, running
-from .transform.dots import dots
-from .transform.hold import held, hold
-from .transform.jam import jam
-from .transform.nest import divide, interchange, merge
-from .transform.pack import fills, pack
+from .transform.cascade import SUMMED, running
+from .transform.hold import held
+from .transform.pack import fills
 from .transform.parallel import CHUNK_COST, parallel_loop
-from .transform.partition import partition, stretches
-from .transform.skip import flag, skip
-from .transform.transpose import crossing, fills_part, transpose
-from .transform.vectorize import vectorize
+from .transform.transpose import crossing, fills_part
 
 TYPICAL_EXTENT = 64
 """What a loop of unknown extent is taken for."""
@@ -63,14 +55,6 @@ WRITTEN_WORK = 64
 """How many operations on vectors what follows such sums may be, in all."""
 COLUMN_PARTS = 4
 """Columns are read in so many parts at least: threads share them."""
-PARTED = 256
-"""A loop inside others is cut into stretches from so many iterations on."""
-SHARED_PART = 1 << 14
-"""A loop that threads share is cut into parts of so many iterations, and these into stretches."""
-SKIPPED = 32
-"""So many iterations are passed by at once where none of them has anything to do."""
-WRITTEN_LINES = 200
-"""How many lines the stretches of a loop may have in all."""
 MOST_BESIDE = 4
 """Vectors of the widest type, side by side, that fill a line of the cache with narrower results, at most."""
 ABREAST = 4
@@ -79,39 +63,6 @@ MOST_TURNED = 16
 """The side of a tile that is transposed in registers, at most: so many vectors are held."""
 TURNED = 5.0
 """What a vector of a tile that is transposed in registers costs, beside one that is only loaded: four shuffles more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transform:
-    """One step of a schedule: the name of a transform, the loop it is for, and its factor."""
-
-    name: str
-    loop: str = ""
-    factor: int = 0
-
-    def __str__(self) -> str:
-        given = [str(each) for each in (self.loop, self.factor) if each]
-        return f"{self.name}({', '.join(given)})"
-
-
-class Schedule:
-    """A schedule that grows, and the kernel that it makes: a step is applied once, however often somebody looks."""
-
-    def __init__(self, kernel: Node, steps: Iterable[Transform] = ()) -> None:
-        self.steps = list(steps)
-        self._kernel = kernel
-        self._applied = 0
-
-    def extend(self, steps: Iterable[Transform]) -> None:
-        """More steps, after those there are."""
-        self.steps.extend(steps)
-
-    @property
-    def kernel(self) -> Node:
-        """The kernel after all steps so far."""
-        self._kernel = apply(self._kernel, self.steps[self._applied :])
-        self._applied = len(self.steps)
-        return self._kernel
 
 
 def choose(kernel: Node, target: Target) -> list[Transform]:
@@ -141,7 +92,9 @@ def _chosen(kernel: Node, target: Target) -> Schedule:
             tiled = made.kernel
         made.extend(rests(tiled, made.steps))
         return made
-    made, steps = Schedule(kernel, [*_partitions(kernel), *_skips(kernel)]), list[Transform]()
+    made, steps = Schedule(kernel, [*partitions(kernel), *skips(kernel)]), list[Transform]()
+    made.extend(merges(made.kernel))
+    made.extend(fusions(made.kernel))
     kernel = made.kernel
     for line in body(kernel):
         if line.op is Op.LOOP:
@@ -153,30 +106,9 @@ def _chosen(kernel: Node, target: Target) -> Schedule:
     made.extend([*_cascades(kernel, steps), *steps])
     if any(step.name in ("jam", "transpose") for step in steps):
         made.extend(rests(made.kernel, made.steps))
+    made.extend(scattering(made.kernel))
+    made.extend(prefetches(made.kernel, target))
     return made
-
-
-def _partitions(kernel: Node) -> list[Transform]:
-    """The long loops that read through masks which their index decides, in stretches: of a part of so many iterations where threads share it."""
-    found: list[Transform] = []
-    for loop, around in all_loops(kernel):
-        size, lines = extent(loop), body(loop)
-        if size is None or size < (PARTED if around else 2 * SHARED_PART):
-            continue
-        if not any(line.op is Op.LOAD and len(line.src) > 2 for line in lines):
-            continue
-        if 1 < len(stretches(loop)) <= WRITTEN_LINES // len(lines):
-            found.append(Transform("partition", loop_name(loop), size if around else SHARED_PART))
-    return found
-
-
-def _skips(kernel: Node) -> list[Transform]:
-    """The long loops that have next to nothing to do where a flag is not set."""
-    return [
-        Transform("skip", loop_name(loop), SKIPPED)
-        for loop, around in all_loops(kernel)
-        if not around and (extent(loop) or 0) >= PARTED and flag(loop) is not None
-    ]
 
 
 def _cascades(kernel: Node, steps: Sequence[Transform]) -> list[Transform]:
@@ -282,55 +214,6 @@ def unfused(node: Node) -> Node | None:
     if addend.op is Op.LOAD and addend.src[0].op is Op.LOCAL:
         return left * right + addend
     return None
-
-
-TRANSFORMS: dict[str, Callable[..., Node]] = {
-    "divide": divide,
-    "interchange": interchange,
-    "merge": merge,
-    "partition": partition,
-    "skip": skip,
-    "pack": pack,
-    "hold": hold,
-    "dots": dots,
-    "vectorize": vectorize,
-    "jam": jam,
-    "transpose": transpose,
-    "ahead": ahead,
-    "cascade": cascade,
-    "accumulate": accumulate,
-}
-"""What a step may be: of a kernel, and where it has them of the name of a loop and of a factor."""
-
-
-def takes(transform: Callable[..., Node]) -> int:
-    """Whether a transform takes nothing beside the kernel (0), the name of a loop (1), or a factor too (2)."""
-    return transform.__code__.co_argcount - 1
-
-
-def apply(
-    kernel: Node,
-    steps: Sequence[Transform],
-    transforms: Mapping[str, Callable[..., Node]] = TRANSFORMS,
-) -> Node:
-    """Run a schedule.
-
-    Raises:
-        ScheduleError: a step cannot be applied to what the steps before it left; it says which, why, and which loops there are.
-    """
-    for number, step in enumerate(steps, 1):
-        try:
-            if step.name not in transforms:
-                names = ", ".join(transforms)
-                raise ScheduleError(f"there is no such transform; there are {names}")
-            function = transforms[step.name]
-            kernel = function(kernel, *(step.loop, step.factor)[: takes(function)])
-        except ScheduleError as error:
-            found = ", ".join(loop_name(loop) for loop, _ in all_loops(kernel))
-            raise ScheduleError(
-                f"step {number} of {len(steps)}, {step}: {error} (loops here: {found or 'none'})"
-            ) from None
-    return kernel
 
 
 def _best(loop: Node, target: Target, around: tuple[Node, ...]) -> tuple[float, list[Transform]]:
@@ -669,4 +552,4 @@ def _operations(line: Node) -> int:
     return count
 
 
-__all__ = ["Schedule", "Transform", "apply", "choose", "chosen"]
+__all__ = ["TRANSFORMS", "Schedule", "Transform", "apply", "choose", "chosen", "takes"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from lazygrad.ir.args import Loop
@@ -76,14 +77,14 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     if target.kind == "gpu":
         return [*cascades(kernel), Transform("accumulate")]
     steps = cpu.choose(kernel, target)
-    abreast = {loop_name(loop) for loop, _ in all_loops(kernel) if _adds(loop)}
+    first = list(takewhile(lambda step: step.name in ("partition", "skip", "merge", "fuse"), steps))
+    abreast = {loop_name(loop) for loop, _ in all_loops(apply(kernel, first)) if _adds(loop)}
     return [
         replace(step, factor=_lanes(step.factor, TOGETHER if step.loop in abreast else LANES))
         if step.name == "vectorize"
         else step
         for step in steps
-        if step.name
-        != "ahead"  # OpenCL's drivers look ahead by themselves, or do nothing where asked to
+        if step.name not in ("ahead", "prefetch")  # drivers look ahead, or do nothing where asked
     ]
 
 

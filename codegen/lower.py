@@ -372,7 +372,8 @@ class _Lowering:
         scope.lines.append(loops.store(buffer, self._offset(offset, scope), start))
         scope = self._descend(outer, stage.inner)
         rest = iter(stage.inner)
-        at = tuple(ZERO if n == 1 else of(next(rest)) for n in index.shape)
+        own = [each for each in stage.fixed if each is not None]
+        at = (*own, *[ZERO if n == 1 else of(next(rest)) for n in index.shape[len(own) :]])
         target = list(at)
         axis = node.arg.axis
         target[axis] = Index(((Indirect(index, at, base.shape[axis]), 1),), 0)

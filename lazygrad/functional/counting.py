@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from . import arguments
 from .arguments import describe_operands, integer, no_kernel
 from .indexing import true_positions
+from .reductions import extremes
 from .registry import Outcome, function, operator
 from .sorting import begins, order_keys, ordering
 
@@ -53,9 +54,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: Any = 0) -
     (node,) = tensor_nodes(input)
     node = node.reshape((count,)).cast(int64)
     if count:
-        least, most = (
-            int(from_node(node.reduce(kind, (0,)).reshape(())).item()) for kind in ("min", "max")
-        )
+        least, most = extremes(node)
         if least < 0:
             raise RuntimeError(problem + describe_operands(input=input))
         size = max(size, most + 1)
@@ -90,9 +89,7 @@ def histc(input: Tensor, bins: Any = 100, min: Any = 0, max: Any = 0) -> Outcome
     (node,) = tensor_nodes(input.detach())
     node = node.reshape((count,))
     if low == high and count:
-        low, high = (
-            float(from_node(node.reduce(kind, (0,)).reshape(())).item()) for kind in ("min", "max")
-        )
+        low, high = map(float, extremes(node))
     if low == high:
         low, high = low - 1.0, high + 1.0
     if not (math.isfinite(low) and math.isfinite(high)):

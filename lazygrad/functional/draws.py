@@ -16,6 +16,7 @@ from ..random import Generator, normal_node, uniform
 from ..results import from_node, result, result_inplace, tensor_nodes
 from ..tensor import Tensor
 from .arguments import no_kernel, result_type, type_name
+from .reductions import extremes
 from .registry import function, method
 
 WIDTH = 12.0
@@ -39,9 +40,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     (node,) = tensor_nodes(input.detach())
     mean = node.cast(float64).reshape((input.numel(),))
     if input.numel():
-        least, most = (
-            float(from_node(mean.reduce(kind, (0,)).reshape(())).item()) for kind in ("min", "max")
-        )
+        least, most = extremes(mean)
         if least < 0:
             raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     else:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any, overload
 
 from ..ir import build, composite
+from ..ir.dim import product
 from ..ir.dtype import DType, bool_, int64, uint8
 from ..ir.node import Node, accumulation, constant, unary, where
 from ..ir.op import Op
+from ..reading import realize
 from ..results import from_node, result, results, tensor_nodes
 from ..tensor import Tensor
 from . import arguments
@@ -249,6 +251,14 @@ def min(
     if other is not None:
         return minimum(input, other)
     return _min_of_all(input) if dim is None else Min(*_along("min", input, dim, keepdim))
+
+
+def extremes(node: Node) -> tuple[Any, Any]:
+    """The smallest and the largest element, as numbers: both are read now, in one plan."""
+    flat = node.reshape((product(node.shape),))
+    least, most = (from_node(flat.reduce(kind, (0,)).reshape(())) for kind in ("min", "max"))
+    realize(least, most)
+    return least.item(), most.item()
 
 
 @function("aminmax", out=True, exact=True)

@@ -12,6 +12,7 @@ from ..results import from_node, result, tensor_nodes
 from ..tensor import Tensor
 from .arguments import describe_operands, sizes_text, type_name
 from .gathering import index_node, selected
+from .reductions import extremes
 from .registry import NN_FUNCTIONS, function
 
 
@@ -119,8 +120,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
     Same as torch.nn.functional.one_hot.
     """
-    from .reductions import aminmax
-
     if tensor.dtype is not int64:
         raise RuntimeError(
             f"one_hot is only applicable to index tensor of type LongTensor, got {type_name(tensor.dtype)}"
@@ -129,7 +128,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
     else:
-        low, high = (int(each.item()) for each in aminmax(tensor))
+        low, high = extremes(tensor_nodes(tensor)[0])
         if low < 0:
             raise RuntimeError(f"one_hot: Class values must be non-negative, got {low}.")
         if num_classes == -1:

@@ -42,6 +42,8 @@ NEAR_NODES = 64
 """How far below a result shared buffers are looked for."""
 ORDERED_READS = 16
 """What a contraction reads out of order so many times is put in order first."""
+SCATTERED_ROW = 64
+"""A scatter copies and changes row by row where a row, and what is scattered to it, has so many elements."""
 DIVIDED_ELEMENTS = 64 * 1024
 """Threads share work on this many elements and more; a launch costs next to nothing, so it is kept apart from what they cannot share."""
 FEW_TRIPS = 4

@@ -32,6 +32,7 @@ from .reads import (
     evaluations,
     inlined_reads,
     inner_sizes,
+    rows_apart,
     scattered_position,
     shortened,
     used_variables,
@@ -181,8 +182,7 @@ class Kernels:
                 assert isinstance(node.arg, Scatter)
                 base, index, value = node.src
                 self._read(base, kernel, position, (*stage.path, *stage.free))
-                at = tuple(inner)
-                at = tuple(ZERO if n == 1 else i for n, i in scattered_position(index.shape, at))
+                at = scattered_position(index.shape, position[: rows_apart(node)], inner)
                 self._read(index, kernel, at, (*stage.path, *stage.inner))
                 self._read(value, kernel, at, (*stage.path, *stage.inner))
             case _:
@@ -250,11 +250,13 @@ class Kernels:
         self.kernels.append(kernel)
         if node.op in (Op.SCAN, Op.SORT, Op.SCATTER):
             assert isinstance(node.arg, (Scan, Sort, Scatter))
-            axes = () if node.op is Op.SCATTER else (node.arg.axis,)
+            apart = [axis != node.arg.axis for axis in range(len(node.shape))]
+            if node.op is Op.SCATTER:
+                apart = [axis < rows_apart(node) for axis in range(len(node.shape))]
             outer: list[Index | None] = []
             path: list[Variable] = []
-            for axis, size in enumerate(node.shape):
-                if node.op is Op.SCATTER or axis in axes:
+            for size, alone in zip(node.shape, apart, strict=True):
+                if not alone:
                     outer.append(None)
                 else:
                     variable = kernel.variable(size)

@@ -257,7 +257,7 @@ class _Placement(Kernels):
                     f"{label(node)} stored: a contraction would compute it {again + 1:.0f} times"
                 )
                 return False
-        elif again > 0.01 and work > cost.LOCAL_WORK:
+        elif again > 0.01 and work > cost.LOCAL_WORK and not self._of_places(node):
             if self._stage(node, kernel, positions):
                 return True
             if work > cost.STORE_WORK:
@@ -266,6 +266,18 @@ class _Placement(Kernels):
                 )
                 return False
         self._inline(node, kernel, positions)
+        return True
+
+    def _of_places(self, node: Node) -> bool:
+        """Whether a node is a little arithmetic on places and numbers: where it is read it costs no more than reading it, and asks for no order of loops."""
+        if self.subtree[id(node)] > cost.CHEAP_WORK:
+            return False
+        pending = [node]
+        while pending:
+            current = pending.pop()
+            if current.op not in ELEMENTWISE and current.op not in MOVEMENT | NUMBERS:
+                return False
+            pending.extend(current.src)
         return True
 
     def _disordered(self, node: Node, kernel: Growing, positions: Reads) -> bool:

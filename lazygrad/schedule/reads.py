@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ..ir import access
 from ..ir.access import Position
-from ..ir.args import Reduction, Scan, Windows
+from ..ir.args import Reduction, Scan, Scatter, Windows
 from ..ir.dim import Size, example
 from ..ir.index import NO_VARIABLES, ZERO, Index, Variable, of
 from ..ir.kernel_graph import KernelGraph, Path
@@ -127,13 +127,26 @@ def inner_sizes(node: Node) -> list[Size]:
     if isinstance(node.arg, Windows) and node.op is Op.FOLD:
         return [n for n in node.arg.sizes if n != 1]
     if node.op is Op.SCATTER:
-        return [n for n in node.src[1].shape if n != 1]
+        return [n for n in node.src[1].shape[rows_apart(node) :] if n != 1]
     return []
 
 
-def scattered_position(shape: Sequence[Size], inner: Sequence[Index]) -> list[tuple[Size, Index]]:
+def rows_apart(node: Node) -> int:
+    """The axes, from the first, along which a scatter goes row by row: each row receives its own values alone, and is not short."""
+    assert isinstance(node.arg, Scatter)
+    index, apart = node.src[1], 0
+    while apart < node.arg.axis and index.shape[apart] == node.shape[apart]:
+        apart += 1
+    rest = cost.count(node.shape[apart:]), cost.count(index.shape[apart:])
+    return apart if min(rest) >= cost.SCATTERED_ROW else 0
+
+
+def scattered_position(
+    shape: Sequence[Size], rows: Sequence[Index], inner: Sequence[Index]
+) -> Position:
+    """Where a scatter reads its index and values: in the rows that the loops around it fix, at the place of its own loops."""
     rest = iter(inner)
-    return [(n, ZERO if n == 1 else next(rest)) for n in shape]
+    return (*rows, *[ZERO if n == 1 else next(rest) for n in shape[len(rows) :]])
 
 
 def agreed(positions: Reads, rank: int) -> list[Index | None]:

@@ -9,17 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lazygrad as lg
+from lazygrad import config
 from lazygrad.codegen.choose import Transform, apply, choose
 from lazygrad.codegen.lower import lower
 from lazygrad.codegen.target import host
 from lazygrad.codegen.transform.access import ScheduleError, all_loops, loop_name, remainders
 from lazygrad.codegen.transform.accumulate import accumulate
 from lazygrad.codegen.transform.cascade import cascade
+from lazygrad.codegen.transform.fuse import fuse
 from lazygrad.codegen.transform.hold import hold
 from lazygrad.codegen.transform.jam import jam
 from lazygrad.codegen.transform.nest import divide, interchange, merge
 from lazygrad.codegen.transform.pack import pack
 from lazygrad.codegen.transform.parts import parts
+from lazygrad.codegen.transform.prefetch import prefetch
+from lazygrad.codegen.transform.together import together
 from lazygrad.codegen.transform.transpose import transpose
 from lazygrad.codegen.transform.vectorize import vectorize
 from lazygrad.ir import build, loops
@@ -144,6 +149,158 @@ def test_interchange_takes_loads_along(golden: Golden) -> None:
 
 def test_merge_makes_one_loop_of_two(golden: Golden) -> None:
     golden(merge(only(SCALED), "i"))
+
+
+BESIDE = """
+kernel beside(%x: f32[4, 40] in, %y: f32[4] out, %z: f32[4] out)
+  for %i in range(0, 4) parallel:
+    local %r : f32[]
+    store %r[0], inf
+    for %j in range(0, 40):
+      %a = load %x[%i*40 + %j] : f32
+      accumulate %r[0], %a {kind=min}
+    %b = load %r[0] : f32
+    local %s : f32[]
+    store %s[0], -inf
+    for %k in range(0, 40):
+      %c = load %x[%i*40 + %k] : f32
+      accumulate %s[0], %c {kind=max}
+    %d = load %s[0] : f32
+    store %y[%i], %b
+    store %z[%i], %d
+"""
+
+
+def test_fuse_reads_once_what_two_loops_reduce(golden: Golden) -> None:
+    fused = fuse(only(BESIDE), "j")
+    verify_kernel(fused)
+    golden(fused)
+    assert choose(only(BESIDE), host())[0].name == "fuse"
+
+
+def test_two_searches_are_one_loop() -> None:
+    """Both read the largest element: lines of the loop around stay what they are."""
+    rows = np.random.default_rng(3).normal(size=(13, 96)).astype(np.float32)
+    with config.override(verify=True):
+        found = lg.tensor(rows).argmax(1) * 1000 + lg.tensor(rows).argmin(1)
+        np.testing.assert_array_equal(found.numpy(), rows.argmax(1) * 1000 + rows.argmin(1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("range(0, 40):\n      %c", "range(0, 39):\n      %c", "do not run over as much"),
+        ("accumulate %s[0], %c", "accumulate %r[0], %c", "touches what the other one writes"),
+        ("store %s[0], -inf", "store %s[0], %b", "loop k waits for loop j"),
+        ("accumulate %s[0], %c {kind=max}", "store %z[%i], %c", "write what is no local"),
+    ],
+)
+def test_fuse_refuses_what_is_not_apart(old: str, new: str, message: str) -> None:
+    assert old in BESIDE
+    with pytest.raises(ScheduleError, match=message):
+        fuse(only(BESIDE.replace(old, new)), "j")
+    with pytest.raises(ScheduleError, match="no loop follows loop k"):
+        fuse(only(BESIDE), "k")
+
+
+GATHERED = """
+kernel gathered(%x: f32[4, 64] in, %n: i64[4, 48] in, %y: f32[4, 48] out)
+  for %i in range(0, 4) parallel:
+    for %j in range(0, 48):
+      %a = load %n[%i*48 + %j] : i64
+      %b = le 0, %a : bool
+      %c = lt %a, 64 : bool
+      %d = and %b, %c : bool
+      check %d, IndexError, 'index out of range'
+      %e = where %d, %a, 0 : i64
+      %f = load %x[%i*64 + %e] : f32
+      store %y[%i*48 + %j], %f
+"""
+
+
+def test_prefetch_asks_for_the_next_row(golden: Golden) -> None:
+    """Also where vectors gather: a line of the cache for each vector, or two where the row is longer than what is gathered."""
+    for kernel in (only(GATHERED), vectorize(only(GATHERED), "j", 16)):
+        verify_kernel(prefetch(kernel, "j"))
+    golden(prefetch(vectorize(only(GATHERED), "j", 16), "j"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("%x[%i*64 + %e]", "%x[%e]"),  # one row for all
+        ("%x[%i*64 + %e]", "%x[%e*4 + %i]"),  # columns
+        ("where %d, %a, 0", "where %b, %a, 0"),  # nothing says where the row ends
+        ("%x[%i*64 + %e]", "%x[%i*64 + %j]"),
+    ],
+)
+def test_prefetch_refuses_what_gathers_from_no_row(old: str, new: str) -> None:
+    assert old in GATHERED
+    with pytest.raises(ScheduleError, match="gathers from no rows"):
+        prefetch(only(GATHERED.replace(old, new)), "j")
+
+
+COUNTED = """
+kernel counted(%n: i64[11] in, %x: f32[11] in, %y: f32[5] out)
+  for %i in range(0, 5):
+    store %y[%i], 0.0
+  for %j in range(0, 11):
+    %a = load %n[%j] : i64
+    %b = le 0, %a : bool
+    %c = lt %a, 5 : bool
+    %d = and %b, %c : bool
+    check %d, IndexError, 'index out of range'
+    %e = where %d, %a, 0 : i64
+    %f = load %x[%j] : f32
+    %g = load %y[%e] : f32
+    %h = add %g, %f : f32
+    store %y[%e], %h
+"""
+
+
+def test_together_reads_before_it_writes(golden: Golden) -> None:
+    made = together(only(COUNTED), "j", 4)
+    verify_kernel(made)
+    golden(made)
+    index = np.random.default_rng(3).integers(0, 5, 11)
+    values, found = np.arange(11, dtype=np.float32), np.zeros(5, np.float32)
+    run_kernel(made, [index, values, found])
+    np.testing.assert_array_equal(found, np.bincount(index, values, 5))
+
+
+def test_what_does_not_vary_is_checked_and_written_each_time() -> None:
+    """One index for all, and an element that each iteration writes again."""
+    text = COUNTED.replace("load %n[%j]", "load %n[0]").replace(
+        "store %y[%e]", "store %y[1], 0.5\n    store %y[%e]"
+    )
+    made = together(only(text), "j", 4)
+    verify_kernel(made)
+    for first in (1, 3):
+        expected, found = np.zeros(5, np.float32), np.zeros(5, np.float32)
+        arguments = [np.full(11, first), np.arange(11, dtype=np.float32)]
+        run_kernel(only(text), [*arguments, expected])
+        run_kernel(made, [*arguments, found])
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("range(0, 11)", "range(0, 3)", "a short one"),
+        (
+            "load %n[%j] : i64",
+            "load %y[%j] : f32\n    %k = cast %a : i64",
+            "nothing is read before",
+        ),
+    ],
+)
+def test_together_refuses(old: str, new: str, message: str) -> None:
+    text = COUNTED.replace(old, new)
+    if "%k" in new:
+        text = text.replace("0, %a", "0, %k").replace("lt %a", "lt %k").replace("d, %a", "d, %k")
+        text = text.replace("load %x[%j]", "load %y[%j]")
+    with pytest.raises(ScheduleError, match=message):
+        together(only(text), "j", 4)
 
 
 def test_pack_keeps_panels_of_what_a_loop_shares(golden: Golden) -> None:

@@ -19,7 +19,7 @@ from lazygrad.ir.args import Slot
 from lazygrad.ir.dtype import DType, float32, float64, int64
 from lazygrad.ir.interpret import evaluate
 from lazygrad.ir.kernel_graph import KernelGraph
-from lazygrad.ir.node import Node, unary, where
+from lazygrad.ir.node import Node, iota, unary, where
 from lazygrad.ir.op import Op
 from lazygrad.ir.text import show
 from lazygrad.ir.verify import VerificationError, verify_order
@@ -357,3 +357,35 @@ def test_many_large_results_are_not_written_behind_a_tile(moments: int) -> None:
     scale = unary(Op.RSQRT, second) if moments == 2 else 0.1
     results = [first, second][:moments] + [buffer(4, 256, 256) - first * scale]
     assert len(place(results).kernels) == moments
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "rows"), [((6, 200), 1, 1), ((6, 200), 0, 0), ((3, 5, 90, 2), 2, 2), ((9, 20), 1, 0)]
+)  # fmt: skip
+def test_rows_of_a_scatter_are_apart(
+    compiled: Compile, shape: tuple[int, ...], axis: int, rows: int
+) -> None:
+    """Threads share the loops over what is scattered alone, if it is not short; each row is copied just before it is changed."""
+    index_shape = tuple(size - (number > axis) for number, size in enumerate(shape))
+    x, i, w = buffer(0, *shape), buffer(1, *index_shape, dtype=int64), buffer(2, *index_shape)
+    roots = [build.scatter(x, i, w, axis, "add")]
+    (kernel,) = place(roots).kernels
+    assert len(kernel.loops) == rows
+    index = np.random.default_rng(3).integers(0, shape[axis], index_shape)
+    arrays = [draw(*shape), index, draw(*index_shape, seed=1)]
+    program = compiled(roots)
+    for got, expected in zip(program.run(arrays), evaluate(program.roots, arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_mask_of_places_asks_for_no_order_of_loops() -> None:
+    """It is computed for each vector of each matrix: a batch in the innermost loop would write here and there."""
+    shape = (40, 16, 64)
+    places = [
+        iota(shape[axis], int64).reshape((1, *[1 if n != axis else shape[n] for n in (1, 2)]))
+        for axis in (1, 2)
+    ]
+    mask = places[0].expand((1, 16, 64)).eq(places[1].expand((1, 16, 64))).expand(shape)
+    (kernel,) = place([where(mask, buffer(0, *shape), 0.0)]).kernels
+    assert not kernel.stages
+    assert [loop.extent for loop in kernel.loops] == [*shape]
