@@ -5,6 +5,8 @@ Each still writes after the one before it. But what it reads and checks need not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lazygrad.ir import loops
 from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node, postorder
@@ -40,13 +42,18 @@ def together(kernel: Node, name: str, factor: int) -> Node:
     ]
     lines: list[Node] = []
     for line in (line for part in (early, late) for each in copies for line in each.lines(part)):
-        once = all(line is not other for other in lines)
-        lines.append(line if once else line.like(line.src))  # what does not vary is one node
+        lines.append(_another(line, lines))
     made = [loops.loop(loop.src[0], whole, lines, factor, loop.arg.kind)]
     if size % factor:
         rest = loops.index(loop_name(loop) + unused_suffix(kernel, loop))
-        made.append(loops.loop(rest, size % factor, copied(loop, rest + whole)))
+        left = [_another(line, lines) for line in copied(loop, rest + whole)]
+        made.append(loops.loop(rest, size % factor, left))
     return replace_loop(kernel, loop, made)
+
+
+def _another(line: Node, lines: Sequence[Node]) -> Node:
+    """A line that is not among `lines`: one that does not vary would be one node in all iterations."""
+    return line.like(line.src) if any(line is other for other in lines) else line
 
 
 def parted(loop: Node) -> tuple[tuple[Node, ...], tuple[Node, ...]]:

@@ -478,7 +478,7 @@ kernel scatter(%index: i64[8] in, %x: f32[8] in, %y: f32[3] out)
         vectorize(kernel, "i", 4)
     with pytest.raises(ScheduleError, match="what another one writes"):
         jam(kernel, "i", 2)
-    assert [step.name for step in choose(kernel, host())] == ["accumulate"]
+    assert [step.name for step in choose(kernel, host())] == ["together", "accumulate"]
 
 
 def test_sums_of_columns_are_wide_whatever_follows_them() -> None:
