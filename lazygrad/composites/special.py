@@ -9,6 +9,7 @@ import math
 
 from ..gradient.reverse import COMPOSITE_REVERSE, Cotangents, exp, log
 from ..ir.composite import call, composite
+from ..ir.dtype import float64
 from ..ir.node import Node, constant, unary, where
 from ..ir.op import Op
 from .activation import attribute
@@ -217,7 +218,9 @@ def polygamma(x: Node, n: int) -> Node:
 
     The reflection adds the nth derivative of pi cot(pi x), a polynomial in the cotangent: the derivative of c ** k is -k (c ** (k - 1) + c ** (k + 1)).
     """
-    values = wide(x)
+    values = (
+        x.cast(float64) if n > 2 else wide(x)
+    )  # what cancels behind the reflection grows with n
     reflect = values.le(0.0)
     inside = where(reflect, 1.0 - values, values)
     total = _zeta_of_whole(n + 1, inside) * (math.factorial(n) * (-1.0) ** (n + 1))
@@ -229,8 +232,9 @@ def polygamma(x: Node, n: int) -> Node:
                 if k:
                     moved[each] = moved.get(each, 0.0) - k * factor
         polynomial = moved
-    angle = where(reflect, values - unary(Op.FLOOR, values), 0.25) * math.pi
-    cotangent = unary(Op.COS, angle) / unary(Op.SIN, angle)
+    share = where(reflect, values - unary(Op.FLOOR, values + 0.5), 0.25)
+    apart = 0.5 - unary(Op.ABS, share)  # exact, as the distance from a pole is
+    cotangent = unary(Op.SIN, apart * math.pi) / unary(Op.SIN, share * math.pi)
     sum_: Node = cotangent * 0.0
     for k in range(n + 1, -1, -1):
         sum_ = sum_ * cotangent + polynomial.get(k, 0.0)

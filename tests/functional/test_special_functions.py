@@ -48,6 +48,19 @@ def test_zeta_of_large_exponents_and_below_zero() -> None:
     np.testing.assert_allclose(found, expected, 1e-7)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_polygamma_beside_its_poles(order: int) -> None:
+    """As exact as the distance from a pole, on both sides of it."""
+    places = [0.0, -3.0, -4.0, -0.75, -1e-15, -1e-20 if order > 1 else -2e-15, 1e-20]
+    places += [-3 - 2.0**-20, -3 + 2.0**-20, -2.5, 2.5]
+
+    def run(m: Any) -> Any:
+        return m.polygamma(order, m.tensor(places, dtype=m.float64)).tolist()
+
+    expected, found = both(run)
+    np.testing.assert_allclose(found, expected, 1e-9)
+
+
 def test_mvlgamma_of_bfloat16_is_rounded_once() -> None:
     def run(m: Any) -> Any:
         return m.mvlgamma(m.linspace(2.1, 8, 200).to(m.bfloat16), 5).float().tolist()
