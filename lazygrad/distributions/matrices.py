@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Self
 
 from ..autograd.grad_mode import no_grad
 from ..functional.arguments import broadcast_shapes
 from ..functional.creation import arange, tensor
 from ..functional.diagonals import diag_embed
 from ..functional.gathering import where
-from ..functional.linalg.factorizations import cholesky
-from ..functional.linalg.solving import inv, slogdet, solve_triangular
+from ..functional.linalg.solving import slogdet, solve_triangular
 from ..functional.numeric_limits import finfo
 from ..functional.special import mvlgamma
 from ..random import randn
@@ -21,10 +19,10 @@ from ..tensor import Tensor
 from . import constraints
 from .distribution import Distribution, parameters
 from .gamma import Beta, Chi2
-from .multivariate import factor_of_inverse
+from .multivariate import OfCovariance
 
 
-class Wishart(Distribution):
+class Wishart(OfCovariance):
     """The sum of `df` products z z^T of normal vectors with a covariance V, for any df > n - 1. Same as torch.distributions.Wishart.
 
     Draws are L A A^T L^T, with the factor L of V and Bartlett's lower triangular A: chi-distributed numbers on its diagonal, normal ones below.
@@ -80,25 +78,7 @@ class Wishart(Distribution):
             "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(float(size - 1)),
         }  # fmt: skip
         super().__init__(tuple(batch), (size, size), validate_args)
-        value = self.__dict__[name]
-        if name == "precision_matrix":
-            self._factor = factor_of_inverse(value)
-        else:
-            self._factor = value if name == "scale_tril" else cholesky(value)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
-        made = super().expand(batch_shape)
-        made._factor = self._factor.expand((*batch_shape, *self._factor.shape[-2:]))
-        return made
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "scale_tril" and "_factor" in self.__dict__:
-            return self._factor
-        if name == "covariance_matrix" and "_factor" in self.__dict__:
-            return self._factor @ self._factor.mT
-        if name == "precision_matrix" and "_factor" in self.__dict__:
-            return inv(self._factor @ self._factor.mT)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        self._keep_factor(name)
 
     @property
     def mean(self) -> Tensor:

@@ -18,7 +18,34 @@ from .distribution import Distribution
 LOG_2_PI = math.log(2 * math.pi)
 
 
-class MultivariateNormal(Distribution):
+class OfCovariance(Distribution):
+    """A distribution with a covariance that is given as itself, its inverse, or its Cholesky factor: the other two are computed when they are asked for."""
+
+    _factor: Tensor
+
+    def _keep_factor(self, name: str) -> None:
+        value = self.__dict__[name]
+        if name == "precision_matrix":
+            self._factor = factor_of_inverse(value)
+        else:
+            self._factor = value if name == "scale_tril" else cholesky(value)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
+        made = super().expand(batch_shape)
+        made._factor = self._factor.expand((*batch_shape, *self._factor.shape[-2:]))
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "scale_tril" and "_factor" in self.__dict__:
+            return self._factor
+        if name == "covariance_matrix" and "_factor" in self.__dict__:
+            return self._factor @ self._factor.mT
+        if name == "precision_matrix" and "_factor" in self.__dict__:
+            return inv(self._factor @ self._factor.mT)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+
+class MultivariateNormal(OfCovariance):
     """A normal distribution of vectors. Same as torch.distributions.MultivariateNormal.
 
     Args:
@@ -66,25 +93,7 @@ class MultivariateNormal(Distribution):
         self.loc = loc.expand((*batch, -1))
         self.__dict__[name] = matrix.expand((*batch, -1, -1))
         super().__init__(tuple(batch), tuple(size), validate_args)
-        if name == "precision_matrix":
-            self._factor = factor_of_inverse(self.__dict__[name])
-        else:
-            value = self.__dict__[name]
-            self._factor = value if name == "scale_tril" else cholesky(value)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
-        made = super().expand(batch_shape)
-        made._factor = self._factor.expand((*batch_shape, *self._factor.shape[-2:]))
-        return made
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "scale_tril" and "_factor" in self.__dict__:
-            return self._factor
-        if name == "covariance_matrix" and "_factor" in self.__dict__:
-            return self._factor @ self._factor.mT
-        if name == "precision_matrix" and "_factor" in self.__dict__:
-            return inv(self._factor @ self._factor.mT)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        self._keep_factor(name)
 
     @property
     def mean(self) -> Tensor:
