@@ -505,6 +505,7 @@ def _in_order(sample: Any, indices: Any) -> list[Any]:
 INVARIANTS: dict[str, Callable[..., list[Any]]] = {
     "linalg.eigh": _eigenvectors,
     "linalg.svd": _singular_vectors,
+    "svd": lambda sample, left, values, right: _singular_vectors(sample, left, values, right.mT),
     "topk": _chosen("k", "dim"),
     "kthvalue": _chosen("k", "dim"),
     "mode": _chosen("dim"),

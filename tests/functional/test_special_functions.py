@@ -91,3 +91,13 @@ def test_edges_of_a_histogram_are_a_copy() -> None:
     made = lg.histogram(lg.tensor([0.5, 1.5]), edges).bin_edges
     edges.fill_(9.0)
     assert made.tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16"])
+def test_powers_of_integers_are_int64(dtype: str) -> None:
+    for count in (0, 1, 3):
+        expected, found = both(
+            lambda m, n=count: m.vander(m.tensor([2, 9, 3], dtype=getattr(m, dtype)), N=n)
+        )
+        assert str(found.dtype) == str(expected.dtype)
+        assert found.tolist() == expected.tolist()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...composites.host import identity
 from ...ir.build import shrink
-from ...ir.dtype import bool_
+from ...ir.dtype import bool_, int64
 from ...ir.node import Node
 from ...results import result, tensor_nodes
 from ...tensor import Tensor
@@ -278,7 +278,8 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 
 def _powers(x: Tensor, count: int) -> Tensor:
-    """1, x, x * x, ... along a new last axis; running products, so that integers and gradients are exact."""
+    """1, x, x * x, ... along a new last axis; running products, so that integers, which become int64, and gradients are exact."""
+    x = x if x.dtype.kind == "float" else x.to(int64)
     values = [x.new_ones(x.shape)]
     for _ in range(count - 1):
         values.append(mul(values[-1], x))
@@ -295,7 +296,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     count = int(x.shape[0]) if N is None else N
     if count < 0:
         raise RuntimeError(f"N must be non-negative, got {count}")
-    made = _powers(x, count) if count else x.new_ones((int(x.shape[0]), 0))
+    made = _powers(x, max(count, 1)).narrow(1, 0, count)
     return made if increasing else flip(made, [1])
 
 
