@@ -295,7 +295,7 @@ class OpenClDevice(QueuedDevice):
         from lazygrad.codegen.render.opencl import FEATURES_PROBE, OPTIONS, with_features
 
         text = with_features(FEATURES_PROBE, AVX512_FEATURES)
-        given = np.arange(16, dtype=np.float32)
+        given = np.array(range(16), np.float32)
         source, target = self.from_host(given), self.allocate(given.nbytes)
         try:
             probe = cl.Program(self.context, text).build(options=list(OPTIONS)).probe
@@ -304,7 +304,7 @@ class OpenClDevice(QueuedDevice):
                 cl.enqueue_copy(self.queue, given, target.owner, is_blocking=True)
         except cl.Error:
             return frozenset()
-        doubled = bool((given == 2 * np.arange(16)).all())
+        doubled = given.tolist() == [2.0 * number for number in range(16)]
         return AVX512_FEATURES if doubled else frozenset()
 
     def variant(self, arch: str) -> OpenClDevice:

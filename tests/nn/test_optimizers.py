@@ -12,7 +12,6 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import nn, optim
-from lazygrad.codegen.target import host
 from lazygrad.optim.optimizer import required
 from lazygrad.recipes import forget
 from lazygrad.runtime import device
@@ -215,10 +214,10 @@ def test_state_round_trip(name: str, options: dict[str, Any]) -> None:
     state = whole.optimizer.state_dict()
     assert [group["params"] for group in state["param_groups"]] == [list(range(len(updated)))]
     resumed.optimizer.load_state_dict(state)
+    # what is saved is data: copies that a step would still have to make are part of its kernels, which may then sum in another order
+    lg.realize(resumed.parameters, resumed.optimizer.state_dict()["state"])
     losses, again = [[run.step(n) for n in range(4, 8)] for run in (whole, resumed)]
-    # with registers of 16 bytes the first step after loading sums Muon's products in another order
-    another_order = name == "Muon" and host().vector_bytes < 32
-    assert again == (pytest.approx(losses, rel=1e-6) if another_order else losses)
+    assert again == losses
 
 
 def plain(entry: Any) -> Any:

@@ -158,14 +158,15 @@ def test_gpus_and_opencl_take_schedules_too() -> None:
         choose_cuda.optimise(kernel, cuda, parse("unroll(k)")),
         choose_opencl.optimise(kernel, gpu, parse("jam(i, 2)")),
         choose_opencl.optimise(kernel, cpu, parse("vectorize(k, 8)")),
+        choose_opencl.optimise(kernel, cpu, parse("vectorize(k, 32)")),
     ]
     for each in made:
         y = np.zeros(12, np.float32)
         run_kernel(each, [x, y])
         np.testing.assert_array_equal(y, x.sum(1))
     assert "threads" in show_kernel(made[0]) and "unroll" in show_kernel(made[1])
-    with pytest.raises(ScheduleError, match=r"vectorize\(k, 32\): vectors of OpenCL have 2, 4, 8"):
-        choose_opencl.optimise(kernel, cpu, parse("vectorize(k, 32)"))
+    with pytest.raises(ScheduleError, match=r"vectorize\(k, 128\): vectors of OpenCL have 2, 4, 8"):
+        choose_opencl.optimise(kernel, cpu, parse("vectorize(k, 128)"))
     with pytest.raises(ScheduleError, match=r"step 1 of 2, tile\(k, 64\): loop k is not over"):
         choose_cuda.optimise(kernel, cuda, parse("tile(k, 64)"))
     lowered = lg.lower(lambda: lg.ones(300, 40).realize().sum(1))
