@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from lazygrad.ir.args import Constant, Kernel, Name
+from lazygrad.ir.args import Constant, Kernel, Loop, Name
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
@@ -63,6 +63,20 @@ def loop_named(kernel: Node, name: str) -> Node:
             return loop
         names.append(found)
     raise ScheduleError(f"no loop {name!r}; the loops are {', '.join(names) or 'none'}")
+
+
+def counted(kernel: Node, name: str, least: int) -> tuple[Node, int]:
+    """The loop over `name` and how often it runs: one by one, and `least` times or more.
+
+    Raises:
+        ScheduleError: there is no such loop, or it is not so.
+    """
+    loop = loop_named(kernel, name)
+    size = extent(loop)
+    assert isinstance(loop.arg, Loop)
+    if size is None or size < least or loop.arg.step != 1:
+        raise ScheduleError(f"loop {name} has an unknown extent, a short one, or a step")
+    return loop, size
 
 
 def loop_name(loop: Node) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lazygrad.ir import loops
-from lazygrad.ir.args import Loop
 from lazygrad.ir.dtype import bool_, int64
 from lazygrad.ir.node import Node, constant, postorder, where
 from lazygrad.ir.op import ELEMENTWISE, Op
@@ -20,9 +19,8 @@ from .access import (
     all_loops,
     body,
     constant_value,
-    extent,
+    counted,
     loop_name,
-    loop_named,
     replace_loop,
 )
 from .jam import copied
@@ -38,11 +36,7 @@ def skip(kernel: Node, name: str, factor: int) -> Node:
     Raises:
         ScheduleError: there is no such loop, or it is not so.
     """
-    loop = loop_named(kernel, name)
-    size = extent(loop)
-    assert isinstance(loop.arg, Loop)
-    if size is None or size < factor or loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} has an unknown extent, a short one, or a step")
+    loop, size = counted(kernel, name, factor)
     found = flag(loop)
     if found is None:
         raise ScheduleError(f"loop {name} has no flag without which its iterations do nothing new")

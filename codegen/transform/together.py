@@ -12,7 +12,7 @@ from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
-from .access import ScheduleError, body, extent, loop_name, loop_named, replace_loop, unused_suffix
+from .access import ScheduleError, body, counted, loop_name, replace_loop, unused_suffix
 from .jam import Copies, copied
 
 
@@ -25,11 +25,8 @@ def together(kernel: Node, name: str, factor: int) -> Node:
     Raises:
         ScheduleError: there is no such loop, or it is not so.
     """
-    loop = loop_named(kernel, name)
-    size = extent(loop)
+    loop, size = counted(kernel, name, factor)
     assert isinstance(loop.arg, Loop)
-    if size is None or size < factor or loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} has an unknown extent, a short one, or a step")
     if any(line.op not in (Op.LOAD, Op.STORE, Op.CHECK) for line in body(loop)):
         raise ScheduleError(f"the body of loop {name} is not loads, checks and stores alone")
     early, late = parted(loop)

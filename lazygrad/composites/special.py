@@ -137,12 +137,13 @@ def zeta(s: Node, q: Node) -> Node:
     power, start = wide(s), wide(q)
     below, other = start.lt(0.0), -start
     total = _zeta(power, where(below, start - unary(Op.FLOOR, start), start))
-    mirrored = _zeta(power, where(below, other - unary(Op.FLOOR, other), 1.0))
+    share = other - unary(Op.FLOOR, other)
+    mirrored = _zeta(power, where(below, share, 1.0))
     less = _zeta(power, where(below, 1.0 - start, 1.0))
     half = power * 0.5
     even = half.eq(unary(Op.FLOOR, half))
     endless = total.eq(math.inf) & mirrored.eq(math.inf)
-    nearer = where((other - unary(Op.FLOOR, other)).gt(0.5), power * 0.0 + math.inf, -math.inf)
+    nearer = where(share.gt(0.5), power * 0.0 + math.inf, -math.inf)
     odd = where(endless, nearer, total - mirrored + less)
     reflected = where(even, total + mirrored - less, odd)
     total = where(below, reflected, total)
