@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ ON_EACH = ("devices", "examples")
 """Rooms whose tests take a `device`, and run on each that is available."""
 ON_ONE = (
     "amp", "array_api", "autograd", "compiled", "contract", "distributions", "func", "functional", "nn", "onnx", "serialization",
-    "tensor",
+    "signal", "tensor", "utils",
 )  # fmt: skip
 """Rooms whose tests say nothing of devices: they run on the one that DEVICE names, or on each that --device names."""
 LAUNCHED: Counter[str] = Counter()
@@ -156,8 +157,8 @@ def named_device(request: pytest.FixtureRequest) -> Iterator[None]:
         return
 
     def override(**settings: Any) -> Any:
-        """Where a test takes a device that is always there, it takes this one."""
-        there = settings.get("device") in ("cpu", "interpret")
+        """Where a test takes a device that is always there, it takes this one; a worker of a loader has the host's."""
+        there = settings.get("device") in ("cpu", "interpret") and parent_process() is None
         return real(**(settings | {"device": request.param} if there else settings))
 
     def start(thread: threading.Thread) -> None:

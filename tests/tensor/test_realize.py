@@ -78,7 +78,7 @@ def test_a_view_computes_its_storage_and_pending_writes_go_along() -> None:
     [
         (3, "argument 2 must be a Tensor or a list, tuple, dict or set of Tensors, not int"),
         (iter([1]), r"not list_iterator; unpack it, as in realize\(\*tensors\)"),
-        (lg.nn.Linear(2, 2), "not Linear"),
+        (lg.nn.ReLU(), "not ReLU"),
     ],
 )
 def test_what_is_no_tensor_is_refused_before_anything_runs(value: Any, words: str) -> None:

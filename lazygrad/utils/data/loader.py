@@ -24,7 +24,7 @@ from .dataset import IterableDataset
 from .fetch import fetcher
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, new_seed
 from .transport import Failure, pack, receive, send
-from .worker import Again, End, Job, work
+from .worker import Again, End, Job, for_workers, work
 
 FIXED = frozenset(
     ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
@@ -42,7 +42,7 @@ class DataLoader:
         batch_size: how many samples a batch has; None gives single samples.
         shuffle: take the samples in random order.
         sampler: gives the indices; `batch_sampler`: gives lists of them.
-        num_workers: how many processes make batches; 0 makes them here.
+        num_workers: how many processes make batches, on the CPU; 0 makes them here.
         collate_fn: makes a batch of a list of samples.
         pin_memory, pin_memory_device: taken for PyTorch's sake.
         drop_last: leave the last batch out if it is smaller.
@@ -236,7 +236,7 @@ class _Workers:
             self, _end, self.processes, self.tasks, self.results, os.getpid()
         )
         job = Job(
-            loader.dataset, loader.batch_sampler is not None, loader.collate_fn, loader.drop_last,
+            for_workers(loader.dataset), loader.batch_sampler is not None, loader.collate_fn, loader.drop_last,
             loader.worker_init_fn, new_seed(loader.generator), self.count,
         )  # fmt: skip
         for number in range(self.count):

@@ -82,6 +82,21 @@ def pack(value: Any) -> Parcel:
     return stream.getvalue(), [buffer.raw() for buffer in beside]
 
 
+@dataclass
+class Packed:
+    """An object as `pack` makes it, for another process: a forked one shares its memory."""
+
+    head: bytes
+    beside: list[Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"head": self.head, "beside": [bytearray(each) for each in self.beside]}
+
+    def unpack(self) -> Any:
+        """The object, whose tensors are on this process's device."""
+        return pickle.loads(self.head, buffers=self.beside)
+
+
 def send(connection: Connection, parcel: Parcel) -> None:
     """Write what `pack` made."""
     head, beside = parcel

@@ -1,28 +1,32 @@
 """A worker of a loader: a process that makes batches.
 
 In: tasks from a pipe, indices mostly. Out: batches into another one. Batches are made while the one before is still being written; a
-worker ends when it is told to, or when its parent has gone.
+worker ends when it is told to, or when its parent has gone. Where DEVICE names one with memory of its own, which a forked child cannot use,
+workers compute on the CPU, and batches come to the device where they are received.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import queue
 import random
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
 
+from ... import config
 from ...random import manual_seed
+from ...runtime import device, realize
 from ...runtime.threads import set_num_threads
 from .fetch import fetcher
-from .transport import Failure, Parcel, pack, receive, send
+from .transport import Failure, Packed, Parcel, pack, receive, send
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,31 @@ class Again:
     seed: int
 
 
+def elsewhere() -> bool:
+    """Whether DEVICE names a device with memory of its own."""
+    return not isinstance(device.default(), device.HostDevice)
+
+
+def for_workers(dataset: Any) -> Any:
+    """What workers are given of a dataset: where its tensors may be in a device's memory, their values, if it can be pickled."""
+    if not elsewhere():
+        return dataset
+    realize.submit("workers of a loader begin")  # what is pending is not theirs
+    try:
+        return Packed(*pack(dataset))
+    except (TypeError, AttributeError, pickle.PicklingError):
+        return dataset
+
+
 def work(job: Job, number: int, tasks: Connection, results: Connection) -> None:
     """The life of worker `number`."""
+    with config.override(device="cpu") if elsewhere() else contextlib.nullcontext():
+        if isinstance(job.dataset, Packed):
+            job = replace(job, dataset=job.dataset.unpack())
+        _live(job, number, tasks, results)
+
+
+def _live(job: Job, number: int, tasks: Connection, results: Connection) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the parent, which then ends its workers
