@@ -43,7 +43,7 @@ from .streaming import streamed
 STACK_LIMIT = 16 << 10
 """Locals of more bytes than this in all live in scratch, the largest first."""
 NOTHING = "@nothing"
-"""Eight bytes of zeros, which a masked-out scalar load reads instead."""
+"""Zeros, which a load reads instead whose mask is false as a whole: a masked load of what no page holds costs hundreds of cycles, even if no lane is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class _Writer:
         self.streamed = streamed(kernel, target)
         self.moved = moved(kernel)
         self.constants: list[str] = []
+        self.nothing_bytes = 8
         self.has_inout = any(
             isinstance(p.arg, Param) and p.arg.role == "inout" for p in parameters(kernel)
         )
@@ -131,7 +132,7 @@ class _Writer:
         emit.add(f"ret i64 {self.trips}")
         width = str(self.target.vector_bytes * 8)
         text = [
-            f"{NOTHING} = private unnamed_addr constant i64 0, align 8",
+            f"{NOTHING} = private unnamed_addr constant [{self.nothing_bytes} x i8] zeroinitializer, align 8",
             *self.constants,
             "",
             f"define i64 @{quoted(symbol(self.arg.name))}(ptr noalias readonly %slots, i64 %begin, i64 %end, "
@@ -431,11 +432,12 @@ class _Writer:
 
     def _load(self, node: Node) -> str:
         emit, buffer, lanes = self.emit, node.src[0], lanes_of(node)
-        mask = self._mask(node.src[2], lanes) if len(node.src) > 2 else None
+        flag = self._flag(node.src[2]) if len(node.src) > 2 else None
         scalar = memory_type(node.dtype)
         kind, align = with_lanes(scalar, lanes), node.dtype.itemsize
         notes = self._notes(buffer, read=True)
         if lanes_of(node.src[1]) is not None:
+            mask = self._mask(node.src[2], lanes) if len(node.src) > 2 else None
             pointers = self._pointer(node, mask is None)
             mask = mask or splat_text("true", "i1", lanes)
             name = f"llvm.masked.gather.{suffix(scalar, lanes)}.v{lanes}p0"
@@ -443,14 +445,16 @@ class _Writer:
                 name, kind, ((f"<{lanes} x ptr>", pointers), ("i32", str(align)),
                              (f"<{lanes} x i1>", mask), (kind, "zeroinitializer")),
             )  # fmt: skip
-        elif mask is None:
+        elif len(node.src) == 2:
             text = f"load {kind}, ptr {self._pointer(node, True)}, align {align}"
-        elif lanes is None:
+        elif flag is not None:
             pointer = emit.value(
-                f"select i1 {mask}, ptr {self._pointer(node, False)}, ptr {NOTHING}", "safe"
+                f"select i1 {flag}, ptr {self._pointer(node, False)}, ptr {NOTHING}", "safe"
             )
+            self.nothing_bytes = max(self.nothing_bytes, (lanes or 1) * align)
             text, notes = f"load {kind}, ptr {pointer}, align {align}", ""
         else:
+            mask = self._mask(node.src[2], lanes)
             name = f"llvm.masked.load.{suffix(scalar, lanes)}.p0"
             text = emit.call(
                 name, kind, (("ptr", self._pointer(node, False)), ("i32", str(align)),
@@ -474,9 +478,10 @@ class _Writer:
         else:
             text = to_memory(emit, value.dtype, lanes, self._operand(value))
         kind, align = with_lanes(scalar, lanes), value.dtype.itemsize
-        mask = self._mask(node.src[3], lanes) if len(node.src) > 3 else None
+        flag = self._flag(node.src[3]) if len(node.src) > 3 else None
         notes = self._notes(buffer, read=False)
         if lanes_of(offset) is not None:
+            mask = self._mask(node.src[3], lanes) if len(node.src) > 3 else None
             pointers = self._pointer(node, mask is None)
             mask = mask or splat_text("true", "i1", lanes)
             name = f"llvm.masked.scatter.{suffix(scalar, lanes)}.v{lanes}p0"
@@ -484,25 +489,32 @@ class _Writer:
                 (kind, text), (f"<{lanes} x ptr>", pointers), ("i32", str(align)), (f"<{lanes} x i1>", mask),
             )  # fmt: skip
             emit.add(emit.call(name, "void", operands) + notes)
-        elif mask is None:
+        elif len(node.src) == 3:
             pointer = self._pointer(node, True)
             if id(node) in self.streamed:
                 align, notes = LINE, f"{notes}, !nontemporal !{self._last_note}"
             emit.add(f"store {kind} {text}, ptr {pointer}, align {align}{notes}")
-        elif lanes is None:
+        elif flag is not None:
             then, after = emit.name("store"), emit.name("stored")
             pointer = self._pointer(node, False)
-            emit.add(f"br i1 {mask}, label %{then}, label %{after}")
+            emit.add(f"br i1 {flag}, label %{then}, label %{after}")
             self._label(then)
             emit.add(f"store {kind} {text}, ptr {pointer}, align {align}{notes}")
             emit.add(f"br label %{after}")
             self._label(after)
         else:
+            mask = self._mask(node.src[3], lanes)
             name = f"llvm.masked.store.{suffix(scalar, lanes)}.p0"
             operands = (
                 (kind, text), ("ptr", self._pointer(node, False)), ("i32", str(align)), (f"<{lanes} x i1>", mask),
             )  # fmt: skip
             emit.add(emit.call(name, "void", operands) + notes)
+
+    def _flag(self, mask: Node) -> str | None:
+        """The one flag that is a mask in all of its lanes; None where lanes may differ."""
+        while mask.op is Op.SPLAT:
+            (mask,) = mask.src
+        return self._operand(mask) if lanes_of(mask) is None else None
 
     def _mask(self, node: Node, lanes: int | None) -> str:
         """A mask with a flag for each lane; one flag for all lanes is repeated."""

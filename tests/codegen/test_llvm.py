@@ -384,6 +384,30 @@ def test_scalar_masks(cpu: CpuDevice) -> None:
     np.testing.assert_array_equal(y, expected)
 
 
+def test_one_flag_for_a_vector(cpu: CpuDevice) -> None:
+    """Where it is false nothing is asked of memory: a masked load far from all pages takes hundreds of cycles, though it reads no lane."""
+    kernel = kernel_of("""
+        kernel rows(%x: f32[2, 16] in, %y: f32[4, 16] inout)
+          for %i in range(0, 4):
+            %j = sub %i, 1 : i64
+            %a = le 0, %j : bool
+            %b = lt %j, 2 : bool
+            %m = and %a, %b : bool
+            %f = splat %m : boolx16
+            %v = load %x[%j*16] if %f : f32x16
+            %w = add %v, 1.0 : f32x16
+            %o = lt %i, 3 : bool
+            %g = splat %o : boolx16
+            store %y[%i*16], %w if %g
+    """)
+    x, y = np.arange(32, dtype=np.float32), np.full(64, -5, np.float32)
+    run(cpu, kernel, [page_end(x), y])
+    expected = np.concatenate([np.zeros(16), x, np.zeros(16)]) + 1
+    expected[48:] = -5
+    np.testing.assert_array_equal(y, expected)
+    assert "llvm.masked" not in render(kernel, cpu.target)
+
+
 @pytest.mark.parametrize("dtype", dtypes.ALL, ids=lambda d: d.name)
 def test_gather_and_scatter(cpu: CpuDevice, dtype: DType) -> None:
     """y[perm[i]] = x[perm2[i]] with masks; where indices repeat, the last lane wins."""
