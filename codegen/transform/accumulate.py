@@ -5,7 +5,7 @@ This is where the freedom of ACCUMULATE is used up: after it, every operation ro
 
 from __future__ import annotations
 
-from lazygrad.codegen.lower import combine, identity
+from lazygrad.codegen.reductions import combine, identity
 from lazygrad.ir import loops
 from lazygrad.ir.args import Accumulate
 from lazygrad.ir.node import Node, where

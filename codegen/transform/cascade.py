@@ -6,7 +6,7 @@ summation", 1993). Applied again to the loop inside, it makes a tree with leaves
 
 from __future__ import annotations
 
-from lazygrad.codegen.lower import identity
+from lazygrad.codegen.reductions import identity
 from lazygrad.ir import loops
 from lazygrad.ir.args import Accumulate, Loop, Name
 from lazygrad.ir.dtype import bool_, int64

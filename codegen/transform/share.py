@@ -6,7 +6,7 @@ What the loop accumulates into a local from outside of it, each work-item first 
 
 from __future__ import annotations
 
-from lazygrad.codegen.lower import identity
+from lazygrad.codegen.reductions import identity
 from lazygrad.ir import loops
 from lazygrad.ir.args import Accumulate, Loop, Reduction
 from lazygrad.ir.node import Node, postorder

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lazygrad.codegen.lower import identity
+from lazygrad.codegen.reductions import identity
 from lazygrad.ir import loops
 from lazygrad.ir.args import Accumulate, Loop, Name, Reduction
 from lazygrad.ir.dtype import bool_, int64
