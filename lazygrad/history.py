@@ -154,7 +154,7 @@ class Record:
 
     def __call__(self, *cotangents: Tensor | None) -> Any:
         """The gradients of the operands for these gradients of the outputs."""
-        from .autograd.engine import apply
+        from .autograd.gradients import apply
 
         return apply(self, cotangents)
 

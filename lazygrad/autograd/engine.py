@@ -10,32 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ..history import AccumulateGrad, Record, distinct, mode, record_class
+from ..history import AccumulateGrad, Record, mode
 from ..ir import build
 from ..ir.node import Node, constant
-from ..results import attach, from_node, made_at, store
+from ..results import from_node, made_at
 from ..runtime.realize import after_backward
 from ..site import here
 from ..storage import Storage
 from ..tensor import Tensor, make
+from .gradients import accumulate_into, add, gradients
+from .records import Target, collect, depending, leading_to, release, require_intact
 
 if TYPE_CHECKING:
     from ..ir.dtype import DType
-
-SECOND_TIME = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
-    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after "
-    "calling backward."
-)
-
-Target = tuple[Record, int]
-"""A place where a gradient is wanted: an output of a record, or (AccumulateGrad, 0)."""
-
-_order = attrgetter("sequence")
 
 
 def backward(
@@ -181,11 +170,11 @@ class Run:
         self.starts = [(_target(root), cotangent) for root, cotangent in zip(roots, cotangents)]
         self.targets = None if wanted is None else [_target(tensor) for tensor in wanted]
         self._wanted_records = {id(record) for record, _ in self.targets or ()}
-        self.records = _collect([record for (record, _), _ in self.starts])
+        self.records = collect([record for (record, _), _ in self.starts])
         self.used: set[int] | None = None
         """Records that lead to a wanted target (ids), where only some targets are wanted."""
         if self.targets is not None:
-            self.used = _leading_to(self.records, self.targets)
+            self.used = leading_to(self.records, self.targets)
             self.records = [record for record in self.records if id(record) in self.used]
             self.starts = [start for start in self.starts if self.arrives(start[0][0])]
         self.found: dict[tuple[int, int], Tensor] = {}
@@ -197,7 +186,7 @@ class Run:
         mode.enabled = self.create_graph
         after_backward()
         try:
-            if _check(self.records) and self._plain():
+            if require_intact(self.records) and self._plain():
                 self._one_segment()
             else:
                 from .regions import run_regions
@@ -277,7 +266,7 @@ class Run:
         if not places:
             return
         roots = [(record.nodes[index], record, index) for (record, index), _ in self.starts]
-        flags = _depends(self.records, self.starts) if self.create_graph else None
+        flags = depending(self.records, self.starts) if self.create_graph else None
         made = gradients(
             roots, [cotangent for _, cotangent in self.starts], list(places.values()), list(ends.values()), flags,
             self.records,
@@ -368,224 +357,6 @@ def _plain_backward(root: Tensor, keep: bool) -> bool:
 def _one(dtype: DType, place: str) -> Node:
     """The gradient of a value by itself."""
     return constant(1, dtype, (), place)
-
-
-def release(records: list[Record]) -> None:
-    """Let go of the records whose backward has saved something, or leads to one that has."""
-    records.sort(key=_order)
-    gone: set[Record] = set()
-    for record in records:
-        if record.saved or any([source in gone for source, _ in record.edges]):  # noqa: C419
-            gone.add(record)
-            record.release()
-
-
-# --- records
-
-
-def _collect(starts: Iterable[Record]) -> list[Record]:
-    """The records below the starts, latest first, without the leaves' own."""
-    seen: set[int] = set()
-    found: list[Record] = []
-    stack = list(starts)
-    while stack:
-        record = stack.pop()
-        if id(record) in seen or isinstance(record, AccumulateGrad):
-            continue
-        seen.add(id(record))
-        found.append(record)
-        for source, _ in record.edges:
-            if source is not None and id(source) not in seen:
-                stack.append(source)
-    found.sort(key=_order, reverse=True)
-    return found
-
-
-def _leading_to(records: Sequence[Record], targets: Sequence[Target]) -> set[int]:
-    """The records from which a gradient goes to a target (ids)."""
-    ends = {id(record) for record, _ in targets}
-    leading: set[int] = set()
-    for record in reversed(records):
-        for source, _ in record.edges:
-            if source is not None and (id(source) in ends or id(source) in leading):
-                leading.add(id(record))
-                break
-    return leading
-
-
-def _check(records: Sequence[Record]) -> bool:
-    """Check that the records can run. Returns whether none of them has hooks or a backward of its own.
-
-    Raises:
-        RuntimeError: one was released, or something that it saved was changed in place.
-    """
-    plain = True
-    for record in records:
-        if record.special or record.hooks is not None:
-            plain = False
-            if record.special:
-                continue
-        if record.released:
-            raise RuntimeError(SECOND_TIME)
-        for counter, version in zip(record.counters, record.versions):
-            if counter.version != version:
-                check_versions(record)
-    return plain
-
-
-def check_versions(record: Record) -> None:
-    """Raises RuntimeError where something that the record saved was changed in place."""
-    for saved, counter, version in zip(record.saved, record.counters, record.versions):
-        if counter.version == version:
-            continue
-        if isinstance(saved, Tensor):
-            shape, dtype, place = saved.shape, saved.dtype, saved.place
-            maker = saved.grad_fn
-            index = saved.output_nr
-        else:
-            node = record.nodes[0]
-            shape, dtype, place = node.shape, node.dtype, node.place  # type: ignore[assignment]
-            maker, index = record, 0
-        made_by = (
-            None if maker is None else maker.name().rstrip("0123456789").removesuffix("Backward")
-        )
-        origin = f", which is output {index} of {made_by}," if made_by else ""
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{type_name(dtype.name, place)} [{', '.join(map(str, shape))}]]{origin} is at version {counter.version}; "
-            f"expected version {version} instead. Hint: enable anomaly detection to find the operation that failed to "
-            "compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
-        )
-
-
-_TYPES = {
-    "float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
-    "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
-}  # fmt: skip
-
-
-def type_name(dtype: str, place: str) -> str:
-    """PyTorch's name of the tensors of a dtype: torch.FloatTensor."""
-    module = "torch.cuda" if place.startswith("cuda") else "torch"
-    return f"{module}.{_TYPES.get(dtype, dtype)}Tensor"
-
-
-def _depends(records: Sequence[Record], starts: Sequence[tuple[Target, Tensor]]) -> dict[int, bool]:
-    """Of each node that a record used or made: whether its gradient depends on values that require grad themselves."""
-    incoming: dict[int, bool] = {}
-    by_node: dict[int, bool] = {}
-    for (record, index), cotangent in starts:
-        incoming[id(record)] = incoming.get(id(record), False) or cotangent.requires_grad
-        by_node[id(record.nodes[index])] = cotangent.requires_grad
-    for record in records:
-        depends = incoming.get(id(record), False) or any(
-            each in ("result", "overwritten") if isinstance(each, str) else each.requires_grad
-            for each in record.saved
-        )
-        for (source, _), operand in zip(record.edges, record.operands):
-            if source is not None and operand is not None:
-                incoming[id(source)] = incoming.get(id(source), False) or depends
-                by_node[id(operand)] = by_node.get(id(operand), False) or depends
-    return by_node
-
-
-# --- gradients as tensors
-
-
-def gradients(
-    roots: Sequence[tuple[Node, Record, int]],
-    cotangents: Sequence[Tensor],
-    targets: Sequence[Node],
-    ends: Sequence[bool],
-    depends: dict[int, bool] | None,
-    records: Sequence[Record],
-) -> list[Tensor]:
-    """One GRAD: the gradients of the targets.
-
-    `depends` says of which targets the gradient has a history of its own (None: of none); `records` are those that the gradients
-    run through, whose operands that history leads to.
-    """
-    nodes = [
-        cotangent.node if cotangent.requires_grad else cotangent._constant()
-        for cotangent in cotangents
-    ]
-    made = build.grad([node for node, _, _ in roots], nodes, targets, ends)
-    results = [from_node(node) for node in made]
-    if depends is None or not any(depends.get(id(target), False) for target in targets):
-        return results
-    reads: dict[int, tuple[tuple[Record | None, int], Node | None]] = {
-        id(node): ((record, index), node) for node, record, index in roots
-    }
-    for node, each in zip(nodes, cotangents):
-        if each.requires_grad:
-            reads.setdefault(id(node), (each._edge(), node))
-    for record in records:
-        for edge, operand in zip(record.edges, record.operands):
-            if edge[0] is not None and operand is not None:
-                reads.setdefault(id(operand), (edge, operand))
-    edges, operands = zip(*reads.values())
-    record = record_class("Grad")(tuple(made), edges, operands)
-    record.saved = ("result",)
-    for index, (each, target) in enumerate(zip(results, targets)):
-        if depends.get(id(target), False):
-            attach(each, record, index)
-            each.storage.tracked = True
-    return results
-
-
-def add(left: Tensor, right: Tensor) -> Tensor:
-    """The sum of two gradients."""
-    from ..results import result, tensor_nodes
-
-    a, b = tensor_nodes(left, right)
-    return result("Add", a + b, (left, right))
-
-
-def accumulate_into(variable: Tensor, gradient: Tensor, create_graph: bool) -> None:
-    """Add to `.grad`: the first gradient is assigned, later ones are added, in place where no history is recorded."""
-    before = variable._grad
-    if before is None:
-        variable._grad = gradient
-    elif create_graph:
-        variable._grad = add(before, gradient)
-    else:
-        store(before, before._raw() + gradient._raw())
-        before._counter.version += 1
-
-
-def apply(record: Record, cotangents: Sequence[Tensor | None]) -> Any:
-    """The gradients of a record's operands; what calling a grad_fn does.
-
-    Raises:
-        RuntimeError: the record was released, or something that it saved was changed in place.
-    """
-    if isinstance(record, AccumulateGrad):
-        if cotangents[0] is not None:
-            accumulate_into(record.variable, copied(cotangents[0]), mode.enabled)
-        return None
-    if record.special:
-        return record.run(cotangents)  # type: ignore[attr-defined]
-    _check([record])
-    given = [(i, each) for i, each in enumerate(cotangents) if each is not None]
-    operands = [operand for operand in record.operands if operand is not None]
-    unique = list({id(operand): operand for operand in operands}.values())
-    start: list[tuple[Target, Tensor]] = [((record, i), each) for i, each in given]
-    depends = _depends([record], start) if mode.enabled else None
-    roots = [(record.nodes[i], record, i) for i, _ in given]
-    made = gradients(
-        roots, [each for _, each in given], unique, [True] * len(unique), depends, [record]
-    )
-    by_node = {id(node): each for node, each in zip(unique, made)}
-    # An operand that was used twice has one gradient, the sum: it stands at its first place.
-    results = tuple(
-        [None if operand is None else by_node.pop(id(operand), None) for operand in record.operands]
-    )
-    return results[0] if len(results) == 1 else results
-
-
-def copied(gradient: Tensor) -> Tensor:
-    """A gradient with a storage of its own."""
-    return from_node(distinct(gradient._raw())) if not gradient.requires_grad else gradient
 
 
 # --- arguments

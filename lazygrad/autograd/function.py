@@ -17,7 +17,7 @@ from ..results import attach, check_inplace, from_node, result, tensor_nodes
 from ..site import here
 from ..tensor import Tensor, same_memory
 from ..views import View
-from .engine import SECOND_TIME, check_versions
+from .records import SECOND_TIME, check_versions
 
 
 class Context(Record):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ..history import AccumulateGrad, Hook, Hooks, Record
 from ..ir.node import Node
 from ..tensor import Tensor
-from .engine import _depends, accumulate_into, add, copied, gradients
+from .gradients import accumulate_into, add, copied, gradients
+from .records import depending
 
 if TYPE_CHECKING:
     from .engine import Run
@@ -246,7 +247,7 @@ class Regions:
         starts = region.starts
         depends = None
         if self.run.create_graph:
-            depends = _depends(region.records, [((record, i), each) for record, i, each in starts])
+            depends = depending(region.records, [((record, i), each) for record, i, each in starts])
         roots = [(record.nodes[index], record, index) for record, index, _ in starts]
         cotangents = [each for _, _, each in starts]
         return gradients(roots, cotangents, nodes, [True] * len(nodes), depends, region.records)
