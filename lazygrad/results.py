@@ -299,6 +299,11 @@ def result_inplace(
     """
     if node.site is None:
         node.site = here()
+    if node.place != tensor.place:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{node.place} and {tensor.place}!"
+        )
     tracked = mode.enabled and (tensor.requires_grad or _tracks(inputs))
     if tracked:
         check_inplace(tensor)

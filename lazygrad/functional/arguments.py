@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from ..ir.build import copy
 from ..ir.dtype import DType, bool_, float64, int64, promote
 from ..ir.node import Node, Shape, constant
 from ..ir.op import Op
@@ -237,11 +238,11 @@ def elementwise_nodes(
         dtype = result_type(*operands)
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
     rest = iter(tensor_nodes(*tensors))
-    place = common_place(name, tensors)
+    place = broadcast_place(name, tensors)
     nodes = []
     for operand in operands:
         if isinstance(operand, Tensor):
-            node = next(rest)
+            node = copy(next(rest), place)
             if node.dtype is not dtype:
                 node = node.cast(dtype)
             nodes.append(node if node.shape == shape else node.expand(shape))
@@ -306,6 +307,18 @@ def common_place(name: str, tensors: Sequence[Tensor]) -> str:
                 f"{place} and {tensor.place}!" + describe_operands(operand=tensors)
             )
     return place
+
+
+def broadcast_place(name: str, tensors: Sequence[Tensor]) -> str:
+    """The device of operands that broadcast: to those of another device, a 0-d tensor of the host is a number.
+
+    Raises:
+        RuntimeError: there are two all the same.
+    """
+    place = tensors[0].place
+    if all(tensor.place == place for tensor in tensors):
+        return place
+    return common_place(name, [t for t in tensors if t.ndim or t.place != "cpu"] or tensors)
 
 
 def check_number(name: str, value: Number, dtype: DType) -> None:

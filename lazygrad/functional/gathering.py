@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
+from ..ir.build import copy, scan, shrink, update
 from ..ir.build import gather as gather_node
-from ..ir.build import scan, shrink, update
 from ..ir.build import scatter as scatter_node
 from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant
@@ -18,8 +18,8 @@ from . import arguments
 from .arguments import (
     Operand,
     as_number,
+    broadcast_place,
     broadcast_shapes,
-    common_place,
     describe_operands,
     result_type,
     sizes_text,
@@ -66,14 +66,14 @@ def _where(condition: Tensor, left: Operand, right: Operand) -> Tensor:
     dtype = result_type(left, right)
     tensors = [each for each in (condition, left, right) if isinstance(each, Tensor)]
     shape = arguments.broadcast_shape_of("where", *tensors)
-    common_place("where", tensors)
+    place = broadcast_place("where", tensors)
     (flags,) = tensor_nodes(condition.detach())
-    flags = (flags if flags.dtype is bool_ else flags.ne(0)).expand(shape)
+    flags = copy(flags if flags.dtype is bool_ else flags.ne(0), place).expand(shape)
     found = iter(tensor_nodes(*tensors[1:]))
     nodes = [
-        next(found).cast(dtype).expand(shape)
+        copy(next(found), place).cast(dtype).expand(shape)
         if isinstance(each, Tensor)
-        else constant(each, dtype, shape, condition.place)
+        else constant(each, dtype, shape, place)
         for each in (left, right)
     ]
     return result(
@@ -112,8 +112,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Outcome:
     shape = arguments.broadcast_shape_of("masked_fill", input, mask)
     (flags,) = tensor_nodes(mask.detach())
     if isinstance(value, Tensor):
+        broadcast_place("masked_fill", [input, value])
         node, fill = tensor_nodes(input, value)
-        fill = fill.cast(input.dtype).expand(shape)
+        fill = copy(fill, node.place).cast(input.dtype).expand(shape)
         inputs: tuple[Tensor, ...] = (input, value)
     else:
         (node,) = tensor_nodes(input)

@@ -13,14 +13,22 @@ from typing import Any
 import numpy as np
 
 from .. import views
-from ..ir.build import gather, scan, scatter, shrink
+from ..ir.build import copy, gather, scan, scatter, shrink
 from ..ir.dtype import bool_, int32, int64, uint8
 from ..ir.node import Node, constant, iota, where
 from ..reading import realize
 from ..results import from_node, result, result_inplace, tensor_nodes
 from ..tensor import Tensor
-from .arguments import as_number, broadcast_shapes, describe_operands, sizes_text, type_name
-from .creation import tensor
+from .arguments import (
+    as_number,
+    broadcast_place,
+    broadcast_shapes,
+    describe_operands,
+    sizes_text,
+    type_name,
+)
+from .casting import convert
+from .creation import data_node, leaf, tensor
 from .mutation import copy_, fill_
 from .registry import METHODS, method
 from .shaping import select, slice_axis, unsqueeze, viewed
@@ -120,7 +128,7 @@ def basic(input: Tensor, parts: Sequence[Any], alone: bool) -> tuple[Tensor, dic
             axis += 1
         elif isinstance(part, bool):
             seen = unsqueeze(seen, axis)
-            left[axis] = tensor([0] if part else [], dtype=int64)
+            left[axis] = leaf(data_node([0] if part else [], int64, input.place))
             axis += 1
         elif isinstance(part, int):
             size = int(seen.shape[axis])
@@ -134,9 +142,23 @@ def basic(input: Tensor, parts: Sequence[Any], alone: bool) -> tuple[Tensor, dic
             seen = _sliced(seen, axis, part, alone)
             axis += 1
         else:
-            left[axis] = part
+            left[axis] = _beside(input, part)
             axis += _spent(part)
     return seen, left
+
+
+def _beside(input: Tensor, part: Tensor) -> Tensor:
+    """An index tensor on the device of what is indexed: one of the host is copied there.
+
+    Raises:
+        RuntimeError: it is on a third one.
+    """
+    if part.place in (input.place, "cpu", "interpret"):
+        return convert(part, None, input.place)
+    raise RuntimeError(
+        f"indices should be either on cpu or on the same device as the indexed tensor ({input.place})"
+        + describe_operands(self=input, index=part)
+    )
 
 
 def _sliced(input: Tensor, axis: int, part: slice, alone: bool) -> Tensor:
@@ -175,7 +197,7 @@ def true_positions(mask: Tensor) -> list[Tensor]:
     total = int(counted.item())
     (flags,) = tensor_nodes(known)
     if not total:
-        return [tensor([], dtype=int64) for _ in shape]
+        return [leaf(data_node([], int64, mask.place)) for _ in shape]
     # The n-th true element writes its place to n; the others write to one element more, which is cut off.
     order = where(flags, scan(flags.cast(counting), "add", 0).cast(int64) - 1, total)
     base = constant(0, int64, (total + 1,), mask.place)
@@ -349,7 +371,7 @@ def set_item(input: Tensor, key: Any, value: Any) -> None:
             fill_(seen, tensor(as_number(value), dtype=input.dtype))
         return
     if not isinstance(value, Tensor):
-        value = tensor(value, dtype=input.dtype, device=None)
+        value = leaf(data_node(value, input.dtype, input.place))
     if value.dtype is not input.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {type_name(input.dtype)} for the destination "
@@ -388,7 +410,7 @@ def _put_masked(seen: Tensor, axis: int, mask: Tensor, value: Tensor) -> None:
     (choose,) = tensor_nodes(mask.detach())
     choose = choose if choose.dtype is bool_ else choose.ne(0)
     choose = choose.reshape((1,) * axis + tuple(mask.shape) + (1,) * len(rest)).expand(shape)
-    node, new = tensor_nodes(seen, value)
+    node, new = _with_value(seen, value)
     lead = len(shape) - mask.ndim + 1 - value.ndim
     counted = axis - lead  # the value's axis that runs over the true elements
     if value.ndim and 0 <= counted < value.ndim and value.shape[counted] != 1:
@@ -402,6 +424,17 @@ def _put_masked(seen: Tensor, axis: int, mask: Tensor, value: Tensor) -> None:
         where(choose, new, node) if node.dtype is not bool_ else (choose & new) | (~choose & node)
     )
     result_inplace("IndexPutBackward0", seen, made, (seen, value), (mask,))
+
+
+def _with_value(input: Tensor, value: Tensor) -> tuple[Node, Node]:
+    """The nodes of a tensor and of what is put into it, on its device.
+
+    Raises:
+        RuntimeError: the value is on another one, and more than a number of the host.
+    """
+    broadcast_place("index_put", [input, value])
+    node, new = tensor_nodes(input, value)
+    return node, copy(new, node.place)
 
 
 def _spread_over_mask(mask: Tensor, axis: int, shape: Shape, value: Tensor, new: Node) -> Node:
@@ -454,7 +487,7 @@ def put_node(
             f"shape mismatch: value tensor of shape {sizes_text(value.shape)} cannot be broadcast to indexing result of shape "
             f"{sizes_text(target)}" + describe_operands(self=input, value=value)
         )
-    node, new = tensor_nodes(input, value)
+    node, new = _with_value(input, value)
     return node, places.put(node, new.expand(target), "add" if accumulate else "set")
 
 
@@ -463,7 +496,7 @@ def _by_axis(indices: Sequence[Any], input: Tensor) -> dict[int, Tensor]:
     axis = 0
     for each in indices:
         if each is not None:
-            left[axis] = _part(each)
+            left[axis] = _beside(input, _part(each))
         axis += 1 if each is None else _spent(left[axis])
     return _without_masks(input, left)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,55 @@ def test_errors_leave_tensors_alive(place: str) -> None:
             (lg.tensor([4, 3]) // lg.tensor([2, 0])).tolist()
     assert y.tolist() == (np.arange(12.0).reshape(3, 4) * 2).tolist()
     assert x[lg.tensor([0, 2])].sum().item() == 44.0
+
+
+MIXED = """
+x[x < 0] = 0
+x[0] = 0
+x[[0, 2]] = 7
+x[index] = 7
+x[mask] = 7
+x[x < 0] = number
+x[index, index] = number
+x.index_put_((index,), number)
+x = x[index]
+x = x[mask]
+x = x[True]
+x = x * number + number * x
+x += number
+x = torch.where(x > 0, number, 0)
+x = torch.where(x > 0, x, number)
+x = x.masked_fill(x > 0, number)
+x = torch.lerp(x, x * 2, 0.5).clamp(min=number)
+"""
+"""Programs with numbers, indices and masks of the host: as in PyTorch they go where the tensor is."""
+
+
+def test_the_host_beside_a_device(device: str) -> None:
+    if device == "cpu":
+        return
+    values = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    for text in MIXED.strip().splitlines():
+        results = []
+        for where in ("cpu", device):
+            names: dict[str, Any] = {
+                "index": lg.tensor([2, 0]),
+                "mask": lg.tensor([True, False, True]),
+            }
+            for _ in range(2):  # the second time by a recipe
+                names |= {"torch": lg, "number": lg.tensor(1.5), "x": lg.tensor(values).to(where)}
+                exec(text, names)
+            assert names["x"].place.partition(":")[0] == where, text
+            results.append(names["x"].tolist())
+        assert results[0] == results[1], text
+    scale = lg.tensor(2.0, requires_grad=True)
+    x = lg.tensor(values).to(device)
+    (x * scale).sum().backward()
+    assert scale.grad is not None and scale.grad.device == scale.device
+    np.testing.assert_allclose(scale.grad.item(), values.sum(), rtol=1e-5)
+    for text in ("x * lg.ones(4)", "lg.ones(()).add_(x[0, 0])", "x.index_put_((lg.tensor([0]),), lg.ones(4))"):  # fmt: skip
+        with pytest.raises(RuntimeError, match="on the same device, but found at least two"):
+            eval(text, {"lg": lg, "x": x})
 
 
 def test_a_network_learns(place: str) -> None:

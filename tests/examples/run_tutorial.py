@@ -138,17 +138,18 @@ def main() -> None:
         where = os.environ["DEVICE"].lower()
         if where != "interpret":
             poison()
-        if where == "interpret" or (where == "cuda" and "CUDA_EMULATOR" in os.environ):
+        on_cuda = where == "cuda" or "\ndtype = torch.cuda.FloatTensor" in source
+        if where == "interpret" or (on_cuda and "CUDA_EMULATOR" in os.environ):
             source = source.replace("range(500)", f"range({SLOW_STEPS})")
         framework = importlib.import_module("lazygrad")
         if where != "interpret":
             forbid_the_interpreter()
         device = importlib.import_module("lazygrad.runtime.device")
-        before = device.get(where).launches
+        used = device.get("cuda" if on_cuda else where)
+        before = used.launches
         report["output"] = run(source, path, framework, None)
-        report["launches"] = device.get(where).launches - before
-        report["device"] = where
-        used = device.get(where)
+        report["launches"] = used.launches - before
+        report["device"] = used.name.partition(":")[0]
         report["others"] = sum(d.launches for d in device.DEVICES.values() if d is not used)
         report["steps"] = SLOW_STEPS if f"range({SLOW_STEPS})" in source else None
     print(json.dumps(report))

@@ -40,11 +40,11 @@ needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="could not i
 
 
 def execute(
-    framework: str, name: str, device: str = "cpu", permutations: int = 0
+    framework: str, script: Path, device: str = "cpu", permutations: int = 0
 ) -> dict[str, Any]:
     """Run a tutorial; its report."""
     done = subprocess.run(
-        [sys.executable, str(RUNNER), framework, str(ROOT / "examples" / f"{name}.py"), str(permutations)],
+        [sys.executable, str(RUNNER), framework, str(script), str(permutations)],
         env={**os.environ, "DEVICE": device, "PYTHONPATH": LIBRARY}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -52,10 +52,14 @@ def execute(
     return report
 
 
+def path_of(name: str) -> Path:
+    return ROOT / "examples" / f"{name}.py"
+
+
 @cache
 def reference(name: str) -> tuple[str, tuple[str, ...]]:
     """What PyTorch prints, and what it prints with one summation permuted."""
-    report = execute("torch", name, permutations=PERMUTATIONS)
+    report = execute("torch", path_of(name), permutations=PERMUTATIONS)
     return report["output"], tuple(report["permuted"])
 
 
@@ -108,11 +112,36 @@ def spreads(lines: list[str], permuted: list[list[str]]) -> list[float]:
 @needs_torch
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_prints_what_pytorch_prints(name: str, device: str) -> None:
-    expected, permuted = reference(name)
-    report = execute("lazygrad", name, device)
+    compare(name, execute("lazygrad", path_of(name), device), device)
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["two_layer_net", "manual_two_layer_net"])
+def test_the_type_of_a_gpu(name: str, tmp_path: Path) -> None:
+    """The line that the tutorial has for a GPU, and no word of one in the environment: what is printed says where it is, as PyTorch's does."""
+    if not lazygrad.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    source, count = re.subn(
+        r"^dtype = torch\.FloatTensor.*\n(# (?=dtype))?",
+        lambda line: "" if line[1] else "dtype = torch.cuda.FloatTensor\n",
+        path_of(name).read_text(), flags=re.MULTILINE,
+    )  # fmt: skip
+    assert count == 1
+    script = tmp_path / f"{name}.py"
+    script.write_text(source)
+    report = execute("lazygrad", script)
+    places = report["output"].count(", device='cuda:0')")
+    assert places == report["output"].count("tensor(") and bool(places) == ("manual" in name)
+    report["output"] = report["output"].replace(", device='cuda:0')", ")")
+    compare(name, report, "cuda")
+
+
+def compare(name: str, report: dict[str, Any], device: str) -> None:
+    """A report of lazygrad with what PyTorch prints, and kernels of that device alone."""
     assert report["device"] == device and report["others"] == 0
     assert report["launches"] > 0, f"no kernel of {device} was launched"
 
+    expected, permuted = reference(name)
     lines, wanted = report["output"].splitlines(), expected.splitlines()
     if report["steps"] is not None:
         wanted = [line for line in wanted if (step_of(line) or 0) < report["steps"]]
