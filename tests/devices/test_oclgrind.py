@@ -28,6 +28,13 @@ def test_silent_about_every_kind_of_kernel(kind: str) -> None:
     assert "padded " in text and "IndexError, as it must be" in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_silent_about_every_operator(kind: str) -> None:
+    text = under(kind, "tests/devices/test_numbers.py")
+    assert not complaints(text), text[-3000:]
+    assert " passed" in text and "skipped" not in text and "deselected" not in text
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_mistake_is_caught(name: str) -> None:
     assert any(WORDS[name] in line for line in complaints(under(name)))
