@@ -47,6 +47,7 @@ from .c_text import (
 )
 from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
 from .c_values import compute, lane_mask
+from .late import late_loads
 from .llvm_text import RenderError
 from .rare import Arm, Arms, rare_arms
 
@@ -116,6 +117,8 @@ class _KernelWriter:
         self.barriers = set() if self.alone else self._barriers()
         self.checks: dict[Message, int] = {}
         self.arms = Arms({}, {})
+        self.late: set[int] = set()
+        """Loads that wait until a line needs them."""
         self.steps: list[Node] = []
         self.line = ""
 
@@ -254,6 +257,8 @@ class _KernelWriter:
     def _body(self) -> None:
         root = blocks(self.kernel)
         self.arms = rare_arms(self.kernel, root, scalars=self.dialect.diverges)
+        if self.dialect.diverges:
+            self.late = late_loads(self.kernel, root)
         stack = [_Frame(root)]
         while stack:
             frame = stack[-1]
@@ -267,11 +272,13 @@ class _KernelWriter:
                 continue
             line = frame.block.lines[frame.position]
             frame.position += 1
-            if id(line) in self.arms.owner:
+            if id(line) in self.arms.owner or id(line) in self.late:
                 continue
             for arm in self.arms.before.get(id(line), ()):
                 self._arm(arm)
             self._wait(line.loop if isinstance(line, Nested) else line)
+            if self.late and isinstance(line, Node):
+                self._load_late(line.src)
             if isinstance(line, Nested):
                 stack.append(self._enter(line))
             elif line.op is Op.LOAD:
@@ -369,6 +376,7 @@ class _KernelWriter:
         Recursion is over arms within arms, each a good part of the one around it.
         """
         writer = self.writer
+        self._load_late((arm.condition,))
         names = {id(node): writer.name("if_needed") for node in arm.results}
         for node in arm.results:
             kind = type_of(node)
@@ -382,6 +390,7 @@ class _KernelWriter:
             if self.arms.owner[id(line)] is arm:
                 for within in self.arms.before.get(id(line), ()):
                     self._arm(within)
+                self._load_late(line.src)
                 self._value(line)
         for node in arm.results:
             writer.add(f"{names[id(node)]} = {self.operands[id(node)]};")
@@ -433,6 +442,13 @@ class _KernelWriter:
         else:
             text = self._read(node, mask)
         self.operands[id(node)] = writer.value(kind, text, f"{hint}_value", self._comment(node))
+
+    def _load_late(self, needed: Sequence[Node]) -> None:
+        """Read those of the values that have waited until now."""
+        for node in needed:
+            if id(node) in self.late:
+                self.late.discard(id(node))
+                self._load(node)
 
     def _place(self, node: Node) -> str:
         """Where a line reads or writes: in a part of its own, where each work-item has one."""

@@ -53,6 +53,7 @@ HELD_BYTES = 1 << 18
 TILE_RESULTS = 2
 """So many results are written behind a tile of a contraction: a tile is some rows of each, and of what they are computed of, apart in memory."""
 KERNEL_INPUTS = 64
+KERNEL_OUTPUTS = 64
 KERNEL_STAGES = 24
 
 

@@ -397,6 +397,7 @@ class _Placement(Kernels):
             and kernel.nodes < cost.KERNEL_NODES
             and kernel.work + cost.work(node) <= cost.KERNEL_WORK
             and len(kernel.inputs) < cost.KERNEL_INPUTS
+            and len(kernel.graph.outputs) < cost.KERNEL_OUTPUTS
             and len(kernel.graph.stages) < cost.KERNEL_STAGES
         )
 

@@ -257,6 +257,33 @@ def program_of_all() -> list[lg.Tensor]:
     ]  # fmt: skip
 
 
+def test_what_many_choices_read_waits() -> None:
+    """A choice between a hundred values holds one of them at a time: all of them, read first, were more than a thread has registers for."""
+    count, lines = 100, []
+    for number in range(count):
+        lines.append(f"%f{number} = load %c{number}[%i] : bool")
+        lines.append(f"%v{number} = load %x{number}[%i] : f64")
+    rest = "1.0:f64"
+    for number in reversed(range(count)):
+        lines.append(f"%w{number} = where %f{number}, %v{number}, {rest} : f64")
+        rest = f"%w{number}"
+    given = ", ".join(f"%c{n}: bool[9] in, %x{n}: f64[9] in" for n in range(count))
+    text = text_of(
+        f"kernel choice({given}, %y: f64[9] out)\n  for %i in range(0, 9) parallel:\n    "
+        + "\n    ".join([*lines, f"store %y[%i], {rest}"])
+    )
+    reads = [text.index(f"= x{number}[i];") for number in range(count)]
+    assert reads == sorted(reads, reverse=True), "the innermost choice reads first"
+    library = nvrtc.packaged()
+    if library is not None:
+        from lazygrad.codegen.render.cuda import OPTIONS
+        from lazygrad.runtime.cubin import resources
+
+        for arch in ARCHITECTURES:
+            (taken,) = resources(nvrtc.compile_with(library, text, arch, OPTIONS)).values()
+            assert not taken.stack_bytes, arch
+
+
 def test_every_kind_of_kernel_compiles(tmp_path: Path) -> None:
     """NVIDIA's compiler takes each, for each architecture, and none needs memory of a thread's own."""
     library = nvrtc.packaged()

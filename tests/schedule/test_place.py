@@ -389,3 +389,10 @@ def test_a_mask_of_places_asks_for_no_order_of_loops() -> None:
     (kernel,) = place([where(mask, buffer(0, *shape), 0.0)]).kernels
     assert not kernel.stages
     assert [loop.extent for loop in kernel.loops] == [*shape]
+
+
+def test_results_share_a_launch_while_there_are_not_too_many() -> None:
+    """A GPU's compiler keeps what a kernel is given in registers, and a device may not take more."""
+    x = buffer(0, 8)
+    kernels = place([x.le(float(number)) for number in range(100)]).kernels
+    assert sorted(len(kernel.outputs) for kernel in kernels) == [36, cost.KERNEL_OUTPUTS]
