@@ -1,8 +1,8 @@
 """The whole numerical suite on each device, room by room, and a table of what came of it.
 
-usage: python -m tests.devices.sweep [--device cpu,opencl,cuda,interpret] [--rooms functional,nn] [--seconds 300] [--output DIRECTORY]
+usage: python -m tests.devices.sweep [--device cpu,opencl,cuda,interpret] [--rooms functional,nn/test_losses.py] [--seconds 300] [--output DIRECTORY]
 
-A room is a run of pytest in a process of its own, `pytest tests/ROOM --device NAME`, in which each test fails if another device has launched a kernel. Where there is no
+A room, or a file of one, is a run of pytest in a process of its own, `pytest tests/ROOM --device NAME`, in which each test fails if another device has launched a kernel. Where there is no
 GPU, "cuda" runs on the emulator (tests/cuda_emulator), in an environment that has pycuda. DIRECTORY gets what each run prints.
 """
 
@@ -28,9 +28,10 @@ def run(device: str, room: str, seconds: int, output: Path) -> tuple[dict[str, i
     emulated = device == "cuda" and "CUDA_EMULATOR" not in os.environ and unavailable(device)
     if emulated:
         command[1:1] = ["-m", "tests.cuda_emulator", sys.executable]
-    with (output / f"{device}-{room}.txt").open("w") as file:
+    path = output / f"{device}-{room.replace('/', '-')}.txt"
+    with path.open("w") as file:
         subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
-    text = (output / f"{device}-{room}.txt").read_text()
+    text = path.read_text()
     last = next(
         (line for line in reversed(text.splitlines()) if re.search(r" in [\d.]+s", line)), ""
     )
@@ -51,7 +52,7 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     failed = False
     print(
-        f"{'device':10} {'room':14} {'passed':>7} {'failed':>7} {'skipped':>7} {'kernels':>9} {'seconds':>8}"
+        f"{'device':10} {'room':28} {'passed':>7} {'failed':>7} {'skipped':>7} {'kernels':>9} {'seconds':>8}"
     )
     for device in options.device.split(","):
         for room in options.rooms.split(","):
@@ -60,7 +61,7 @@ def main() -> int:
             wrong = counts["failed"] + counts["error"]
             failed |= bool(wrong)
             print(
-                f"{device:10} {room:14} {counts['passed']:7} {wrong:7} {counts['skipped']:7} {launched:9} {time.perf_counter() - start:8.0f}",
+                f"{device:10} {room:28} {counts['passed']:7} {wrong:7} {counts['skipped']:7} {launched:9} {time.perf_counter() - start:8.0f}",
                 flush=True,
             )
     return int(failed)
