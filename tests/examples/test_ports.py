@@ -17,6 +17,8 @@ import pytest
 import lazygrad
 from lazygrad.runtime.realize import PLANS
 
+from ..conftest import alone
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = str(Path(lazygrad.__file__).parents[1])
 
@@ -96,9 +98,11 @@ def curve(name: str, framework: str) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ["char_gpt", "forecast_lstm", "vae", "policy_gradient"])
-def test_learns_as_under_pytorch(name: str) -> None:
+def test_learns_as_under_pytorch(name: str, device: str) -> None:
     pytest.importorskip("torch")
-    ours, theirs = curve(name, "lazygrad"), curve(name, "torch")
+    with alone(device):
+        ours = curve(name, "lazygrad")
+    theirs = curve(name, "torch")
     assert len(theirs) > 5 and np.ptp(theirs) > 0
     np.testing.assert_allclose(ours, theirs, rtol=2e-4)
 
@@ -119,9 +123,13 @@ def test_embeddings_are_those_of_pytorch() -> None:
     np.testing.assert_allclose((found[0] ** 2).sum(1), 1, rtol=1e-5)
 
 
-def test_generates_with_a_cache_that_grows() -> None:
+def test_generates_with_a_cache_that_grows(device: str) -> None:
     """Three plans while it grows, and the logits of a text that is read at once."""
-    module = port("char_gpt")
+    with alone(device):
+        generates(port("char_gpt"))
+
+
+def generates(module: Any) -> None:
     lazygrad.manual_seed(0)
     model = module.CharacterGPT(20)
     prompt = np.arange(4)
