@@ -49,6 +49,8 @@ SHARE = 4
 """A result is large from this part of the last cache on: other buffers want their share of it."""
 SECOND = 2
 """Or where it is this many times the second cache: what one core gets of a last cache that many share is no quicker than memory."""
+FEW = 4
+"""What a kernel reads is little beside what it writes where it is this part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Target:
     level3_cache: int = 8 << 20
     language: Literal["llvm", "opencl", "cuda"] = "llvm"
     """What its kernels are written in."""
+    claims_lines: bool = False
+    """Whether its caches take a line that is written whole without reading it first, and are quicker than memory up to the last."""
 
     def lanes(self, dtype: DType) -> int:
         """How many elements of `dtype` one vector register holds; half floats are computed as float32."""
@@ -104,9 +108,15 @@ class Target:
             return self.name == "opencl-cpu"
         return self.language == "llvm" and self.name.startswith(("x86_64", "AMD64", "amd64"))
 
-    def passes_by(self, nbytes: int) -> bool:
-        """Whether results of so many bytes are written past the caches: nobody finds them there."""
+    def passes_by(self, nbytes: int, read: int | None = None) -> bool:
+        """Whether results of so many bytes are written past the caches: nobody finds them there.
+
+        `read` is how much their kernel reads, where that is known: what is little beside them competes for nothing.
+        """
         large = min(self.level3_cache // SHARE, SECOND * self.level2_cache)
+        if self.claims_lines and read is not None:
+            alone = FEW * read <= nbytes and FEW * SECOND * read <= self.level3_cache
+            return self.streams and nbytes >= large and not alone
         return self.streams and nbytes >= large
 
     def dots(self, left: DType, right: DType) -> str:
@@ -156,6 +166,7 @@ def host(level: Level | None = None) -> Target:
         first,
         second,
         third,
+        claims_lines=_host_name().startswith("znver"),
     )
 
 
@@ -209,15 +220,21 @@ def matrix_registers() -> bool:
 
 def _cpu_name(features: frozenset[str]) -> str:
     """LLVM's name of the host; a virtual machine may hide the model, then the features tell more."""
-    import llvmlite.binding as llvm
-
-    name: str = llvm.get_host_cpu_name()
+    name = _host_name()
     if name in ("rocketlake", "generic", "x86-64", "skylake-avx512", "icelake-server"):
         if "amx-tile" in features or "avx512fp16" in features:
             return "sapphirerapids"
         if "avx512vnni" in features:
             return "icelake-server"
     return name
+
+
+@cache
+def _host_name() -> str:
+    """What LLVM takes the host for, whatever instruction set is asked for."""
+    import llvmlite.binding as llvm
+
+    return str(llvm.get_host_cpu_name())
 
 
 @cache

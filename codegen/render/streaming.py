@@ -21,7 +21,13 @@ def streamed(kernel: Node, target: Target) -> set[int]:
     """The ids of the stores that may pass the caches by."""
     if not target.streams:
         return set()
-    read = {id(line.src[0]) for line in lines_inside(kernel) if line.op in (Op.LOAD, Op.ACCUMULATE)}
+    loaded = {
+        id(line.src[0]): line.src[0]
+        for line in lines_inside(kernel)
+        if line.op in (Op.LOAD, Op.ACCUMULATE)
+    }
+    sizes = [_bytes(buffer) for buffer in loaded.values() if isinstance(buffer.arg, Param)]
+    read = None if None in sizes else sum(size or 0 for size in sizes)
     steps = {
         id(loop.src[0]): loop.arg.step
         for loop, _ in all_loops(kernel)
@@ -29,10 +35,10 @@ def streamed(kernel: Node, target: Target) -> set[int]:
     }
     found: set[int] = set()
     for line in lines_inside(kernel):
-        if line.op is not Op.STORE or len(line.src) > 3 or id(line.src[0]) in read:
+        if line.op is not Op.STORE or len(line.src) > 3 or id(line.src[0]) in loaded:
             continue
         buffer, offset, value = line.src
-        if not passes_by(buffer, target) or offset.shape or not value.shape:
+        if not passes_by(buffer, target, read) or offset.shape or not value.shape:
             continue
         (lanes,) = value.shape
         assert isinstance(lanes, int)
@@ -42,14 +48,19 @@ def streamed(kernel: Node, target: Target) -> set[int]:
     return found
 
 
-def passes_by(buffer: Node, target: Target) -> bool:
-    """Whether a buffer is a result so large that it is written past the caches, where whole lines are."""
+def passes_by(buffer: Node, target: Target, read: int | None = None) -> bool:
+    """Whether a buffer is a result so large that it is written past the caches, where whole lines are; `read`: see Target."""
     arg = buffer.arg
     if not isinstance(arg, Param) or arg.role != "out":
         return False
+    size = _bytes(buffer)
+    return size is not None and target.passes_by(size, read)
+
+
+def _bytes(buffer: Node) -> int | None:
+    """The bytes of a buffer, where they are known."""
     sizes = [size for size in buffer.shape if isinstance(size, int)]
-    known = len(sizes) == len(buffer.shape)
-    return known and target.passes_by(math.prod(sizes) * buffer.dtype.itemsize)
+    return math.prod(sizes) * buffer.dtype.itemsize if len(sizes) == len(buffer.shape) else None
 
 
 __all__ = ["passes_by", "streamed"]

@@ -55,6 +55,23 @@ def test_so_they_do_on_processors_of_opencl(
     assert "stream_float16" not in render_opencl(node, opencl_target("gpu"))
 
 
+@pytest.mark.skipif(not host().streams, reason="stores of this machine do not pass the caches by")
+@pytest.mark.parametrize(("rows", "streams"), [(1, False), (64, False), (128, True), (4096, True)])
+def test_what_reads_little_fills_the_caches_that_take_whole_lines(rows: int, streams: bool) -> None:
+    """Such caches do not read a line that is written whole; beside large operands there is no room in them."""
+    (node,) = parse(f"""
+    kernel expand(%x: f32[{rows}, 1024] in, %y: f32[{LARGE}] out)
+      for %i in range(0, 4096) parallel:
+        for %j in range(0, 1024, 16):
+          %v = load %x[%i % {rows} * 1024 + %j] : f32x16
+          store %y[%i*1024 + %j], %v
+    """)
+    machine = replace(host(), level2_cache=1 << 20, level3_cache=2 << 20, claims_lines=True)
+    assert ("!nontemporal" in render_kernel(node, machine).text) == streams
+    machine = replace(machine, claims_lines=False)
+    assert "!nontemporal" in render_kernel(node, machine).text
+
+
 def narrow(source: str, target: str, size: int) -> str:
     return f"""
     kernel cast(%x: {source}[{size}] in, %y: {target}[{size}] out)
