@@ -66,7 +66,7 @@ def tensor_nodes(*tensors: Tensor, beside: tuple[Tensor, ...] = ()) -> tuple[Nod
             tensor._sync()
         if tensor._requires:
             tracked = True
-        if storage.pin is not None:
+        if storage.pin is not None and storage.pinned() is not None:
             pinned = True
     if pinned or mode.pinned:
         mode.pinned = pinned
@@ -190,19 +190,19 @@ def view(name: str, input: Tensor, step: Step) -> Tensor:
 
     Where no gradient goes through it, it has no node before someone asks for it.
     """
-    storage = input.storage
-    if input.requires_grad or not mode.enabled or mode.pinned or storage.pin is not None:
+    if input.requires_grad:
         (node,) = tensor_nodes(input)
         return views(name, input, ((step.apply(node), step),), "")[0]
-    below = input._view
+    storage, below = input.storage, input._view
+    origin = "" if mode.enabled else "no_grad"
     if below is None:
         dtype, shape, stride, offset = placed(step, input.dtype, input.shape, None, 0)
-        seen = View(input, (step,), (step,), shape, stride, offset, "")
+        seen = View(input, (step,), (step,), shape, stride, offset, origin)
         return make(storage, dtype, seen, input._counter)
     dtype, shape, stride, offset = placed(
         step, input.dtype, below.shape, below.stride, below.offset
     )
-    path, origin = (*below.path, step), below.origin
+    path, origin = (*below.path, step), origin or below.origin
     if below.base is None:
         seen = View(input, (step,), path, shape, stride, offset, origin)
     else:

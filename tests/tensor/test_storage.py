@@ -251,3 +251,27 @@ def test_every_result_of_an_operation_reads_shared_memory_at_once() -> None:
     assert (values.item(), indices.item(), order.item()) == (3.0, 1, 0)
     assert mask.tolist() == [False, True, True] and copied.tolist() == double.tolist() == [1, 3, 2]
     assert picked.tolist() == [1, 2]
+
+
+@pytest.mark.of_the_host
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_view_without_a_gradient_needs_no_node(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of memory that numpy has seen, or still sees, and not where nothing is recorded."""
+    results = import_module("lazygrad.results")
+    once = torch.ones(4, 3).realize()
+    once.numpy()
+    array = np.arange(12, dtype=np.float32).reshape(4, 3)
+    shared = torch.from_numpy(array)
+
+    def refuse(*tensors: object, **others: object) -> None:
+        raise AssertionError("a node was asked for")
+
+    with monkeypatch.context() as patched, torch.set_grad_enabled(enabled):
+        patched.setattr(results, "tensor_nodes", refuse)
+        views = once.t(), shared.t(), shared[1:].t()
+    array[:] = 7
+    assert [view.sum().item() for view in views] == [12, 84, 63]
+    views[1][0] = 0  # written to, and seen on the other side
+    assert array[:, 0].tolist() == [0, 0, 0, 0] and views[2].sum().item() == 42
