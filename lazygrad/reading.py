@@ -92,10 +92,10 @@ CONTAINERS = (list, tuple, Mapping, set, frozenset)
 
 def compute(tensor: Tensor) -> None:
     """Compute the value; with a history, also what its gradients will read of expensive results."""
-    mode.draws += 1
     ahead = STEADY.ahead
     if ahead is not None and ahead.read(tensor):
-        return
+        return  # while an operator is made nobody is ahead
+    mode.draws += 1
     storage = tensor.storage
     if not storage.computed():
         record = tensor._record

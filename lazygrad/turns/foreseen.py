@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .turn import Step
 
 _new: Any = object.__new__
+_BUFFER = Op.BUFFER
 _OWN = ("passage", "known")
 
 
@@ -125,10 +126,29 @@ def real(storage: Any, node: Node) -> None:
 
 
 def leaf(kind: Kind, value: Buffer) -> Node:
-    node = Node(Op.BUFFER, (), kind.dtype, kind.shape, None, kind.place)
+    """A node that is nothing but a computed value; what Node.__init__ does, written flat."""
+    node: Node = _new(Node)
+    node.op = _BUFFER
+    node.src = ()
+    node.dtype = kind.dtype
+    node.shape = kind.shape
+    node.arg = node.site = None
+    node.place = kind.place
+    node.depth = node.tracked = 0
     node.value = value
     node.kind = kind
     return node
+
+
+def computed(storage: Any, kind: Kind, value: Buffer) -> None:
+    """The value of a storage that a passage has made, and that needs no history."""
+    if storage.__class__ is Foreseen:
+        storage.node = leaf(kind, value)
+        storage.version = storage.writes = 0
+        storage.tracked = False
+        storage.pin = None
+        storage.__class__ = Storage  # type: ignore[assignment]
+        del storage.passage, storage.known
 
 
 def constant(like: Node) -> Node:

@@ -17,10 +17,9 @@ from ..ir.op import Op
 from ..recipes import SELECTING, argument_key, varies
 from ..runtime.realize import FAILURES, Ready, graph_lock
 from ..runtime.steady import STEADY
-from ..storage import Storage
 from ..tensor import Tensor
 from . import settling
-from .foreseen import Foreseen, alias, become, constant, foresee, foreseen, leaf, real
+from .foreseen import Foreseen, alias, computed, constant, foresee, foreseen, leaf, real
 from .turn import (
     BACKWARD,
     DATA,
@@ -38,6 +37,7 @@ from .turn import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from ..ir.args import Scalar
     from ..runtime.memory import Buffer
 
 TRIES = 4
@@ -231,7 +231,9 @@ class Passage:
         storage = tensor.storage
         if storage.__class__ is Foreseen or not whole(tensor):
             return False
-        node = storage.current()
+        node = storage.node
+        if node.value is not None and node.op is not _BUFFER:
+            node = storage.settle(node)
         if wanted.node is not None:
             if node is not wanted.node and not (
                 node.op is wanted.node.op is _CONST
@@ -271,33 +273,39 @@ class Passage:
 
     def _execute(self, run: Run) -> None:
         """Run a plan; behind the last one the next turn begins."""
-        STEADY.ahead = None
-        nodes, given, before = self.nodes, self.numbers, self.results
+        steady = STEADY.__dict__  # the thread is found once
+        steady["ahead"] = None
+        nodes, before, ready = self.nodes, self.results, run.ready
         buffers = [
             nodes[index].value if source < 0 else before[source][index]
             for source, index in run.buffers
         ]
-        if len(set(map(id, buffers))) < len(buffers) or not undisturbed():
+        several = len(buffers) > 1
+        if (several and len(set(map(id, buffers))) < len(buffers)) or not undisturbed():
             self.leave()
             return
-        numbers = [value if index < 0 else given[index] for index, value in run.numbers]
+        numbers: Sequence[Scalar] = ()
+        if run.numbers:
+            given = self.numbers
+            numbers = [value if index < 0 else given[index] for index, value in run.numbers]
         try:
-            results = run.ready.plan.run(buffers, numbers, run.ready.dims)
+            results = ready.plan.run(buffers, numbers, ready.dims)
         except FAILURES:
             self.leave()  # the long way names the line, and the operation
             return
-        STEADY.runs += 1
+        steady["runs"] += 1
         with graph_lock:
             if self.left:  # another thread has looked at it
                 return
-            self.results.append(results)
+            before.append(results)
             self._take(run, results)
             if self.step.function is not END:
-                STEADY.ahead = self
+                steady["ahead"] = self
                 return
+            steady["passage"] = None
             self._end()
         self.turn.passed += 1
-        Passage.after(run.ready)
+        Passage.after(ready)
 
     def _take(self, run: Run, results: Sequence[Buffer]) -> None:
         """Give values to what a run has computed."""
@@ -307,20 +315,20 @@ class Passage:
         for slot, node in run.constants:
             real(slots[slot].storage, constant(node))
         for slot, result, kind in run.plain:
-            become(slots[slot].storage, Storage(leaf(kind, results[result])))
+            computed(slots[slot].storage, kind, results[result])
         for slot, result, kind in run.kept:
             slots[slot].storage.known = (results[result], kind)
 
     def _end(self) -> None:
         """Every call has come: let go of what nobody has."""
         self.done = True
-        STEADY.passage = None
         slots, count = self.slots, len(self.turn.externals)
-        self.survivors = [
-            (slot, weakref.ref(slots[slot]))
-            for slot in range(count, len(slots))
-            if getrefcount(slots[slot]) > _HELD and slots[slot].storage.__class__ is Foreseen
-        ]
+        if self.turn.open:
+            self.survivors = [
+                (slot, weakref.ref(slots[slot]))
+                for slot in range(count, len(slots))
+                if getrefcount(slots[slot]) > _HELD and slots[slot].storage.__class__ is Foreseen
+            ]
         if self.survivors:
             self.slots = [None if each is None else weakref.ref(each) for each in slots[:count]]
         else:

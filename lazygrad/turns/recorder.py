@@ -442,7 +442,8 @@ def expect(ready: Ready) -> None:
     """Follow the turn that comes after a plan, or record it."""
     turn = ready.turn
     if turn is not None and turn.era == Recipes.era:
-        STEADY.ahead = STEADY.passage = Passage(turn)
+        steady = STEADY.__dict__
+        steady["ahead"] = steady["passage"] = Passage(turn)
     elif ready.tries < TRIES:
         ready.tries += 1
         if ready.tries > 1:

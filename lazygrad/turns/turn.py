@@ -154,7 +154,7 @@ def END() -> None:
 class Turn:
     """What comes after one run of a plan, up to the end of another one where nothing is under way."""
 
-    __slots__ = ("before", "era", "externals", "left", "passed", "runs", "steps")
+    __slots__ = ("before", "era", "externals", "left", "open", "passed", "runs", "steps")
 
     def __init__(
         self,
@@ -170,6 +170,10 @@ class Turn:
         """The last of them ends the turn."""
         self.passed = self.left = 0
         """How many passages came to their end, and how many were left."""
+        made = {step.result for step in steps if step.result >= 0}
+        made.update([leaf.result for step in steps for leaf in step.leaves])
+        self.open = bool(made.difference([slot for run in runs for slot, *_ in run.plain]))
+        """Whether something that it makes may be foreseen still when it has ended."""
         end = Step(END, True, (), (), None)
         self.steps = (*steps, end)
         for index, (step, following) in enumerate(zip(self.steps, (*self.steps[1:], end))):
@@ -202,10 +206,11 @@ def hooked(leaf: Tensor) -> bool:
 
 def undisturbed() -> bool:
     """Whether plans run as they do in a plain loop, seen by nobody."""
+    steady = STEADY.__dict__  # the thread is found once
     return (
         config.active().plain
-        and STEADY.records is None
-        and STEADY.observer is None
-        and STEADY.tracing is None
+        and steady["records"] is None
+        and steady["observer"] is None
+        and steady["tracing"] is None
         and not mode.inference
     )
