@@ -111,13 +111,17 @@ class Target:
     def passes_by(self, nbytes: int, read: int | None = None) -> bool:
         """Whether results of so many bytes are written past the caches: nobody finds them there.
 
-        `read` is how much their kernel reads, where that is known: what is little beside them competes for nothing.
+        `read` is how much their kernel reads, where that is known.
         """
         large = min(self.level3_cache // SHARE, SECOND * self.level2_cache)
-        if self.claims_lines and read is not None:
-            alone = FEW * read <= nbytes and FEW * SECOND * read <= self.level3_cache
-            return self.streams and nbytes >= large and not alone
-        return self.streams and nbytes >= large
+        return self.streams and nbytes >= large and not self._keeps(nbytes, read)
+
+    def _keeps(self, written: int, read: int | None) -> bool:
+        """Whether results fill the caches sooner than memory: little is read beside them, or all of it has room."""
+        if not self.claims_lines or read is None:
+            return False
+        alone = FEW * read <= written and FEW * SECOND * read <= self.level3_cache
+        return alone or (read <= written and SECOND * (read + written) <= self.level3_cache)
 
     def dots(self, left: DType, right: DType) -> str:
         """The feature that has tiles of dot products of these types (ir/dots.py); "" where there is none."""
