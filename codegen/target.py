@@ -121,7 +121,8 @@ class Target:
         if not self.claims_lines or read is None:
             return False
         alone = FEW * read <= written and FEW * SECOND * read <= self.level3_cache
-        return alone or (read <= written and SECOND * (read + written) <= self.level3_cache)
+        as_much = FEW * read <= (FEW + 1) * written
+        return alone or (as_much and SECOND * (read + written) <= self.level3_cache)
 
     def dots(self, left: DType, right: DType) -> str:
         """The feature that has tiles of dot products of these types (ir/dots.py); "" where there is none."""
