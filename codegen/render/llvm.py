@@ -38,7 +38,7 @@ from .llvm_text import (
 from .llvm_values import compute, compute_bits, one_division
 from .moves import moved
 from .rare import Arm, Arms, rare_arms
-from .streaming import streamed
+from .streaming import half_lines, streamed
 
 STACK_LIMIT = 16 << 10
 """Locals of more bytes than this in all live in scratch, the largest first."""
@@ -130,7 +130,7 @@ class _Writer:
         if self.streamed:  # what has passed the caches by is there before anything that follows
             emit.add(emit.call("llvm.x86.sse.sfence", "void", ()))
         emit.add(f"ret i64 {self.trips}")
-        width = str(self.target.vector_bytes * 8)
+        width = str(self.target.vector_bytes * (4 if half_lines(self.kernel, self.target) else 8))
         text = [
             f"{NOTHING} = private unnamed_addr constant [{self.nothing_bytes} x i8] zeroinitializer, align 8",
             *self.constants,

@@ -72,6 +72,32 @@ def test_what_reads_little_fills_the_caches_that_take_whole_lines(rows: int, str
     assert "!nontemporal" in render_kernel(node, machine).text
 
 
+@pytest.mark.parametrize(
+    ("cache", "products", "width"),
+    [(16 << 20, 0, 256), (32 << 20, 0, 512), (16 << 20, 8, 512)],
+)
+def test_what_waits_for_memory_is_read_by_halves_of_a_line(
+    cache: int, products: int, width: int
+) -> None:
+    """Only where nothing of it stays in the caches, where little is computed, and by processors that compute in halves."""
+    chain = "".join(f"%v{n + 1} = mul %v{n or ''}, 1.5 : f32x64\n        " for n in range(products))
+    (node,) = parse(f"""
+    kernel sum(%x: f32[{LARGE}] in, %y: f32[64] out)
+      local %r : f32[64]
+      for %i in range(0, {LARGE}, 64):
+        %v = load %x[%i] : f32x64
+        {chain}%a = load %r[0] : f32x64
+        %w = add %a, %v{products or ""} : f32x64
+        store %r[0], %w
+      %s = load %r[0] : f32x64
+      store %y[0], %s
+    """)
+    machine = replace(host(), vector_bytes=64, level3_cache=cache, claims_lines=True)
+    assert f'"prefer-vector-width"="{width}"' in render_kernel(node, machine).text
+    machine = replace(machine, claims_lines=False)
+    assert '"prefer-vector-width"="512"' in render_kernel(node, machine).text
+
+
 def narrow(source: str, target: str, size: int) -> str:
     return f"""
     kernel cast(%x: {source}[{size}] in, %y: {target}[{size}] out)
