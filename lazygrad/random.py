@@ -27,7 +27,7 @@ from .functional.arguments import (
 )
 from .functional.arguments import sizes as sizes_of
 from .functional.creation import buffer_node, leaf
-from .functional.devices import creation_place
+from .functional.devices import creation_place, place_like
 from .functional.registry import METHODS, function
 from .functional.settings import default_dtype
 from .history import mode
@@ -320,9 +320,9 @@ def rand_like(
     input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """As `rand`, with the shape, dtype and device of a tensor. Same as torch.rand_like."""
-    return rand(
-        *input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad
-    )
+    dtype = _float_dtype("rand", dtype or input.dtype)
+    node = uniform(tuple(input.shape), dtype, place_like(input.place, device))
+    return leaf(node, requires_grad)
 
 
 @function("randn_like", method=False)
@@ -330,9 +330,9 @@ def randn_like(
     input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """As `randn`, with the shape, dtype and device of a tensor. Same as torch.randn_like."""
-    return randn(
-        *input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad
-    )
+    dtype = _float_dtype("normal_kernel_cpu", dtype or input.dtype)
+    node = normal_node(tuple(input.shape), dtype, place_like(input.place, device))
+    return leaf(node, requires_grad)
 
 
 def _integers(
@@ -378,11 +378,15 @@ def randint(
 
 @function("randint_like", method=False)
 def randint_like(
-    input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None
-) -> Tensor:
-    """As `randint`, with the shape and dtype of a tensor. Same as torch.randint_like."""
+    input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """As `randint`, with the shape, dtype and device of a tensor. Same as torch.randint_like."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, tuple(input.shape), dtype=dtype or input.dtype)
+    least, most = integer("randint_like", "low", low), integer("randint_like", "high", high)
+    place = place_like(input.place, device)
+    node = _integers(least, most, tuple(input.shape), dtype or input.dtype, place, None)
+    return leaf(node, requires_grad)
 
 
 @function("randperm", method=False)

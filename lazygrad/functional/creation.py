@@ -29,7 +29,7 @@ from .arguments import (
     sizes_text,
     type_name,
 )
-from .devices import creation_place
+from .devices import creation_place, place_like
 from .registry import Outcome, function, method, write_out
 from .settings import default_dtype
 
@@ -227,7 +227,7 @@ def tensor(
         from .casting import convert
         from .shaping import clone
 
-        place = data.node.place if device is None else creation_place(device)
+        place = place_like(data.place, device)
         return leaf(convert(clone(data.detach()), dtype, place).node, requires_grad)
     if isinstance(data, str):
         raise TypeError("new(): invalid data type 'str'")
@@ -363,7 +363,7 @@ def _like(name: str, value: Number | None) -> Callable[..., Tensor]:
         if found is None:
             given = args[0] if args else named["fill_value"]
             found = as_number(given.item() if isinstance(given, Tensor) else given)
-        place = input.node.place if device is None else creation_place(device)
+        place = place_like(input.place, device)
         return filled(
             tuple(input.shape),
             found,
@@ -395,7 +395,7 @@ def _new(name: str, value: Number | None) -> None:
             if len(size) > 1:
                 size, fill_value = size[:-1], size[-1]
             found = as_number(fill_value.item() if isinstance(fill_value, Tensor) else fill_value)
-        place = self.node.place if device is None else creation_place(device)
+        place = place_like(self.place, device)
         return filled(
             _shape(name, size),
             found,
@@ -427,12 +427,13 @@ def new_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor with a copy of `data`, and the dtype and device of this one. Same as torch.Tensor.new_tensor."""
-    return tensor(
-        data,
-        dtype=self.dtype if dtype is None else as_dtype(dtype),
-        device=device,
-        requires_grad=requires_grad,
-    )
+    dtype = self.dtype if dtype is None else as_dtype(dtype)
+    place = place_like(self.place, device)
+    if isinstance(data, (Tensor, str)):
+        from .casting import convert
+
+        return leaf(convert(tensor(data), dtype, place).node, requires_grad)
+    return leaf(data_node(data, dtype, place), requires_grad)
 
 
 # --- ranges

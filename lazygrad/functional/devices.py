@@ -116,6 +116,11 @@ def creation_place(value: Any) -> str:
     return runtime_device.default().name if found.type == "cpu" else place_of(found)
 
 
+def place_like(place: str, device: Any) -> str:
+    """The place of what is made like a tensor that is at `place`, unless another device is named."""
+    return place if device is None else creation_place(device)
+
+
 def set_default_device(device: Any) -> None:
     """Set where creation functions make tensors. None and "cpu" mean the device that DEVICE names.
 

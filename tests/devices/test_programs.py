@@ -102,6 +102,10 @@ def test_the_host_beside_a_device(device: str) -> None:
         assert results[0] == results[1], text
     scale = lg.tensor(2.0, requires_grad=True)
     x = lg.tensor(values).to(device)
+    for made in (
+        lg.rand_like(x), lg.randn_like(x), lg.randint_like(x, 4), lg.ones_like(x), x.new_tensor([1.0]), x.new_tensor(lg.ones(2)), x.new_zeros(2),
+    ):  # fmt: skip
+        assert made.device == x.device
     (x * scale).sum().backward()
     assert scale.grad is not None and scale.grad.device == scale.device
     np.testing.assert_allclose(scale.grad.item(), values.sum(), rtol=1e-5)
