@@ -7,8 +7,9 @@ An operator asks `tensor_nodes` for the nodes to build on, builds its node, and 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import reading
 from .history import Record, Untracked, distinct, mode, record_class
@@ -19,11 +20,14 @@ from .runtime.steady import DEPTH_BUDGET, STEADY
 from .site import describe, here
 from .storage import Storage, wrap
 from .tensor import Tensor, make
-from .views import Step, Strided, View, by_strides, overlaps, placed, write
+from .views import Sizes, Step, Strided, View, by_strides, overlaps, placed, write
 
 if TYPE_CHECKING:
     from .ir.dtype import DType
     from .runtime.device import Array
+
+KNOWN_LIMIT = 4096
+"""How many calls of a function that makes views are remembered."""
 
 
 def from_node(node: Node) -> Tensor:
@@ -193,21 +197,63 @@ def view(name: str, input: Tensor, step: Step) -> Tensor:
     if input.requires_grad:
         (node,) = tensor_nodes(input)
         return views(name, input, ((step.apply(node), step),), "")[0]
-    storage, below = input.storage, input._view
+    below = input._view
+    if below is None:
+        lies = placed(step, input.dtype, input.shape, None, 0)
+    else:
+        lies = placed(step, input.dtype, below.shape, below.stride, below.offset)
+    return _shown(input, step, *lies)
+
+
+def _shown(
+    input: Tensor, step: Step, dtype: DType, shape: Sizes, stride: Sizes, offset: int
+) -> Tensor:
+    """The view of a tensor without a gradient that one movement makes, and that lies so."""
+    below = input._view
     origin = "" if mode.enabled else "no_grad"
     if below is None:
-        dtype, shape, stride, offset = placed(step, input.dtype, input.shape, None, 0)
         seen = View(input, (step,), (step,), shape, stride, offset, origin)
-        return make(storage, dtype, seen, input._counter)
-    dtype, shape, stride, offset = placed(
-        step, input.dtype, below.shape, below.stride, below.offset
-    )
-    path, origin = (*below.path, step), origin or below.origin
-    if below.base is None:
-        seen = View(input, (step,), path, shape, stride, offset, origin)
     else:
-        seen = View(below.base, (*below.steps, step), path, shape, stride, offset, origin)
-    return make(storage, dtype, seen, input._counter)
+        path, origin = (*below.path, step), origin or below.origin
+        if below.base is None:
+            seen = View(input, (step,), path, shape, stride, offset, origin)
+        else:
+            seen = View(below.base, (*below.steps, step), path, shape, stride, offset, origin)
+    return make(input.storage, dtype, seen, input._counter)
+
+
+def remembered(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that shows a tensor by one movement: a call with the same numbers, of a tensor that lies the same, is known the second time.
+
+    Only where no gradient goes through the view. Loops make the same views in every turn.
+    """
+    known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    @wraps(run)
+    def called(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or input.__class__ is not Tensor or input.requires_grad:
+            return run(input, *args, **kwargs)
+        for each in args:
+            if each.__class__ is not int:
+                return run(input, *args)
+        below = input._view
+        if below is None:
+            key: tuple[Any, ...] = (args, input.dtype, input.shape)
+        else:
+            key = (args, input.dtype, below.shape, below.stride, below.offset)
+        found = known.get(key)
+        if found is not None:
+            return _shown(input, *found)
+        made = run(input, *args)
+        seen = made._view
+        steps = 0 if below is None else len(below.path)
+        if seen is not None and made.storage is input.storage and len(seen.path) == steps + 1:
+            if len(known) >= KNOWN_LIMIT:
+                known.clear()
+            known[key] = (seen.path[-1], made.dtype, seen.shape, seen.stride, seen.offset)
+        return made
+
+    return called
 
 
 def views(

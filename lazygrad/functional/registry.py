@@ -20,7 +20,7 @@ from ..ir.dtype import DType
 from ..ir.node import Node, constant
 from ..ir.record import record
 from ..recipes import Recipes
-from ..results import from_node, grad_enabled, result, result_inplace
+from ..results import from_node, grad_enabled, remembered, result, result_inplace
 from ..tensor import Tensor
 from .arguments import (
     describe_operands,
@@ -168,16 +168,20 @@ def function(
     dunder: str | None = None,
     out: bool = False,
     exact: bool = False,
+    view: bool = False,
 ) -> Callable[[Callable[P, Return]], Callable[P, Return]]:
     """Register a function as it is, under `name` and `aliases`.
 
     Args:
+        view: it shows its first argument by one movement, which its numbers and how that lies decide.
         out: also take out=, a tensor or one for each result, which the results are written into; with `exact` its dtype must be
             the result's, otherwise the result is cast.
     """
 
     def register(run: Callable[P, Return]) -> Callable[P, Return]:
         run = _by_numpy_names(run)
+        if view:
+            run = remembered(run)
         public = autocasting(name, announced(_with_out(name, run, exact) if out else run))
         _add(name, public, (name, *aliases), module, method, nn, None, None)
         if dunder is not None:
@@ -206,10 +210,12 @@ def _by_numpy_names(run: Callable[P, Return]) -> Callable[P, Return]:
     return called
 
 
-def method(*names: str) -> Callable[[Function], Function]:
-    """Register a function as a method of Tensor only."""
+def method(*names: str, view: bool = False) -> Callable[[Function], Function]:
+    """Register a function as a method of Tensor only; `view`: as for `function`."""
 
     def register(run: Function) -> Function:
+        if view:
+            run = cast("Function", remembered(run))
         for name in names:
             METHODS[name] = run
         key = f"Tensor.{names[0]}"

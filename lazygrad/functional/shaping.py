@@ -63,7 +63,7 @@ def target_shape(name: str, input: Tensor, wanted: Sequence[int]) -> Shape:
 # --- the same elements in another shape
 
 
-@function("view", module=False)
+@function("view", module=False, view=True)
 def view(input: Tensor, *shape: Any, dtype: DType | None = None, **named: Any) -> Tensor:
     """The same memory in another shape, one size of which may be -1; or its bits as another dtype of the same width.
 
@@ -197,7 +197,7 @@ def removal(input: Tensor, dim: Any) -> Step:
     return views.Remove(tuple(axis for axis in axes if input.shape[axis] == 1))
 
 
-@function("unsqueeze")
+@function("unsqueeze", view=True)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new axis of size 1 at `dim`. Same as torch.unsqueeze."""
     return viewed("UnsqueezeBackward0", input, insertion(input, dim))
@@ -221,7 +221,7 @@ def swap(input: Tensor, dim0: int, dim1: int) -> Step:
     return views.Permute(tuple(axes))
 
 
-@function("transpose", "swapaxes", "swapdims")
+@function("transpose", "swapaxes", "swapdims", view=True)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped. Same as torch.transpose."""
     return viewed("TransposeBackward0", input, swap(input, dim0, dim1))
@@ -250,7 +250,7 @@ def transposition(input: Tensor) -> Step:
     return views.Permute(tuple(reversed(range(rank))))
 
 
-@function("permute")
+@function("permute", view=True)
 def permute(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """The axes in the order of `dims`.
 
@@ -316,7 +316,7 @@ METHODS["mT"] = METHODS["mH"] = property(_matrix_transposed, doc="The last two a
 # --- repeated without memory
 
 
-@method("expand")
+@method("expand", view=True)
 def expand(input: Tensor, *sizes_: Any, implicit: bool = False, size: Any = None) -> Tensor:
     """Axes of size 1, and new leading axes, repeated without memory; -1 leaves a size as it is.
 
@@ -423,7 +423,7 @@ def contiguous(input: Tensor, memory_format: object = None) -> Tensor:
 # --- parts
 
 
-@function("narrow")
+@function("narrow", view=True)
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """`length` elements of an axis from `start` on.
 
@@ -468,7 +468,7 @@ def slice_step(shape: Shape, axis: int, start: int, stop: int, step: int) -> vie
     )
 
 
-@function("select")
+@function("select", view=True)
 def select(input: Tensor, dim: int, index: Any) -> Tensor:
     """One index of an axis, without the axis.
 
@@ -490,7 +490,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
     return viewed("SelectBackward0", input, views.Select(axis, position % size))
 
 
-@function("diagonal")
+@function("diagonal", view=True)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two axes, as a new last axis. Same as torch.diagonal."""
     first, second = (
@@ -502,7 +502,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return viewed("DiagonalBackward0", input, views.Diagonal(offset, first, second))
 
 
-@method("unfold")
+@method("unfold", view=True)
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size`, `step` apart, along an axis; what is inside a window is a new last axis. Same as torch.Tensor.unfold."""
     shape = tuple(input.shape)

@@ -275,3 +275,28 @@ def test_a_view_without_a_gradient_needs_no_node(
     assert [view.sum().item() for view in views] == [12, 84, 63]
     views[1][0] = 0  # written to, and seen on the other side
     assert array[:, 0].tolist() == [0, 0, 0, 0] and views[2].sum().item() == 42
+
+
+def test_a_call_that_makes_a_view_again_checks_what_the_first_did() -> None:
+    """Calls with the same numbers are known; those that are other ones, or of tensors that lie otherwise, are not mistaken for them."""
+    first, other = torch.arange(12.0).reshape(3, 4), torch.arange(12.0).reshape(4, 3)
+    for _ in range(3):
+        assert first.unfold(1, 2, 2).tolist()[0] == [[0, 1], [2, 3]]
+        assert other.unfold(1, 2, 1).shape == (4, 2, 2)
+        assert first.t().select(0, 1).tolist() == [1, 5, 9]
+        assert first.select(0, 1).tolist() == [4, 5, 6, 7]
+        assert first.int().select(0, 1).dtype is torch.int32
+        with pytest.raises(IndexError):
+            first.select(0, 3)
+        with pytest.raises(TypeError):
+            first.select(0, 1.0)
+        with torch.no_grad():
+            assert first.transpose(0, 1).view(4, 3).stride() == (1, 4)
+        first.select(0, 1)[0] = 4  # one and the same memory
+    leaf = torch.arange(12.0).reshape(3, 4).requires_grad_()
+    leaf.select(0, 1).sum().backward()
+    assert leaf.grad.sum(1).tolist() == [0, 4, 0]
+    assert (
+        leaf.detach().select(0, 1)._view is not None
+        and not leaf.detach().select(0, 1).requires_grad
+    )
