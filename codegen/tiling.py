@@ -109,7 +109,8 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     """
     lanes = target.vector_bytes // found.itemsize
     chain = _chain(kernel)
-    each = [loop for loop in chain if not invariant_operands(found.found, loop)]
+    read = {id(loop): _read_again(found.found, loop) for loop in chain}
+    each = [loop for loop in chain if not read[id(loop)]]
     if steps := _outwards(chain, each):
         return steps
     if len(chain) > 2:
@@ -118,7 +119,7 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
                 return [("merge", loop_name(outside), 0)]
     if (bound(found.columns.src[1]) or TYPICAL_EXTENT) >= lanes:
         return []
-    operands = {id(part): part for loop in chain for part in invariant_operands(found.found, loop)}
+    operands = {id(part): part for loop in chain for part in read[id(loop)]}
     ways: list[tuple[int, int, list[Node], Node]] = []
     for part in operands.values():
         depends = [loop for loop in chain if Stride(loop.src[0])(part) != 0]
@@ -135,6 +136,16 @@ def arranged(kernel: Node, found: Contraction, target: Target) -> list[tuple[str
     rows = [loop for loop in order if loop not in depends]
     steps = _outwards(chain, [*outer, *rows, columns])
     return [*steps, *merged([loop_name(each) for each in rows])]
+
+
+def _read_again(found: Sum, loop: Node) -> list[Node]:
+    """The operands of a sum that each iteration of `loop` reads again, whatever order the loops of its results are in.
+
+    What is the same in all terms is no operand: which loops depend on it says nothing of how its loops should stand.
+    """
+    terms = [Stride(each.src[0]) for each in found.around[1:]]
+    parts = invariant_operands(found, loop)
+    return [part for part in parts if any(stride(part) != 0 for stride in terms)]
 
 
 def _outwards(chain: Sequence[Node], first: Sequence[Node]) -> list[tuple[str, str, int]]:

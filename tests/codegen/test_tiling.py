@@ -108,3 +108,14 @@ def test_a_long_sum_of_products_is_blocked() -> None:
     long, short = (lg.lower(few_rows, 50, terms, 40).kernels for terms in (20000, 2000))
     assert len([name for name in long if "sum" in name]) == 1
     assert not any("sum" in name for name in short)
+
+
+def test_operands_that_are_the_same_in_all_terms_choose_no_order() -> None:
+    """Each order of the loops over the results asked for the other one, without end."""
+    draw = np.random.default_rng(0)
+    a, b, d = draw.random(6), draw.random(5), draw.random((6, 5, 40))
+    rows, columns, terms = lg.tensor(a), lg.tensor(b), lg.tensor(d)
+    found = (rows[:, None, None] * columns[None, :, None] + terms).sum(-1)
+    np.testing.assert_allclose(found.numpy(), (a[:, None, None] * b[None, :, None] + d).sum(-1))
+    same = rows[:, None].expand(6, 4)
+    np.testing.assert_allclose((same @ same.t()).numpy(), 4 * np.outer(a, a))
