@@ -169,7 +169,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
 
     Raises:
         RuntimeError: it is neither, or a capsule that was taken before; the memory is not the host's; its dtype is none of ours.
-        ValueError: a negative stride.
+        ValueError: a negative stride; `copy=False`, and the tensor's device has memory of its own.
 
     Same as torch.from_dlpack.
     """
@@ -205,7 +205,17 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
             _Writable(array)
         )  # the first version cannot say that it may not be written
     made = from_external(array.copy() if copy else array, dtype)
-    return made if place is None or made.place == place else made.to(place)
+    place = place or made.place
+    if copy is False and (made.place != place or not _is_shared(made)):
+        raise ValueError(
+            f"Cannot move DLPack tensor from device cpu to device {place} without copying. Set copy=None or copy=True."
+        )
+    return made if made.place == place else made.to(place)
+
+
+def _is_shared(made: Tensor) -> bool:
+    """Whether a tensor that was made of memory from outside lies there: where DEVICE names one with memory of its own, it does not."""
+    return made.storage.pin is not None
 
 
 def _ask(offered: Any, copy: bool | None) -> Any:
@@ -305,12 +315,18 @@ def from_file(
         size: how many elements.
 
     Raises:
-        RuntimeError: the file is too short, and not shared. FileNotFoundError: there is none, and not shared.
+        RuntimeError: the file is too short, and not shared; `shared`, and the tensor's device has memory of its own.
+        FileNotFoundError: there is none, and not shared.
 
     Same as torch.from_file.
     """
     found = dtype_or_default(dtype)
     nbytes = (size or 0) * found.itemsize
+    place = devices.default().name if device is None else creation_place(device)
+    if shared and not isinstance(devices.get(place), HostDevice):
+        raise RuntimeError(
+            f"from_file: writes on {place} do not reach a file: shared=True needs the host's memory"
+        )
     descriptor = os.open(filename, os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY, 0o666)
     try:
         length = os.fstat(descriptor).st_size
@@ -368,7 +384,7 @@ def asarray(
     if found.place != place:
         found = found.to(place)
     found = found if dtype is None else found.to(dtype)
-    shared = shared and found is source
+    shared = shared and found is source and (isinstance(obj, Tensor) or _is_shared(found))
     if copy is False and not shared:
         raise ValueError(
             f"can't alias {type(obj).__name__}: it has another dtype or device, or is no memory to share"

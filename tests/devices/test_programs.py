@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,37 @@ def test_aliases_see_writes(place: str) -> None:
     assert base.tolist() == [[0, 0, 0, 0], [1, 1, 3, 1], [0, 0, 0, 0], [0, 0, 0, 7]]
     assert same.tolist() == base.tolist() and row.tolist() == [1, 1, 3, 1]
     assert base.place.partition(":")[0] == place.partition(":")[0]
+
+
+def test_memory_of_the_host_is_shared_or_the_copy_is_known(place: str, tmp_path: Path) -> None:
+    numbers, path = np.arange(3.0), str(tmp_path / "numbers")
+    given = [
+        lg.from_numpy(numbers),
+        lg.from_dlpack(numbers),
+        lg.asarray(numbers),
+        lg.frombuffer(numbers, dtype=lg.float64),
+    ]
+    for each in given:
+        assert each.place == place and each.mul(2).tolist() == [0, 2, 4]
+    if place in ("cpu", "interpret"):
+        given[0][1] = 5
+        assert all(each.tolist() == [0, 5, 2] for each in given)
+        assert lg.asarray(numbers, copy=False).tolist() == [0, 5, 2]
+        lg.from_file(path, shared=True, size=3)[1] = 5
+        assert np.fromfile(path, np.float32).tolist() == [0, 5, 0]
+        return
+    given[0][1] = 5
+    assert numbers.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="can't alias ndarray"):
+        lg.asarray(numbers, copy=False)
+    with pytest.raises(ValueError, match="without copying"):
+        lg.from_dlpack(numbers, copy=False)
+    with pytest.raises(RuntimeError, match="do not reach a file"):
+        lg.from_file(path, shared=True, size=3)
+    with pytest.raises(BufferError, match=f"on {place} to DLPack's device"):
+        np.from_dlpack(given[0])
+    if np.__version__ >= "2.1":
+        assert np.from_dlpack(given[0], device="cpu").tolist() == [0, 5, 2]
 
 
 def test_errors_leave_tensors_alive(place: str) -> None:

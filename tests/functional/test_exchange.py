@@ -18,6 +18,7 @@ from lazygrad.ir.dtype import ALL, DType
 NUMPY = [dtype for dtype in ALL if dtype.name != "bfloat16"]
 
 
+@pytest.mark.of_the_host
 @pytest.mark.parametrize("dtype", ALL, ids=lambda dtype: dtype.name)
 def test_memory_is_shared_with_torch(dtype: DType) -> None:
     torch = pytest.importorskip("torch")
@@ -36,6 +37,7 @@ def test_memory_is_shared_with_torch(dtype: DType) -> None:
     assert ours.data_ptr() + ours.element_size() == theirs.data_ptr()
 
 
+@pytest.mark.of_the_host
 def test_memory_is_shared_with_numpy() -> None:
     for dtype in NUMPY:
         ours = lg.arange(6).to(dtype).view(2, 3)
@@ -63,6 +65,7 @@ def test_memory_is_shared_with_numpy() -> None:
     assert both.storage.pinned() is None
 
 
+@pytest.mark.of_the_host
 def test_capsules_and_what_is_refused() -> None:
     capsule = lg.utils.dlpack.to_dlpack(lg.arange(3))
     made = lg.utils.dlpack.from_dlpack(capsule)
@@ -113,6 +116,7 @@ def test_memory_that_may_only_be_read_stays_as_it_is() -> None:
     assert made.tolist() == [2, 3, 4] and data == b"\x01\x02\x03"
 
 
+@pytest.mark.of_the_host
 def test_buffers_and_files(tmp_path: pathlib.Path) -> None:
     numbers = array.array("f", [1, 2, 3, 4])
     made = lg.frombuffer(numbers, dtype=lg.float32, count=2, offset=4, requires_grad=True)
@@ -146,6 +150,7 @@ def test_buffers_and_files(tmp_path: pathlib.Path) -> None:
         lg.from_file(str(path), size=4, dtype=lg.int16)
 
 
+@pytest.mark.of_the_host
 def test_asarray() -> None:
     leaf = lg.ones(2, requires_grad=True)
     result = leaf * 2
