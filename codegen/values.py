@@ -38,6 +38,8 @@ Conditions = frozenset[Condition]
 NO_CONDITION: Conditions = frozenset()
 Step = Generator["Step", Node, Node]
 """A computation of a value: it yields the computations that it waits for, and is sent their values."""
+ROW = 16
+"""Elements of a row that are worth a loop of their own."""
 
 
 class NotFlat(Exception):
@@ -244,6 +246,8 @@ class Values:
             key = ("mask", condition, first)
             found = self.memo.get(key)
             if found is None:
+                if self.flat and self.dims and _by_rows(condition.index):
+                    raise NotFlat
                 yield self._prepare(condition.index, first, scope)
                 test = condition.emit(partial(self._leaf, first), self._size)
                 if test is None:
@@ -287,6 +291,17 @@ class Values:
         number: Any = self.memo.get(key, -1)
         self.memo[key] = number + 1
         return int(number) + 1
+
+
+def _by_rows(index: Index) -> bool:
+    """Whether an index of all elements is the row of one, and a row is at least a vector: in a loop over rows a condition of it is one flag for vectors.
+
+    Where sizes are numbers, stretches of the loop over all elements are found instead (transform/partition.py).
+    """
+    return any(
+        isinstance(atom, Quotient) and isinstance(atom.divisor, int) and atom.divisor >= ROW
+        for atom, _ in index.terms
+    )
 
 
 def size_node(size: Dim, dims: dict[str, Node]) -> Node:

@@ -197,7 +197,7 @@ def compile_general(normal: Normal, made: list[Node]) -> CompiledPlan:
         verify_graph([made[number] for number in normal.roots])
         return compile_normal(normal, made=made)
     except (VerificationError, TypeError, NotImplementedError) as error:
-        raise UndecidedError(str(error)) from error
+        raise UndecidedError(str(error), getattr(error.__cause__, "question", ())) from error
 
 
 IN_HOST_MEMORY = {"cpu", "interpret"}

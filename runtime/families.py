@@ -102,8 +102,11 @@ def take_apart(normal: Normal) -> Sizes:
         else:
             _, sources, sizes, dtype, arg = entry
             rest, inside = arg_apart(arg)
-            region = isinstance(arg, Region)
-            note(inside, last_starts(node, arg) if region else [HIGH] * len(inside))
+            if isinstance(arg, Region):
+                note(inside, last_starts(node, arg))
+                rest = (*rest, _whole_axes(node))
+            else:
+                note(inside, [HIGH] * len(inside))
             before = len(vector)
             entries.append((op, sources, shape(sizes), dtype, rest))
             if _most_elements(node) >= HEAVY:
@@ -130,10 +133,19 @@ def _most_elements(node: Node) -> int:
     return most
 
 
+def _part(node: Node) -> Shape:
+    """The shape of the region that a node reads or writes."""
+    return node.src[1].shape if node.op is Op.UPDATE else node.shape
+
+
+def _whole_axes(node: Node) -> tuple[bool, ...]:
+    """On which axes a region is all that there is: a concatenation of columns shares no plan with one of rows."""
+    return tuple([n == m for n, m in zip(node.src[0].shape, _part(node), strict=True)])
+
+
 def last_starts(node: Node, region: Region) -> list[int]:
     """The largest start on each axis with which a region ends inside of what it is a region of."""
-    whole = node.src[0].shape
-    part = node.src[1].shape if node.op is Op.UPDATE else node.shape
+    whole, part = node.src[0].shape, _part(node)
     return [
         example(n) - (example(m) - 1) * step - 1
         for n, m, step in zip(whole, part, region.steps, strict=True)

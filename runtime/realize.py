@@ -19,7 +19,7 @@ from lazygrad.ir.dim import UndecidedError
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.template import unfold, unfold_all
-from lazygrad.schedule.dims import Pattern
+from lazygrad.schedule.dims import Pattern, narrowed
 
 from . import device as devices
 from . import profile, schedules
@@ -202,12 +202,13 @@ class PlanCache:
             note(family, sizes)
         bound = None if pattern is None else pattern.bind(sizes.vector)
         if pattern is not None and bound is not None:  # a size may be more than a Dim can be
-            general = symbolic_plan(normal, pattern)
-            if general is not None:
+            general = symbolic_plan(normal, pattern, [*family.vectors, sizes.vector])
+            bound = None if general is None else general[0].bind(sizes.vector)
+            if general is not None and bound is not None:
                 with self._lock:
-                    family.plans.insert(0, (pattern, general))
+                    family.plans.insert(0, general)
                     del family.plans[PATTERN_LIMIT:]
-                return with_sizes(general, pattern, bound)
+                return with_sizes(general[1], general[0], bound)
         return plan_for(normal)
 
     def clear(self) -> None:
@@ -227,17 +228,30 @@ def _latest(kept: OrderedDict[Entry, Any], key: Entry, value: Any, limit: int) -
     kept[key] = value
 
 
-def symbolic_plan(normal: Normal, pattern: Pattern) -> CompiledPlan | None:
-    """A plan with the dims of a pattern, or None where some pass cannot do without the numbers."""
-    try:
-        return plan_for(normal, general=symbolic_graph(normal, pattern))
-    except (UndecidedError, TypeError) as error:
-        if "recompile" in config.current.explain:
-            from . import dump
+def symbolic_plan(
+    normal: Normal, pattern: Pattern, vectors: Sequence[Sequence[int]]
+) -> tuple[Pattern, CompiledPlan] | None:
+    """A plan with the dims of a pattern, or None where some pass cannot do without the numbers.
 
-            dump.say(f"compiles for these sizes alone: {error}")
-        return None
+    Where their bounds leave a question open, the pattern that is returned is for sizes of which it has the answer that it has of `vectors`.
+    """
+    for _ in range(QUESTION_LIMIT):
+        try:
+            return pattern, plan_for(normal, general=symbolic_graph(normal, pattern))
+        except (UndecidedError, TypeError) as error:
+            less = narrowed(pattern, getattr(error, "question", ()), vectors)
+            if less is None:
+                if "recompile" in config.current.explain:
+                    from . import dump
 
+                    dump.say(f"compiles for these sizes alone: {error}")
+                return None
+            pattern = less
+    return None
+
+
+QUESTION_LIMIT = 8
+"""How many questions about a graph with dims may be answered by bounds."""
 
 PLANS = PlanCache()
 """The plans of this process."""

@@ -116,7 +116,7 @@ def to_bytes(plan: Plan, attach: Sequence[int]) -> bytes:
 
 def refusal(error: UndecidedError) -> bytes:
     """That there can be no plan, and why."""
-    return _joined({"undecided": str(error)}, ())
+    return _joined({"undecided": str(error), "question": error.question}, ())
 
 
 def _joined(table: Any, objects: Sequence[bytes]) -> bytes:
@@ -134,7 +134,8 @@ def from_bytes(device: Any, content: bytes) -> tuple[KernelPlan, list[int]]:
     start = 8 + int.from_bytes(content[:8], "little")
     table = json.loads(content[8:start])
     if "undecided" in table:
-        raise UndecidedError(table["undecided"])
+        asked = tuple([(tuple(names), factor) for names, factor in table["question"]])
+        raise UndecidedError(table["undecided"], asked)
     objects: list[tuple[Any, bytes]] = []
     for description, length in table["kernels"]:
         objects.append((description, content[start : start + length]))

@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+Question = tuple[tuple[tuple[str, ...], int], ...]
+"""A polynomial, as names of variables with their coefficient: is it negative?"""
+
 
 class UndecidedError(ValueError):
-    """The bounds of the dims involved do not decide the question."""
+    """The bounds of the dims involved do not decide a question: `question`, where it is whether a polynomial is negative."""
+
+    def __init__(self, text: str, question: Question = ()) -> None:
+        super().__init__(text)
+        self.question = question
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ class Dim:
             return True
         if difference.low >= 0:
             return False
-        raise UndecidedError(f"{self} < {other} is not decided")
+        question = tuple([(tuple([v.name for v in m]), c) for m, c in difference.terms])
+        raise UndecidedError(f"{self} < {other} is not decided", question)
 
     def __le__(self, other: Size) -> bool:
         return self < other + 1

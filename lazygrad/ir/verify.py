@@ -61,7 +61,7 @@ def _apply(node: Node, check: Callable[[Node], str | None]) -> None:
     try:
         wrong = check(node)
     except UndecidedError as question:
-        raise VerificationError(f"the dims leave a question open ({question})", node) from None
+        raise VerificationError(f"the dims leave a question open ({question})", node) from question
     if wrong is not None:
         raise VerificationError(wrong, node)
 

@@ -2,7 +2,7 @@
 
 In: the sizes of two or more runs of one structure, as vectors of integers. Out: a `Pattern`: for each position an integer or a `Dim`, found by
 anti-unification: positions that had equal values in every run share a variable, and a position that is an affine function of a
-variable, or of a product of two, is written as that. It holds for the runs seen; whether for another is its guard's question
+variable, or of a product of two, or the sum of two, is written as that. It holds for the runs seen; whether for another is its guard's question
 (`Pattern.bind`), whether for all sizes that of the verifier, on the graph that is rebuilt with it.
 
 Sizes of 0 and 1 never vary (the structure tells them apart): broadcasting and empty loops hang on them. An offset may be 0.
@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.dim import Dim, Size, Variable
+from ..ir.dim import Dim, Question, Size, Variable
 from ..ir.record import record
 
 HIGH = 2**31 - 1
 """The bound of a variable that nothing else bounds."""
 Column = tuple[int, ...]
 """The values of one position, one for each run."""
+Form = tuple[tuple[tuple[int, tuple[int, ...]], ...], int]
+"""A column by others: factors, each with the numbers of the bases that it multiplies, and a constant."""
 
 
 @record
@@ -60,14 +62,14 @@ def generalise(
     }
     if not varying:
         return None
-    # Small differences first, so that a product is written by its factors and not the other way round.
-    order = sorted(varying, key=lambda column: (max(column) - min(column), varying[column]))
+    # Small ones first, so that a product is written by its factors and a sum by its parts, and not the other way round.
+    order = sorted(varying, key=lambda column: (max(column), varying[column]))
     bases: list[Column] = []
-    forms: dict[Column, tuple[int, tuple[int, ...], int]] = {}
+    forms: dict[Column, Form] = {}
     for column in order:
         form = _form(column, bases)
         if form is None:
-            form = (1, (len(bases),), 0)
+            form = ((1, (len(bases),)),), 0
             bases.append(column)
         forms[column] = form
     bounds = _bounds(bases, forms, columns, list(zip(*limits, strict=True)))
@@ -76,11 +78,14 @@ def generalise(
         for number, (base, (low, high)) in enumerate(zip(bases, bounds, strict=True))
     ]
     written: dict[Column, Size] = {}
-    for column, (factor, product, constant) in forms.items():
-        size: Size = factor
-        for number in product:
-            size = size * dims[number]
-        written[column] = size + constant
+    for column, (terms, constant) in forms.items():
+        whole: Size = constant
+        for factor, product in terms:
+            size: Size = factor
+            for number in product:
+                size = size * dims[number]
+            whole = whole + size
+        written[column] = whole
     sizes = tuple(written.get(column, column[0]) for column in columns)
     variables = tuple(
         (dim.variables[0], varying[base]) for dim, base in zip(dims, bases, strict=True)
@@ -88,20 +93,64 @@ def generalise(
     return Pattern(sizes, variables)
 
 
-def _form(column: Column, bases: Sequence[Column]) -> tuple[int, tuple[int, ...], int] | None:
-    """`column` as factor * product of bases + constant."""
+def narrowed(
+    pattern: Pattern, question: Question, vectors: Sequence[Sequence[int]]
+) -> Pattern | None:
+    """The pattern for those sizes alone of which a question (is a polynomial negative?) has the answer that it has of `vectors`.
+
+    None where their answers differ, or bounds of one variable cannot say so.
+    """
+    named = [(names, factor) for names, factor in question if names]
+    rest = sum(factor for names, factor in question if not names)
+    if len(named) != 1 or len(named[0][0]) != 1:
+        return None
+    ((name,), factor) = named[0]
+    places = [place for variable, place in pattern.variables if variable.name == name]
+    if not places:
+        return None
+    answers = {factor * vector[places[0]] + rest < 0 for vector in vectors}
+    if len(answers) != 1:
+        return None
+    old = pattern.variables[[place for _, place in pattern.variables].index(places[0])][0]
+    low, high = old.low, old.high
+    # the largest value on the side of the small ones, where factor * value + rest changes its sign
+    edge = (-rest - 1) // factor if factor > 0 else rest // -factor
+    if answers == {factor > 0}:
+        high = min(high, edge)
+    else:
+        low = max(low, edge + 1)
+    if low > high or (low, high) == (old.low, old.high):
+        return None
+    new = Variable(name, low, high, old.multiple, old.example)
+    sizes = tuple([_with(size, old, new) for size in pattern.sizes])
+    variables = [(new if each == old else each, place) for each, place in pattern.variables]
+    return Pattern(sizes, tuple(variables))
+
+
+def _with(size: Size, old: Variable, new: Variable) -> Size:
+    """A size with one variable in the place of another one."""
+    if isinstance(size, int):
+        return size
+    return Dim({tuple([new if v == old else v for v in m]): c for m, c in size.terms})
+
+
+def _form(column: Column, bases: Sequence[Column]) -> Form | None:
+    """`column` as a constant and a multiple of a base or of a product of two, or the sum of two bases."""
     for number, base in enumerate(bases):
         found = _affine(column, base)
         if found is not None:
-            return found[0], (number,), found[1]
+            return ((found[0], (number,)),), found[1]
     if len(column) < 3:
-        return None  # two runs do not tell a product of two variables from a third one
+        return None  # two runs do not tell what is made of two variables from a third one
     for first, left in enumerate(bases):
         for second in range(first, len(bases)):
-            product = tuple(a * b for a, b in zip(left, bases[second], strict=True))
-            found = _affine(column, product)
+            right = bases[second]
+            rest = {whole - a - b for whole, a, b in zip(column, left, right, strict=True)}
+            if len(rest) == 1:
+                return ((1, (first,)), (1, (second,))), rest.pop()
+            found = _affine(column, tuple(a * b for a, b in zip(left, right, strict=True)))
             if found is not None:
-                return found[0], (first, second), found[1]
+                return ((found[0], (first, second)),), found[1]
     return None
 
 
@@ -122,7 +171,7 @@ def _affine(column: Column, base: Column) -> tuple[int, int] | None:
 
 def _bounds(
     bases: Sequence[Column],
-    forms: dict[Column, tuple[int, tuple[int, ...], int]],
+    forms: dict[Column, Form],
     columns: Sequence[Column],
     limits: Sequence[tuple[int | None, ...]],
 ) -> list[tuple[int, int]]:
@@ -141,22 +190,19 @@ def _bounds(
             most[column] = min(most[column], max(*known, *column))
     lows = [least[base] for base in bases]
     highs = [most[base] for base in bases]
-    for column, (factor, product, constant) in forms.items():
-        if len(product) == 1:
+    for column, (terms, constant) in forms.items():
+        factor, product = terms[0]
+        if len(terms) == 1 and len(product) == 1:
             number = product[0]
             lows[number] = max(lows[number], -(-(least[column] - constant) // factor))
             highs[number] = min(highs[number], (most[column] - constant) // factor)
     return list(zip(lows, highs, strict=True))
 
 
-def _follows(
-    limit: Column, offset: tuple[int, tuple[int, ...], int], bases: Sequence[Column]
-) -> bool:
+def _follows(limit: Column, offset: Form, bases: Sequence[Column]) -> bool:
     """Whether a limit is written like its offset, and so stays ahead of it."""
     found = _form(limit, bases) if len(set(limit)) > 1 else None
-    return (
-        found is not None
-        and found[1] == offset[1]
-        and found[0] >= offset[0]
-        and found[2] >= offset[2]
-    )
+    if found is None or len(found[0]) != 1 or len(offset[0]) != 1:
+        return found == offset
+    ((most, product),), ((least, same),) = found[0], offset[0]
+    return product == same and most >= least and found[1] >= offset[1]

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 import lazygrad as lg
 from lazygrad.ir import build
-from lazygrad.ir.dim import Dim
+from lazygrad.ir.dim import Dim, UndecidedError
 from lazygrad.ir.dtype import float32
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
-from lazygrad.runtime import device, families
+from lazygrad.runtime import device, families, records
 from lazygrad.runtime.device import Array
 from lazygrad.runtime.realize import PLANS, realize
-from lazygrad.schedule.dims import generalise
+from lazygrad.schedule.dims import generalise, narrowed
 
 PLACE = "interpret"
 
@@ -53,6 +53,36 @@ def test_a_product_of_two_variables_is_found_in_three_runs() -> None:
     assert pattern is not None and isinstance(pattern.sizes[2], Dim)
     assert pattern.bind((10, 20, 200)) is not None
     assert pattern.bind((10, 20, 199)) is None
+
+
+def test_a_sum_of_two_variables_is_found_in_three_runs() -> None:
+    pattern = generalise([(24, 20, 4), (45, 36, 9), (37, 31, 6)], [[None] * 3] * 3)
+    assert pattern is not None
+    assert [str(size) for size in pattern.sizes] == ["d0 + d1", "d1", "d0"]
+    assert pattern.bind((50, 20, 30)) is not None
+    assert pattern.bind((50, 20, 31)) is None
+
+
+@given(
+    st.integers(-4, 4).filter(bool), st.integers(-90, 90),
+    st.lists(st.integers(2, 30), min_size=2, max_size=4, unique=True), st.integers(2, 60),
+)  # fmt: skip
+def test_bounds_answer_a_question(factor: int, rest: int, seen: list[int], other: int) -> None:
+    """A pattern made narrower has what was seen, and of other values those with the same answer."""
+    vectors = [(value, 7) for value in seen]
+    pattern = generalise(vectors, [[None] * 2] * len(vectors))
+    assert pattern is not None
+    less = narrowed(pattern, ((("d0",), factor), ((), rest)), vectors)
+    answers = {factor * value + rest < 0 for value in seen}
+    if less is None:
+        always = {factor * value + rest < 0 for value in (2, 2**31 - 1)}
+        assert len(answers) == 2 or answers == always
+        return
+    assert all(less.bind(vector) is not None for vector in vectors)
+    assert (less.bind((other, 7)) is not None) == ((factor * other + rest < 0) in answers)
+    size = less.sizes[0]
+    assert isinstance(size, Dim)
+    assert (size * factor + rest < 0) in answers  # what raised before
 
 
 @given(st.lists(st.lists(st.integers(2, 50), min_size=4, max_size=4), min_size=2, max_size=4))
@@ -98,6 +128,39 @@ def test_an_offset_that_grows(place: str) -> None:
         np.testing.assert_array_equal(read(cache), expected)
         cache = leaf(read(cache))
     assert PLANS.compiled - before <= 3
+
+
+def test_a_part_of_what_stays() -> None:
+    """The part ends inside of the whole for some sizes alone: for these the plan is."""
+    whole = lg.rand(64, 5).realize()
+    before = PLANS.compiled
+    for length in [20, 40, *range(2, 64, 3)]:
+        np.testing.assert_array_equal((whole[:length] * 2).numpy(), whole.numpy()[:length] * 2)
+        np.testing.assert_array_equal(whole[9:length].neg().numpy(), -whole.numpy()[9:length])
+    assert PLANS.compiled - before <= 7
+    with pytest.raises(IndexError):
+        whole[70]
+    np.testing.assert_array_equal((whole[:70] * 2).numpy(), whole.numpy() * 2)
+
+
+def test_the_question_is_in_the_directory_too() -> None:
+    question = ((("d0",), 1), ((), -256))
+    with pytest.raises(UndecidedError) as found:
+        records.from_bytes(
+            None, records.refusal(UndecidedError("d0 < 256 is not decided", question))
+        )
+    assert found.value.question == question
+
+
+def test_two_lengths_behind_each_other() -> None:
+    before = PLANS.compiled
+    for first, second in [(5, 9), (8, 4), (6, 17), (3, 3), (20, 2), (7, 30)]:
+        rows, more = np.random.rand(first, 33), np.random.rand(second, 33)
+        made = lg.cat([lg.tensor(rows), lg.tensor(more)])
+        np.testing.assert_array_equal(made.numpy(), np.concatenate([rows, more]))
+        made = lg.cat([lg.tensor(rows.T), lg.tensor(more.T)], 1)
+        np.testing.assert_array_equal(made.numpy(), np.concatenate([rows.T, more.T], 1))
+    assert PLANS.compiled - before <= 6
 
 
 def test_two_axes_that_change_on_their_own() -> None:
