@@ -48,7 +48,7 @@ SIDE_BY_SIDE = 8
 CROWDED = 4096
 """Elements that lie a multiple of so many bytes apart share one set of the first level of cache."""
 COLUMN_BYTES = 2048
-"""How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used."""
+"""How much of a row is read at once where columns are reduced: what is fetched beyond a line, and of a page, is then used. Half of it where its sums stay in registers."""
 LIGHT_WORK = 8
 """What a step of a sum computes at most, where several vectors of sums run side by side."""
 WRITTEN_WORK = 64
@@ -390,7 +390,8 @@ def _lanes(loop: Node, target: Target) -> int:
     if reduces and work - after <= LIGHT_WORK:
         wanted = 2 if nested else 4
         if nested and _tall(loop):
-            wanted = max(wanted, COLUMN_BYTES // (lanes * widest))
+            few = COLUMN_BYTES // 2 // (lanes * widest)
+            wanted = max(wanted, few if few <= target.accumulators else 2 * few)
             while wanted > 2 and trips < COLUMN_PARTS * lanes * wanted:
                 wanted //= 2
         while wanted > 1 and work > LIGHT_WORK and wanted * after > WRITTEN_WORK:
