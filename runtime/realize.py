@@ -228,6 +228,10 @@ def _latest(kept: OrderedDict[Entry, Any], key: Entry, value: Any, limit: int) -
     kept[key] = value
 
 
+QUESTION_LIMIT = 8
+"""How many questions about a graph with dims may be answered by bounds."""
+
+
 def symbolic_plan(
     normal: Normal, pattern: Pattern, vectors: Sequence[Sequence[int]]
 ) -> tuple[Pattern, CompiledPlan] | None:
@@ -249,9 +253,6 @@ def symbolic_plan(
             pattern = less
     return None
 
-
-QUESTION_LIMIT = 8
-"""How many questions about a graph with dims may be answered by bounds."""
 
 PLANS = PlanCache()
 """The plans of this process."""

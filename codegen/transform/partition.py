@@ -21,9 +21,9 @@ from .access import (
     all_loops,
     body,
     constant_value,
+    counted,
     extent,
     loop_name,
-    loop_named,
     replace_loop,
 )
 from .jam import copied
@@ -43,11 +43,8 @@ def partition(kernel: Node, name: str, part: int) -> Node:
     Raises:
         ScheduleError: there is no such loop, it is not so, or nothing is decided by its index.
     """
-    loop = loop_named(kernel, name)
-    size = extent(loop)
+    loop, size = counted(kernel, name, 0)
     assert isinstance(loop.arg, Loop)
-    if size is None or loop.arg.step != 1:
-        raise ScheduleError(f"loop {name} has an unknown extent or a step")
     found = stretches(loop)
     if len(found) < 2:
         raise ScheduleError(f"nothing that loop {name} does is decided by its index")

@@ -105,13 +105,13 @@ def narrowed(
     if len(named) != 1 or len(named[0][0]) != 1:
         return None
     ((name,), factor) = named[0]
-    places = [place for variable, place in pattern.variables if variable.name == name]
-    if not places:
+    found = [(variable, place) for variable, place in pattern.variables if variable.name == name]
+    if not found:
         return None
-    answers = {factor * vector[places[0]] + rest < 0 for vector in vectors}
+    ((old, at),) = found
+    answers = {factor * vector[at] + rest < 0 for vector in vectors}
     if len(answers) != 1:
         return None
-    old = pattern.variables[[place for _, place in pattern.variables].index(places[0])][0]
     low, high = old.low, old.high
     # the largest value on the side of the small ones, where factor * value + rest changes its sign
     edge = (-rest - 1) // factor if factor > 0 else rest // -factor
