@@ -8,7 +8,7 @@ an array that then is the group's, or are long where trips are few. No array is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Loop
@@ -29,6 +29,7 @@ from .transform.access import (
     extent,
     lines_inside,
     loop_name,
+    loop_named,
 )
 from .transform.contraction import contraction
 from .transform.nest import merge
@@ -171,29 +172,46 @@ def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:
 
 
 def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
-    """The steps that share the loop of a nest which goes along memory, or is the longest; loops that are one range are merged first."""
-    steps: list[Transform] = []
-    before = kernel
-    while True:
-        lines = body(nest)
-        if len(lines) != 1 or lines[0].op is not Op.LOOP or extent(lines[0]) is None:
-            break  # a division by a number that is not known is a call, which takes memory
-        try:
-            merged = merge(kernel, loop_name(nest))
-        except ScheduleError:
-            break
-        names = {loop_name(loop) for loop, _ in all_loops(kernel)}
-        nest_name = loop_name(nest)
-        nest = next(loop for loop, _ in all_loops(merged) if loop_name(loop) not in names)
-        steps.append(Transform("merge", nest_name))
-        kernel = merged
+    """The steps that share the loop of a nest which goes along memory, or is the longest; loops that can be one are merged first."""
+    merged, nest, steps = _merged(kernel, nest)
     sharable = [loop for loop, _ in all_loops(nest) if not obstacle(loop)]
     if not sharable:
-        return before, []
+        return kernel, []
     best = max(sharable, key=lambda loop: (_along(loop) * min(_size(loop), 256), _size(loop)))
     if _size(best) < LEAST_THREADS:
-        return before, []
-    return kernel, [*steps, Transform("share", loop_name(best))]
+        return kernel, []
+    return merged, [*steps, Transform("share", loop_name(best))]
+
+
+def _merged(kernel: Node, nest: Node) -> tuple[Node, Node, list[Transform]]:
+    """The kernel and the nest with each loop merged with the one that it holds alone, the inner ones first, where a group can share what they become; and the steps."""
+    steps: list[Transform] = []
+    names = {loop_name(loop) for loop, _ in all_loops(kernel)}
+    refused: set[str] = set()
+    while True:
+        inner_first = [loop for loop, _ in all_loops(nest)][::-1]
+        loop = next((each for each in inner_first if _holds_one(each, refused)), None)
+        if loop is None:
+            return kernel, nest, steps
+        try:
+            merged = merge(kernel, loop_name(loop))
+        except ScheduleError:
+            refused.add(loop_name(loop))
+            continue
+        found = next(each for each, _ in all_loops(merged) if loop_name(each) not in names)
+        if obstacle(found):
+            refused.add(loop_name(loop))
+            continue
+        steps.append(Transform("merge", loop_name(loop)))
+        nest = found if loop is nest else loop_named(merged, loop_name(nest))
+        kernel, names = merged, {loop_name(each) for each, _ in all_loops(merged)}
+
+
+def _holds_one(loop: Node, refused: Set[str]) -> bool:
+    """Whether a loop holds nothing but another one, of an extent that is known: a division by a number that is not is a call, which takes memory."""
+    lines = body(loop)
+    alone = len(lines) == 1 and lines[0].op is Op.LOOP and extent(lines[0]) is not None
+    return alone and loop_name(loop) not in refused
 
 
 def _pays(kernel: Node, shared: list[str], nests: list[Node]) -> bool:

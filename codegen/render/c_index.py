@@ -66,6 +66,8 @@ class IndexText:
             return self.quotient(node)
         if node.op not in (Op.ADD, Op.SUB, Op.MUL):
             return None
+        if node.op is Op.ADD and (0, 0) in (known := [*map(self.writer.ranges.of, node.src)]):
+            return self.index(right if known[0] == (0, 0) else left)
         if node.op is Op.MUL:
             text = f"{self.factor(left)}*{self.factor(right)}"
         else:

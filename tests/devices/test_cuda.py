@@ -208,14 +208,14 @@ SUM = """
 
 
 def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
-    """Threads share the loop inside and reduce once, behind the loop around it; each adds 30 terms one after the other, then their sums."""
+    """Threads share the two loops inside as one and reduce once, behind it; of many terms each adds some one after the other, then their sums."""
     from lazygrad.codegen.choose_cuda import choose, optimise, target
     from lazygrad.codegen.choose_opencl import spread
     from lazygrad.ir.interpret_loops import run_kernel
 
     (kernel,) = parse(SUM)
     steps = [str(step) for step in choose(spread(kernel), target())]
-    assert steps == ["share(l)", "cascade(k, 10)", "accumulate()"]
+    assert steps == ["merge(k)", "share(k_l)", "accumulate()"]
     golden(text_of(SUM))
     x = np.random.default_rng(0).random((2, 3, 40, 150), np.float32)
     result = np.zeros(2, np.float32)
@@ -223,8 +223,40 @@ def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
     np.testing.assert_allclose(result, x.sum((1, 2, 3)), rtol=1e-5)
     (long,) = parse(SUM.replace("150", "90000"))
     steps = [str(step) for step in choose(spread(long), target())]
-    assert "cascade(l, 8192)" in steps, "each part is the group's, whose threads stay neighbours"
-    assert "l += 256" in text_of(SUM.replace("150", "90000"))
+    assert "cascade(k_l, 8192)" in steps, "each part is the group's, whose threads stay neighbours"
+    assert "k_l += 256" in text_of(SUM.replace("150", "90000"))
+
+
+def test_a_group_shares_the_loops_that_can_be_one() -> None:
+    """A channel's mean, and what is written with it: the loops over a picture become one, that over pictures stays around it. It was a thread a channel."""
+    from lazygrad.codegen.choose_cuda import choose, optimise, target
+    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.ir.interpret_loops import run_kernel
+
+    (kernel,) = parse("""
+        kernel centre(%x: f32[6, 4, 7, 9] in, %y: f32[6, 4, 7, 9] out)
+          for %c in range(0, 4) parallel:
+            local %sum : f32[]
+            store %sum[0], 0.0:f32
+            for %n in range(0, 6):
+              for %h in range(0, 7):
+                for %w in range(0, 9):
+                  %v = load %x[%n*252 + %c*63 + %h*9 + %w] : f32
+                  accumulate %sum[0], %v {kind=add}
+            %s = load %sum[0] : f32
+            for %n2 in range(0, 6):
+              for %h2 in range(0, 7):
+                for %w2 in range(0, 9):
+                  %u = load %x[%n2*252 + %c*63 + %h2*9 + %w2] : f32
+                  %z = sub %u, %s : f32
+                  store %y[%n2*252 + %c*63 + %h2*9 + %w2], %z
+    """)
+    steps = [str(step) for step in choose(spread(kernel), target())]
+    assert [step for step in steps if step.startswith("share")] == ["share(n_h_w)", "share(h2_w2)"]
+    x = np.random.default_rng(0).random((6, 4, 7, 9), np.float32)
+    result = np.zeros_like(x)
+    run_kernel(optimise(kernel, target()), [x, result])
+    np.testing.assert_allclose(result, x - x.sum((0, 2, 3))[:, None, None], rtol=1e-5, atol=1e-5)
 
 
 def test_groups_without_many_sums_take_registers() -> None:
