@@ -46,7 +46,7 @@ from .c_text import (
     without_unused,
 )
 from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
-from .c_values import compute, lane_mask
+from .c_values import compute, lane_mask, repeated_flag
 from .late import late_loads
 from .llvm_text import RenderError
 from .rare import Arm, Arms, rare_arms
@@ -415,7 +415,7 @@ class _KernelWriter:
         mask = self._operand(node)
         if lanes is None or lanes_of(node) is not None:
             return mask
-        return f"(char{lanes})({mask} ? -1 : 0)"
+        return repeated_flag(f"char{lanes}", mask)
 
     def _copy(self, value: Node, target: Node) -> None:
         """Neighbours from a buffer into a local, or from a local into a buffer, where there are no vectors."""

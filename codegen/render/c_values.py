@@ -286,8 +286,13 @@ def splat(writer: Writer, node: Node, source: str) -> str:
     if lanes_of(node) is None:
         return source
     if node.dtype.kind == "bool":
-        return f"({type_of(node)})({source} ? -1 : 0)"
+        return repeated_flag(type_of(node), source)
     return f"({type_of(node)})({source})"
+
+
+def repeated_flag(kind: str, flag: str) -> str:
+    """A flag in each lane. Chosen, not repeated: LLVM 14 ends the process ("Cannot select") at bytes that repeat what it has compared with others in a mask of AVX512."""
+    return f"({flag} ? ({kind})(-1) : ({kind})(0))"
 
 
 @VALUES.rule(Op.LANES)

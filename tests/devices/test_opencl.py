@@ -140,6 +140,20 @@ def test_features_that_the_compiler_does_not_know_of() -> None:
     assert "clang attribute" not in render(kernel, target("cpu"))
 
 
+FLAGS = """
+import lazygrad as lg
+x, y = lg.tensor([0.1, 0.2, 0.4, 0.8, 0.6]), lg.tensor([3, 0, -1, 1, 2])
+print(lg.nn.functional.multilabel_margin_loss(x, y).item())
+"""
+
+
+def test_one_comparison_for_all_lanes() -> None:
+    """Its flag, repeated in bytes, ended the process on processors with AVX512 that PoCL's compiler does not know."""
+    needs_opencl()
+    found, known = (float(execute(FLAGS, DEVICE=device)) for device in ("OPENCL", "INTERPRET"))
+    assert abs(found - known) < 1e-6
+
+
 MASKS = """
 kernel masks(%x: f32[64] in, %d: f64[64] in, %y: f32[64] out, %b: bool[64] out, %z: f64[64] out)
   for %j in range(0, 64):
