@@ -34,6 +34,7 @@ from .transform.access import (
 from .transform.contraction import contraction
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
+from .transform.prefix import prefix, stretch_of
 from .transform.share import LEAST_THREADS, obstacle, share
 from .transform.tensorize import of_halves, tensorize
 from .transform.tile import tile
@@ -89,6 +90,7 @@ def optimise(kernel: Node, target: CudaTarget, steps: Sequence[Transform] | None
 TRANSFORMS: dict[str, Callable[..., Node]] = {
     **general.TRANSFORMS,
     "share": share,
+    "prefix": prefix,
     "tile": tile,
     "tensorize": tensorize,
     "wide": wide,
@@ -117,7 +119,7 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     for nest in nests:
         merged, chosen = _share(merged, nest)
         steps += chosen
-    shared = [step.loop for step in steps if step.name == "share"]
+    shared = [step.loop for step in steps if step.name in ("share", "prefix")]
     if not shared or not _pays(merged, shared, nests):
         steps, merged, shared = _wide(kernel), kernel, []
     if contraction(kernel) is None:
@@ -173,6 +175,8 @@ def _grid(kernel: Node) -> tuple[list[Node], tuple[Node, ...]]:
 
 def _share(kernel: Node, nest: Node) -> tuple[Node, list[Transform]]:
     """The steps that share the loop of a nest which goes along memory, or is the longest; loops that can be one are merged first."""
+    if scanned := _scan(kernel, nest):
+        return kernel, scanned
     merged, nest, steps = _merged(kernel, nest)
     sharable = [loop for loop, _ in all_loops(nest) if not obstacle(loop)]
     if not sharable:
@@ -212,6 +216,14 @@ def _holds_one(loop: Node, refused: Set[str]) -> bool:
     lines = body(loop)
     alone = len(lines) == 1 and lines[0].op is Op.LOOP and extent(lines[0]) is not None
     return alone and loop_name(loop) not in refused
+
+
+def _scan(kernel: Node, nest: Node) -> list[Transform]:
+    """The step that divides a loop of a nest which has a running value."""
+    for loop, _ in all_loops(nest):
+        if _size(loop) >= LEAST_THREADS and (stretch := stretch_of(loop)):
+            return [Transform("prefix", loop_name(loop), stretch)]
+    return []
 
 
 def _pays(kernel: Node, shared: list[str], nests: list[Node]) -> bool:

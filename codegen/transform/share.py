@@ -89,10 +89,13 @@ def group_size(kernel: Node) -> int:
         for loop, _ in all_loops(kernel)
         if isinstance(loop.arg, Loop) and loop.arg.kind == "threads"
     ]
-    if not sizes:
-        return 0
+    return threads_for(max(sizes)) if sizes else 0
+
+
+def threads_for(size: int | None) -> int:
+    """About a work-item for four iterations of a loop, whole warps."""
     threads = LEAST_THREADS
-    while threads < MOST_THREADS and threads * 4 < max(sizes):
+    while threads < MOST_THREADS and threads * 4 < (TYPICAL_EXTENT if size is None else size):
         threads *= 2
     return threads
 
