@@ -31,13 +31,14 @@ from .transform.access import (
     loop_name,
     loop_named,
 )
-from .transform.contraction import contraction
+from .transform.contraction import contraction, count
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.prefix import prefix, stretch_of
 from .transform.share import LEAST_THREADS, obstacle, share
+from .transform.sink import sink
 from .transform.tensorize import of_halves, tensorize
-from .transform.tile import tile
+from .transform.tile import NARROW, THREADS, tile
 from .transform.unroll import unroll
 from .transform.wide import wide, widest
 
@@ -49,6 +50,8 @@ MANY_TRIPS = 1 << 14
 LEAST_SIDE = 32
 """Rows and columns that a contraction has before tiles pay, and terms."""
 LEAST_TERMS = 16
+LEAST_RESULTS = 1 << 13
+"""Of one that has fewer rows or columns: each has a group of threads where there are fewer results."""
 BUSY_BLOCKS = 128
 """Blocks that keep a GPU busy, where each has much to do."""
 MOST_WORK = 400
@@ -73,8 +76,14 @@ def target(arch: str = "sm_80") -> CudaTarget:
 
 
 def prepared(kernel: Node, target: CudaTarget) -> Node:
-    """The loop tree that a schedule is for: with its grid marked."""
-    return spread(kernel)
+    """The loop tree that a schedule is for: with its grid marked, of all loops that only loads stand between."""
+    kernel = spread(kernel)
+    while grid := _grid(kernel)[0]:
+        deeper = spread(sink(kernel, grid[-1]))
+        if len(_grid(deeper)[0]) == len(grid):
+            break
+        kernel = deeper
+    return kernel
 
 
 def optimise(kernel: Node, target: CudaTarget, steps: Sequence[Transform] | None = None) -> Node:
@@ -138,13 +147,18 @@ def _tile(kernel: Node) -> list[Transform]:
     if found is None:
         return []
     rows, columns, terms = found.size
-    batches = math.prod(_size(loop) for loop in found.outer)
-    if min(rows, columns) < LEAST_SIDE or terms < LEAST_TERMS:
+    batches = count(found.outer)
+    narrow = min(rows, columns) < LEAST_SIDE
+    few = rows * columns < THREADS or batches * rows * columns < LEAST_RESULTS
+    if terms < LEAST_TERMS or (narrow and few):
         return []
-    large = batches * (rows // 128) * (columns // 128) >= BUSY_BLOCKS
-    fits = found.line.src[2].dtype.itemsize <= 4
     how = "tile" if of_halves(found) is None else "tensorize"
-    return [Transform(how, loop_name(found.columns), 128 if large and fits else 64)]
+    across = [
+        1 if size <= NARROW[-1] and how == "tile" else size // 128 for size in (rows, columns)
+    ]
+    large = batches * math.prod(across) >= BUSY_BLOCKS
+    fits = found.line.src[2].dtype.itemsize <= 4
+    return [Transform(how, loop_name(found.columns[-1]), 128 if large and fits else 64)]
 
 
 def _wide(kernel: Node) -> list[Transform]:

@@ -6,6 +6,7 @@ In: a scalar loop tree whose grid is marked. Out: its loops and operands by what
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Accumulate, Loop
@@ -15,27 +16,33 @@ from lazygrad.ir.op import Op
 from .access import body, extent, lines_inside
 from .parallel import parallel_loop
 
+LARGEST_SIDE = 128
+"""Of a tile: results whose number is about a multiple of it leave little of the last one unused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
     """What a kernel is when it can be tiled: results by rows and columns, each a sum of products of two operands."""
 
     outer: tuple[Node, ...]
-    rows: Node
-    columns: Node
+    rows: tuple[Node, ...]
+    """The loops over what only the left operand depends on, outermost first; as many of them as tiles need."""
+    columns: tuple[Node, ...]
+    """Those over what only the right one depends on; the innermost loop that is no batch's is among them."""
+    inner: Node
+    """The loop around one result."""
     terms: tuple[Node, ...]
     """The loops of the sum, outermost first."""
     line: Node
     """Its ACCUMULATE."""
     left: Node
-    """The operand that depends on the row, and the one that depends on the column."""
     right: Node
 
     @property
     def size(self) -> tuple[int, int, int]:
         """The numbers of rows, columns and terms."""
-        terms = math.prod(extent(loop) or 0 for loop in self.terms)
-        return extent(self.rows) or 0, extent(self.columns) or 0, terms
+        rows, columns, terms = map(count, (self.rows, self.columns, self.terms))
+        return rows, columns, terms
 
 
 def contraction(kernel: Node) -> Contraction | None:
@@ -46,14 +53,14 @@ def contraction(kernel: Node) -> Contraction | None:
     chain = [first]
     while len(body(chain[-1])) == 1 and body(chain[-1])[0].op is Op.LOOP:
         chain.append(body(chain[-1])[0])
-    columns, lines = chain[-1], body(chain[-1])
+    inner, lines = chain[-1], body(chain[-1])
     nests = [line for line in lines if line.op is Op.LOOP]
     if len(chain) < 2 or len(nests) != 1 or any(line.op is Op.LOCAL for line in body(kernel)):
         return None
     terms = [nests[0]]
     while len(body(terms[-1])) == 1 and body(terms[-1])[0].op is Op.LOOP:
         terms.append(body(terms[-1])[0])
-    inside = list(lines_inside(columns))
+    inside = list(lines_inside(inner))
     sums = [line for line in inside if line.op is Op.ACCUMULATE]
     locals_ = [line for line in inside if line.op is Op.LOCAL]
     if len(sums) != 1 or len(locals_) != 1 or any(line.op is Op.CHECK for line in inside):
@@ -73,14 +80,31 @@ def contraction(kernel: Node) -> Contraction | None:
         or any(extent(loop) is None or _step(loop) != 1 for loop in whole)
     ):
         return None
-    first_side, second_side = product.src
-    for rows in reversed(chain[:-1]):
-        for left, right in ((first_side, second_side), (second_side, first_side)):
-            apart = not _depends(left, columns) and not _depends(right, rows)
-            if apart and _depends(left, rows) and _depends(right, columns):
-                outer = tuple(loop for loop in chain[:-1] if loop is not rows)
-                return Contraction(outer, rows, columns, tuple(terms), line, left, right)
-    return None
+    left, right = product.src
+    rows = [loop for loop in chain if _depends(left, loop) and not _depends(right, loop)]
+    columns = [loop for loop in chain if _depends(right, loop) and not _depends(left, loop)]
+    if not rows or not columns:
+        return None
+    if chain.index(rows[-1]) > chain.index(columns[-1]):
+        left, right, rows, columns = right, left, columns, rows
+    rows, columns = _enough(rows), _enough(columns)
+    sides = {id(loop) for loop in (*rows, *columns)}
+    outer = tuple(loop for loop in chain if id(loop) not in sides)
+    return Contraction(outer, tuple(rows), tuple(columns), inner, tuple(terms), line, left, right)
+
+
+def count(nest: Sequence[Node]) -> int:
+    """The iterations of loops of known extents."""
+    return math.prod(extent(loop) or 0 for loop in nest)
+
+
+def _enough(side: list[Node]) -> list[Node]:
+    """The innermost of some loops, so many that tiles of their iterations leave little of the last one unused."""
+    for number in range(1, len(side)):
+        size = count(side[-number:])
+        if -(-size // LARGEST_SIDE) * LARGEST_SIDE * 8 <= size * 9:
+            return side[-number:]
+    return side
 
 
 def _step(loop: Node) -> int:

@@ -17,7 +17,7 @@ from lazygrad.ir.node import Node, constant, postorder, where
 from lazygrad.ir.op import Op
 
 from .access import Stride, body, extent
-from .contraction import Contraction
+from .contraction import Contraction, count
 
 COPIED_BYTES = (16, 8, 4)
 """What one copy may have, the widest first."""
@@ -35,8 +35,10 @@ class Tile:
 
     kernel: Node
     found: Contraction
-    side: int
-    """Its rows, and columns."""
+    height: int
+    """Its rows."""
+    width: int
+    """Its columns."""
     depth: int
     """The terms of a stage."""
     stages: int
@@ -50,7 +52,7 @@ class Tile:
     @property
     def sums(self) -> int:
         """The sums of a thread."""
-        return self.side * self.side // self.threads
+        return self.height * self.width // self.threads
 
     def no_sums(self, sums: Node) -> Node:
         """The loop that makes all sums 0."""
@@ -94,8 +96,11 @@ class Tile:
         """The kernel whose grid runs these lines for each tile."""
         found, whole = self.found, self.kernel
         rows, columns, _ = found.size
-        for index, size in ((self.column, columns), (self.row, rows)):
-            lines = [loops.loop(index, -(-size // self.side), lines, 1, "parallel")]
+        for index, size, side in (
+            (self.column, columns, self.width),
+            (self.row, rows, self.height),
+        ):
+            lines = [loops.loop(index, -(-size // side), lines, 1, "parallel")]
         for outer in reversed(found.outer):
             lines = [loops.loop(outer.src[0], outer.src[1], lines, 1, "parallel")]
         head = whole.src[: len(whole.src) - 1]
@@ -107,19 +112,19 @@ class Tile:
         """What follows the sum, for the one result whose sum is `total`."""
         found = self.found
         rows, columns, _ = found.size
-        row = self.row * self.side + row
-        column = self.column * self.side + column
+        row = self.row * self.height + row
+        column = self.column * self.width + column
         valid: list[Node] = []
-        if rows % self.side:
+        if rows % self.height:
             valid.append(row.lt(rows))
-        if columns % self.side:
+        if columns % self.width:
             valid.append(column.lt(columns))
         mask = every(valid)
         lines = [total]
-        known = {id(found.rows.src[0]): row, id(found.columns.src[0]): column}
+        known = {**indices(found.rows, row), **indices(found.columns, column)}
         buffer = found.line.src[0]
         outside = {id(line) for line in body(self.kernel)}
-        for line in body(found.columns):
+        for line in body(found.inner):
             if line.op is Op.LOAD and line.src[0] is buffer:
                 known[id(line)] = total
             elif line.op is Op.STORE and line.src[0] is not buffer:
@@ -138,19 +143,19 @@ class Operand:
     terms in eight neighbouring lines have a bank each.
     """
 
-    def __init__(
-        self, tile: Tile, name: str, value: Node, loop: Node, part: Node, apart: bool = False
-    ) -> None:
+    def __init__(self, tile: Tile, name: str, apart: bool = False) -> None:
+        found, left = tile.found, name == "left"
         self.tile = tile
         self.name = name
-        self.value = value
-        self.loop = loop
-        self.part = part
+        self.value = value = found.left if left else found.right
+        self.nest = found.rows if left else found.columns
+        self.part = tile.row if left else tile.column
+        self.side = tile.height if left else tile.width
         loads = [node for node in postorder([value]) if node.op is Op.LOAD]
-        term, side = (Stride(each.src[0]) for each in (tile.found.terms[-1], loop))
+        term, side = (Stride(each[-1].src[0]) for each in (found.terms, self.nest))
         neighbours = any(term(load.src[1]) == 1 for load in loads)
         self.along_terms = neighbours or not any(side(load.src[1]) == 1 for load in loads)
-        self.size = tile.depth * tile.side
+        self.size = tile.depth * self.side
         self.array = loops.local(f"{name}_tile", value.dtype, (tile.stages * self.size,))
         self.copied = self._copied()
         unit = UNIT_BYTES // value.dtype.itemsize
@@ -163,7 +168,7 @@ class Operand:
 
     @property
     def term_stride(self) -> int:
-        return 1 if self.along_terms else self.tile.side
+        return 1 if self.along_terms else self.side
 
     def place(self, side: Node, term: Node) -> Node:
         """Where the element stands, in a stage, that is the operand's at a row (or column) and a term of the tile."""
@@ -180,8 +185,8 @@ class Operand:
         if value.op is not Op.LOAD or len(value.src) > 2 or value.src[0].op is not Op.PARAM:
             return 0
         offset = value.src[1]
-        along = found.terms[-1] if self.along_terms else self.loop
-        every_loop = [*found.outer, found.rows, found.columns, *found.terms]
+        along = (found.terms if self.along_terms else self.nest)[-1]
+        every_loop = [*found.outer, *found.rows, *found.columns, *found.terms]
         strides = {id(loop): Stride(loop.src[0])(offset) for loop in every_loop}
         first = at_zero(offset)
         widths = [n // value.dtype.itemsize for n in COPIED_BYTES if n >= value.dtype.itemsize]
@@ -195,7 +200,7 @@ class Operand:
                 and first is not None
                 and first % width == 0
                 and (extent(along) or 1) % width == 0
-                and (self.tile.depth if self.along_terms else self.tile.side) % width == 0
+                and (self.tile.depth if self.along_terms else self.side) % width == 0
             ):
                 return width
         return 0
@@ -208,15 +213,16 @@ class Operand:
         tile = self.tile
         thread, turn = (loops.index(f"{self.name}_{name}{ending}") for name in ("fill", "turn"))
         run = self.copied or 1
-        units = (tile.depth if self.along_terms else tile.side) // run
+        threads = min(tile.threads, self.size // run)
+        units = (tile.depth if self.along_terms else self.side) // run
         along = thread % units * run if run > 1 else thread % units
-        lines = tile.threads // units
+        lines = threads // units
         across = thread // units + turn * lines
         side, term = (across, along) if self.along_terms else (along, across)
-        line = self.part * tile.side + side
-        size, terms = extent(self.loop) or 0, tile.found.size[2]
+        line = self.part * self.side + side
+        size, terms = count(self.nest), tile.found.size[2]
         valid: list[Node] = []
-        if size % tile.side:
+        if size % self.side:
             valid.append(line.lt(size))
         rest = last is None or last > terms or terms % tile.depth != 0
         if rest and terms % tile.depth:
@@ -224,7 +230,7 @@ class Operand:
         elif rest:
             valid.append(first.lt(terms))
         mask = every(valid)
-        known = {id(self.loop.src[0]): line, **self._terms(first + term)}
+        known = {**indices(self.nest, line), **indices(tile.found.terms, first + term)}
         outside = {id(each) for each in body(tile.kernel)}
         if self.apart:
             place = slot * self.size + self.place(side, term)
@@ -241,25 +247,23 @@ class Operand:
             if rest and not _is_load(self.value):
                 value = where((first + term).lt(terms), value, constant(0, self.value.dtype))
             inside.append(loops.store(self.array, place, value))
-        turns = self.size // (run * tile.threads)
+        turns = self.size // (run * threads)
         kind: Literal["unroll", "serial"] = "unroll" if turns <= MANY_TURNS else "serial"
-        return loops.loop(
-            thread, tile.threads, [loops.loop(turn, turns, inside, 1, kind)], 1, "threads"
-        )
+        return loops.loop(thread, threads, [loops.loop(turn, turns, inside, 1, kind)], 1, "threads")
 
-    def _terms(self, flat: Node) -> dict[int, Node]:
-        """The indices of the sum's loops at one of all terms."""
-        found: dict[int, Node] = {}
-        below = 1
-        every_term = self.tile.found.terms
-        for number, loop in enumerate(reversed(every_term)):
-            size = extent(loop) or 1
-            value = flat // below if below > 1 else flat
-            if number + 1 < len(every_term):
-                value = value % size
-            found[id(loop.src[0])] = value
-            below *= size
-        return found
+
+def indices(nest: Sequence[Node], flat: Node) -> dict[int, Node]:
+    """The indices of nested loops at one of all their iterations."""
+    found: dict[int, Node] = {}
+    below = 1
+    for number, loop in enumerate(reversed(nest)):
+        size = extent(loop) or 1
+        value = flat // below if below > 1 else flat
+        if number + 1 < len(nest):
+            value = value % size
+        found[id(loop.src[0])] = value
+        below *= size
+    return found
 
 
 def copied(

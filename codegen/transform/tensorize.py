@@ -39,14 +39,17 @@ def tensorize(kernel: Node, name: str, size: int) -> Node:
         ScheduleError: the kernel is something else.
     """
     found = contraction(kernel)
-    if found is None or loop_name(found.columns) != name:
+    if found is None or loop_name(found.columns[-1]) != name:
         raise ScheduleError(f"loop {name} is not over the columns of a contraction alone")
     halves = of_halves(found)
     if halves is None:
         raise ScheduleError(f"loop {name} is over the columns of a contraction of other types")
-    row, column = (loops.index(f"{loop_name(each)}_tile") for each in (found.rows, found.columns))
+    row, column = (
+        loops.index(f"{loop_name(each)}_tile") for each in (found.rows[-1], found.columns[-1])
+    )
     stages = _stages(-(-found.size[2] // DEPTH))
-    return _Tiling(Tile(kernel, halves, size, DEPTH, stages, THREADS, row, column, True)).kernel()
+    whole = Tile(kernel, halves, size, size, DEPTH, stages, THREADS, row, column, True)
+    return _Tiling(whole).kernel()
 
 
 def _stages(steps: int) -> int:
@@ -72,12 +75,11 @@ def _half(operand: Node) -> Node | None:
 
 class _Tiling:
     def __init__(self, whole: Tile) -> None:
-        found = whole.found
         self.whole = whole
-        self.side = whole.side // ACROSS
+        self.side = whole.width // ACROSS
         """Rows, and columns, of a warp."""
-        self.left = Operand(whole, "left", found.left, found.rows, whole.row)
-        self.right = Operand(whole, "right", found.right, found.columns, whole.column)
+        self.left = Operand(whole, "left")
+        self.right = Operand(whole, "right")
         self.sums = loops.local("sums", float32, (THREADS * whole.sums,))
 
     def kernel(self) -> Node:

@@ -11,7 +11,7 @@ from lazygrad.ir import loops
 from lazygrad.ir.node import Node
 
 from .access import ScheduleError, loop_name
-from .contraction import contraction
+from .contraction import contraction, count
 from .stage import Operand, Tile
 
 SIDE = 16
@@ -19,12 +19,14 @@ SIDE = 16
 THREADS = SIDE * SIDE
 RUN = 4
 """Neighbouring rows, or columns, of a thread; and the terms that it reads at once where these lie together."""
+NARROW = (16, 32)
+"""Rows, or columns, of tiles where there are no more."""
 DEPTH = 16
 STAGES = 2
 
 
 def tile(kernel: Node, name: str, size: int) -> Node:
-    """Tile the contraction whose columns are the loop over `name` into squares of `size` results a side, 64 or 128.
+    """Tile the contraction whose columns are the loop over `name` into squares of `size` results a side, 64 or 128; what has few rows or columns, into tiles that have no more of them.
 
     Requires: a kernel that is one contraction, of known size, with nothing checked in it.
     Guarantees: the same sums, in another order.
@@ -33,22 +35,27 @@ def tile(kernel: Node, name: str, size: int) -> Node:
         ScheduleError: the kernel is something else.
     """
     found = contraction(kernel)
-    if found is None or loop_name(found.columns) != name:
+    if found is None or loop_name(found.columns[-1]) != name:
         raise ScheduleError(f"loop {name} is not over the columns of a contraction alone")
-    row, column = (loops.index(f"{loop_name(each)}_tile") for each in (found.rows, found.columns))
-    whole = Tile(kernel, found, size, DEPTH, STAGES, THREADS, row, column)
+    row, column = (
+        loops.index(f"{loop_name(each)}_tile") for each in (found.rows[-1], found.columns[-1])
+    )
+    height, width = (side(count(nest), size) for nest in (found.rows, found.columns))
+    whole = Tile(kernel, found, height, width, DEPTH, STAGES, THREADS, row, column)
     return _Tiling(whole).kernel()
+
+
+def side(count: int, size: int) -> int:
+    """Of the tiles of so many rows, or columns, where `size` is what others have."""
+    return next((each for each in NARROW if count <= each), size)
 
 
 class _Tiling:
     def __init__(self, whole: Tile) -> None:
-        found = whole.found
         self.whole = whole
-        self.own = whole.side // SIDE
-        """Rows, and columns, of a thread."""
-        self.left = Operand(whole, "left", found.left, found.rows, whole.row)
-        self.right = Operand(whole, "right", found.right, found.columns, whole.column, apart=True)
-        dtype = found.line.src[0].dtype
+        self.left = Operand(whole, "left")
+        self.right = Operand(whole, "right", apart=True)
+        dtype = whole.found.line.src[0].dtype
         self.sums = loops.local("sums", dtype, (THREADS * whole.sums,))
 
     def kernel(self) -> Node:
@@ -63,48 +70,57 @@ class _Tiling:
         outer: list[Node] = []
         inner: list[Node] = []
         own: list[Node] = []
-        for operand, side in ((self.left, thread // SIDE), (self.right, thread % SIDE)):
+        for operand, part in ((self.left, thread // SIDE), (self.right, thread % SIDE)):
             name = operand.name
             at, step = loops.index(f"{name}_own"), loops.index(f"{name}_term")
             terms = RUN if operand.along_terms else 1
-            mine = loops.local(f"own_{name}", operand.value.dtype, (self.own * terms,))
+            count = _own(operand)
+            mine = loops.local(f"own_{name}", operand.value.dtype, (count * terms,))
             at_term = first + step if operand.along_terms else first + term
-            place = slot * operand.size + operand.place(self._place(operand, side, at), at_term)
+            place = slot * operand.size + operand.place(_place(operand, part, at), at_term)
             value = loops.load(operand.array, place)
             stored = loops.store(mine, at * terms + step if operand.along_terms else at, value)
             lines = [value, stored]
             if operand.along_terms:
                 lines = [loops.loop(step, RUN, lines, 1, "unroll")]
             (outer if operand.along_terms else inner).extend(
-                [mine, loops.loop(at, self.own, lines, 1, "unroll")]
+                [mine, loops.loop(at, count, lines, 1, "unroll")]
             )
             index = row if operand is self.left else column
             own.append(loops.load(mine, index * terms + term if operand.along_terms else index))
         one, other = own
-        place = thread * self.whole.sums + (row * self.own + column)
+        rows, columns = _own(self.left), _own(self.right)
+        place = thread * self.whole.sums + (row * columns + column)
         step_ = loops.accumulate(self.sums, place, one * other, "add")
-        columns = loops.loop(column, self.own, [other, step_], 1, "unroll")
-        inner.append(loops.loop(row, self.own, [one, columns], 1, "unroll"))
+        across = loops.loop(column, columns, [other, step_], 1, "unroll")
+        inner.append(loops.loop(row, rows, [one, across], 1, "unroll"))
         run = [*outer, loops.loop(term, RUN, inner, 1, "unroll")]
         whole = loops.loop(first, DEPTH, run, RUN, "unroll")
         return loops.loop(thread, THREADS, [whole], 1, "threads")
-
-    def _place(self, operand: Operand, side: Node, at: Node) -> Node:
-        """Which row (or column) of the tile is a thread's own number `at`: runs of four, half a tile apart, or each beside a neighbour's."""
-        if operand.apart:
-            return side + at * SIDE
-        if self.own == RUN:
-            return side * RUN + at
-        return side * RUN + at % RUN + at // RUN * (SIDE * RUN)
 
     def _finish(self) -> Node:
         """What follows the sum, for each result of a thread."""
         thread = loops.index("thread_finish")
         own_row, own_column = loops.index("row_finish"), loops.index("column_finish")
-        total = loops.load(self.sums, thread * self.whole.sums + (own_row * self.own + own_column))
-        row = self._place(self.left, thread // SIDE, own_row)
-        column = self._place(self.right, thread % SIDE, own_column)
+        rows, columns = _own(self.left), _own(self.right)
+        total = loops.load(self.sums, thread * self.whole.sums + (own_row * columns + own_column))
+        row = _place(self.left, thread // SIDE, own_row)
+        column = _place(self.right, thread % SIDE, own_column)
         lines = self.whole.results(total, row, column)
-        inner = loops.loop(own_column, self.own, lines, 1, "unroll")
-        outer = loops.loop(own_row, self.own, [inner], 1, "unroll")
+        inner = loops.loop(own_column, columns, lines, 1, "unroll")
+        outer = loops.loop(own_row, rows, [inner], 1, "unroll")
         return loops.loop(thread, THREADS, [outer], 1, "threads")
+
+
+def _own(operand: Operand) -> int:
+    """The rows, or columns, of a thread."""
+    return operand.side // SIDE
+
+
+def _place(operand: Operand, part: Node, at: Node) -> Node:
+    """Which row (or column) of the tile is a thread's own number `at`: runs of four, half a tile apart, or each beside a neighbour's."""
+    if operand.apart:
+        return part + at * SIDE
+    if _own(operand) <= RUN:
+        return part * _own(operand) + at
+    return part * RUN + at % RUN + at // RUN * (SIDE * RUN)

@@ -12,11 +12,14 @@ import pytest
 import lazygrad as lg
 from lazygrad.codegen.choose_cuda import choose, optimise, prepared, target
 from lazygrad.codegen.render.cuda import OPTIONS, program, render, render_all
-from lazygrad.codegen.transform.access import ScheduleError
+from lazygrad.codegen.transform import contraction as transform_contraction
+from lazygrad.codegen.transform.access import ScheduleError, lines_inside
 from lazygrad.codegen.transform.tensorize import tensorize
+from lazygrad.codegen.transform.tile import tile
 from lazygrad.ir.dtype import DType
 from lazygrad.ir.interpret_loops import SimulationError, run_kernel
 from lazygrad.ir.node import Node, same
+from lazygrad.ir.op import Op
 from lazygrad.ir.text import parse, show
 from lazygrad.ir.verify import VerificationError, verify_kernel
 from lazygrad.runtime import cubin, nvrtc
@@ -158,6 +161,125 @@ def test_tiles_compute_the_same(sizes: tuple[int, int, int]) -> None:
     np.testing.assert_array_equal(y, x.astype(np.float32) @ w.astype(np.float32) + b)
 
 
+CONVOLUTION = """
+    kernel convolution(%x: f32[{n}, 3, {rows}, {columns}] in, %w: f32[{filters}, 3, 2, 2] in, %b: f32[{filters}] in, %y: f32[{n}, {filters}, {height}, {width}] out)
+      for %i in range(0, {n}) parallel:
+        for %j in range(0, {filters}):
+          %c = load %b[%j] : f32
+          for %k in range(0, {height}):
+            for %l in range(0, {width}):
+              local %sum : f32[]
+              store %sum[0], 0.0
+              for %m in range(0, 3):
+                for %p in range(0, 2):
+                  for %q in range(0, 2):
+                    %u = load %x[%i*{plane}*3 + %m*{plane} + (%k + %p)*{columns} + %l + %q] : f32
+                    %v = load %w[%j*12 + %m*4 + %p*2 + %q] : f32
+                    %z = mul %u, %v : f32
+                    accumulate %sum[0], %z {{kind=add}}
+              %t = load %sum[0] : f32
+              %r = add %t, %c : f32
+              store %y[%i*{results}*{filters} + %j*{results} + %k*{width} + %l], %r
+"""
+
+
+def convolution(n: int, filters: int, height: int, width: int) -> Node:
+    """A kernel of a convolution by 2 x 2, of three channels, as placement makes it: what is added is read outside of its places."""
+    text = CONVOLUTION.format(
+        n=n,
+        filters=filters,
+        height=height,
+        width=width,
+        rows=height + 1,
+        columns=width + 1,
+        plane=(height + 1) * (width + 1),
+        results=height * width,
+    )
+    return parse(text)[0]
+
+
+def test_sides_are_several_loops() -> None:
+    """All places are columns, of all images where those of one leave much of a tile unused; few filters are a narrow tile."""
+    for sizes, size, outer in (
+        ((2, 9, 3, 4), (9, 24, 12), 0),
+        ((2, 33, 16, 8), (33, 128, 12), 1),
+        ((1, 20, 2, 128), (20, 128, 12), 2),
+    ):
+        found = transform_contraction.contraction(prepared(convolution(*sizes), target()))
+        assert found is not None and found.size == size and len(found.outer) == outer
+    sizes = (2, 9, 3, 4)
+    kernel = convolution(*sizes)
+    tiled = tile(prepared(kernel, target()), "l", 64)
+    verify_kernel(tiled)
+    draws = np.random.default_rng(0)
+    n, filters, height, width = sizes
+    given = [
+        draws.integers(-4, 5, shape).astype(np.float32)
+        for shape in ((n, 3, height + 1, width + 1), (filters, 3, 2, 2), (filters,))
+    ]
+    results = [np.zeros((n, filters, height, width), np.float32) for _ in range(2)]
+    for each, y in zip((kernel, tiled), results, strict=True):
+        run_kernel(each, [*given, y])
+    assert results[0].any()
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        ((64, 3, 32, 32), "accumulate()"),
+        ((16, 4096, 4096), "tile(j, 64)"),
+        ((4096, 20, 4096), "tile(j, 64)"),
+        ((16, 1 << 15, 64), "tile(j, 128)"),
+        ((16, 256, 4096), "share(k)"),
+    ],
+)
+def test_what_is_tiled(sizes: tuple[int, ...], step: str) -> None:
+    """Many results, however few rows or columns they have; a sum of few terms is a thread's, and each of few results a group's."""
+    kernel = convolution(*sizes) if len(sizes) == 4 else contraction(*sizes, right="t", kind="f32")
+    assert str(choose(prepared(kernel, target()), target())[0]) == step
+
+
+@pytest.mark.parametrize(("rows", "columns", "right"), [(9, 20, "transposed"), (20, 16, "")])
+def test_narrow_tiles(rows: int, columns: int, right: str) -> None:
+    """Tiles have no more rows, or columns, than there are, rounded up."""
+    draws = np.random.default_rng(0)
+    x = draws.integers(-4, 5, (rows, 6)).astype(np.float32)
+    w = draws.integers(-4, 5, (6, columns)).astype(np.float32)
+    b, y = np.arange(columns, dtype=np.float32), np.zeros((rows, columns), np.float32)
+    kernel = tile(prepared(contraction(rows, columns, 6, "", right, "f32"), target()), "j", 64)
+    sums = next(
+        line for line in lines_inside(kernel) if line.op is Op.LOCAL and "sums" in str(line.arg)
+    )
+    sides = [next((n for n in (16, 32) if size <= n), 64) for size in (rows, columns)]
+    assert sums.shape == (sides[0] * sides[1],)
+    run_kernel(kernel, [x, np.ascontiguousarray(w.T) if right else w, b, y])
+    np.testing.assert_array_equal(y, x @ w + b)
+
+
+def test_loads_between_the_loops_of_a_grid() -> None:
+    """They sink into the inner loop, so that both are the grid; not if something in the kernel writes what they read, or the inner loop adds up."""
+    text = """
+        kernel scale(%m: f32[32] {kind}, %x: f32[32, 100] in, %y: f32[32, 100] out)
+          for %i in range(0, 32) parallel:
+            %a = load %m[%i] : f32
+            for %j in range(0, 100):
+              %b = load %x[%i*100 + %j] : f32
+              %c = mul %a, %b : f32
+              store {stored}, %c
+    """
+    whole, kept, carried = (
+        prepared(parse(text.format(kind=kind, stored=stored))[0], target())
+        for kind, stored in (
+            ("in", "%y[%i*100 + %j]"),
+            ("out", "%m[%i*100 + %j]"),
+            ("in", "%y[%i*100]"),
+        )
+    )
+    assert show(whole).count("parallel") == 2
+    assert show(kept).count("parallel") == 1 and show(carried).count("parallel") == 1
+
+
 def test_nothing_is_spilled() -> None:
     """However operands lie, and for each architecture: all sums in registers, all stages in the memory that every kernel may have."""
     library = nvrtc.packaged()
@@ -230,3 +352,37 @@ def test_contractions_of_halves(kind: DType) -> None:
         wanted = each(*[value.double() for value in given]).numpy()
         found = value.double().cpu().numpy()
         assert abs(found - wanted).max() <= 2 * close * abs(wanted).max()
+
+
+def convolved(x: lg.Tensor, w: lg.Tensor, b: lg.Tensor) -> lg.Tensor:
+    return lg.nn.functional.conv2d(x.reshape(2, 5, 16, 16), w.reshape(36, 5, 3, 3), b, padding=1)
+
+
+def weight_gradient(x: lg.Tensor, w: lg.Tensor, b: lg.Tensor) -> lg.Tensor:
+    w = w.detach().requires_grad_()
+    (convolved(x, w, b) ** 2).sum().backward()
+    assert w.grad is not None
+    return w.grad
+
+
+SINGLES: list[tuple[Callable[..., lg.Tensor], tuple[tuple[int, ...], ...]]] = [
+    (convolved, ((2560,), (1620,), (36,))),
+    (weight_gradient, ((2560,), (1620,), (36,))),
+    (lambda x, y, z: x @ y + z, ((17, 50), (50, 600), (600,))),
+    (lambda x, y, z: (x @ y).relu() * z, ((700, 34), (34, 13), (13,))),
+    (lambda x, y, z: lg.einsum("bimk,hjk->bhimj", x, y) + z, ((3, 2, 33, 20), (2, 21, 20), (21,))),
+    (lambda x, y, z: lg.einsum("bik,bjk->ijb", x, y) + z, ((3, 70, 20), (3, 41, 20), (3,))),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SINGLES)))
+def test_contractions_of_singles(number: int) -> None:
+    """Several loops a side, of tiles and parts of them, few rows and few columns; in float16, too."""
+    needs_cuda()
+    program, shapes = SINGLES[number]
+    draws = np.random.default_rng(number)
+    whole = [lg.tensor(draws.integers(-2, 3, shape).astype(np.float64)) for shape in shapes]
+    wanted = program(*whole).numpy()
+    for kind, close in ((lg.float32, 1e-6), (lg.float16, 2e-3)):
+        found = program(*[value.to(kind).cuda() for value in whole]).double().cpu().numpy()
+        assert abs(found - wanted).max() <= close * abs(wanted).max()
