@@ -15,6 +15,7 @@ from lazygrad.ir.args import Loop
 from lazygrad.ir.dim import product
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
+from lazygrad.schedule import cost
 
 from . import choose as general
 from .choose import Transform
@@ -66,6 +67,11 @@ MOST_LINES = 64
 @dataclass(frozen=True, slots=True)
 class CudaTarget(Target):
     """A GPU, as far as choices depend on it."""
+
+    @property
+    def machine(self) -> cost.Machine:
+        """What placement knows of it."""
+        return cost.GPU
 
 
 def target(arch: str = "sm_80") -> CudaTarget:

@@ -16,6 +16,7 @@ from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rewrite
+from lazygrad.schedule import cost
 
 from . import choose as cpu
 from .choose import Transform
@@ -53,6 +54,11 @@ class OpenClTarget(Target):
     kind: Literal["cpu", "gpu"] = "cpu"
     builtin_bytes: int = 128
     """The widest vectors that the driver's built-in functions take: OpenCL's widest have 128 bytes."""
+
+    @property
+    def machine(self) -> cost.Machine:
+        """What placement knows of it."""
+        return cost.GPU if self.kind == "gpu" else cost.DRIVER
 
     @property
     def mapping(self) -> Literal["chunk", "item"]:

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, cast
 
 from lazygrad import config
+from lazygrad.schedule import cost
 
 if TYPE_CHECKING:
     from lazygrad.ir.dtype import DType
@@ -68,6 +69,11 @@ class Target:
     """What its kernels are written in."""
     claims_lines: bool = False
     """Whether its caches take a line that is written whole without reading it first, and are quicker than memory up to the last."""
+
+    @property
+    def machine(self) -> cost.Machine:
+        """What placement knows of it."""
+        return cost.PROCESSOR
 
     def lanes(self, dtype: DType) -> int:
         """How many elements of `dtype` one vector register holds; half floats are computed as float32."""

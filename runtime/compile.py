@@ -473,7 +473,7 @@ def make_kernels(
     record.graph.extend(roots)
     dump.graph(roots)
     start = perf_counter()
-    schedule = place(roots)
+    schedule = place(roots, device.target.machine)
     if getattr(device, "parts", False):
         slice_inputs(schedule.kernels)
     _count("place", perf_counter() - start, True, record)

@@ -216,7 +216,7 @@ def _kernel(
     from lazygrad.codegen.lower import lower
     from lazygrad.schedule.place import place
 
-    schedule = place(roots)
+    schedule = place(roots, device.target.machine)
     if len(schedule.kernels) != 1:
         return None
     (graph,) = schedule.kernels

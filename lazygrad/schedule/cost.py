@@ -5,6 +5,8 @@ The numbers are coarse on purpose: they only have to rank "compute it again" aga
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from ..ir.dim import Dim, Size, example
 from ..ir.node import Node
 from ..ir.op import ELEMENTWISE, MOVEMENT, Op
@@ -18,8 +20,6 @@ WORK: dict[Op, int] = {
 }  # fmt: skip
 """The work of an operation on one element; 1 for those not named."""
 
-LOCAL_BYTES = 512 * 1024
-"""A local buffer is at most this large: a quarter of a common L2."""
 ROW_BYTES = 1024 * 1024
 """What one iteration may read twice: half of a common L2."""
 STORE_WORK = 40
@@ -46,8 +46,6 @@ SCATTERED_ROW = 64
 """A scatter copies and changes row by row where a row, and what is scattered to it, has so many elements."""
 DIVIDED_ELEMENTS = 64 * 1024
 """Threads share work on this many elements and more; a launch costs next to nothing, so it is kept apart from what they cannot share."""
-FEW_TRIPS = 4
-"""A loop of fewer trips is not divided."""
 HELD_BYTES = 1 << 18
 """A kernel whose results nothing reads runs early where what it reads, and so keeps alive, is at least as large."""
 TILE_RESULTS = 2
@@ -55,6 +53,34 @@ TILE_RESULTS = 2
 KERNEL_INPUTS = 64
 KERNEL_OUTPUTS = 64
 KERNEL_STAGES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What placement knows of the machine that kernels are for. The numbers are those of a processor of some cores with caches."""
+
+    blocks: bool = True
+    """Whether large matrices are computed a block of rows at a time (blocks.py); a trip has little to do in parallel then."""
+    local_bytes: int = 512 * 1024
+    """A local buffer is at most this large: a quarter of a common L2."""
+    few_trips: int = 4
+    """A loop of fewer trips is not divided: what it has to do is not made a stage of it, if it is much."""
+    trip_elements: int = 0
+    """It is much where each trip would have so many elements, beside DIVIDED_ELEMENTS in all."""
+    grid: bool = False
+    """Whether all loops of a kernel that stand around each other are divided, and neighbours run along memory: they stay in order unless a stage is made."""
+
+
+PROCESSOR = Machine()
+DRIVER = replace(PROCESSOR, blocks=False)
+"""A processor whose kernels another compiler makes."""
+GPU = Machine(
+    blocks=False,
+    local_bytes=32 * 1024,  # of the 48 KB that a group shares
+    few_trips=128,  # multiprocessors
+    trip_elements=16 * 1024,
+    grid=True,
+)
 
 
 def work(node: Node) -> int:

@@ -42,8 +42,9 @@ from .reads import (
 class Kernels:
     """The kernels of a graph while they are made, who reads what at which positions, and who writes it."""
 
-    def __init__(self, order: Sequence[Node]) -> None:
+    def __init__(self, order: Sequence[Node], machine: cost.Machine) -> None:
         self.order = order
+        self.machine = machine
         self.reads: dict[int, dict[Growing, Reads]] = {}
         self.kernels: list[Growing] = []
         self.writer: dict[int, Growing] = {}
@@ -70,6 +71,9 @@ class Kernels:
         common = common_prefix(paths)
         prefix = self._prefix(graph, fixed, common)
         if prefix is None:
+            if self.machine.grid and self._divides(node, graph, used_variables(fixed)):
+                graph.reasons.append(f"{label(node)} stored: threads divide what is apart")
+                return False
             prefix = self._reordered(graph, fixed, common)
         if prefix is None:
             prefix, fixed = shortened(fixed, common)
@@ -83,7 +87,7 @@ class Kernels:
             return False
         if free_sizes and (
             cost.symbolic(tuple(free_sizes))
-            or cost.count(free_sizes) * node.dtype.itemsize > cost.LOCAL_BYTES
+            or cost.count(free_sizes) * node.dtype.itemsize > self.machine.local_bytes
         ):
             graph.reasons.append(f"{label(node)} stored: a row of it does not fit in cache")
             return False
@@ -123,18 +127,21 @@ class Kernels:
 
     def _divides(self, node: Node, graph: KernelGraph, inside: set[Variable]) -> bool:
         """Whether a stage of `node` keeps threads from dividing much work: its own, or that of the kernel whose loops wait for it."""
+        machine = self.machine
         trips = cost.count([v.extent for v in graph.loops if v in inside])
-        if trips >= cost.FEW_TRIPS:
+        if trips >= machine.few_trips:
             return False
+        much = max(cost.DIVIDED_ELEMENTS, trips * machine.trip_elements)
         within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
         sums = [cost.count([v.extent for v in stage.inner]) for stage in within]
         work = cost.count([v.extent for v in graph.loops]) * max(sums, default=1)
-        if graph.loops and work >= cost.DIVIDED_ELEMENTS:
+        waits = not inside.issuperset(graph.loops) if machine.grid else bool(graph.loops)
+        if waits and work >= much:
             return True
         return (
             node.op is Op.REDUCE
-            and cost.count(node.shape) >= cost.FEW_TRIPS
-            and cost.count(node.src[0].shape) >= cost.DIVIDED_ELEMENTS
+            and cost.count(node.shape) >= machine.few_trips
+            and cost.count(node.src[0].shape) >= much
         )
 
     def _add_stage(

@@ -47,9 +47,9 @@ class Schedule:
     values: list[Node]
 
 
-def place(roots: Sequence[Node]) -> Schedule:
-    """Partition the graph of `roots` into kernels."""
-    return _Placement(rewritten(roots)).run()
+def place(roots: Sequence[Node], machine: cost.Machine = cost.PROCESSOR) -> Schedule:
+    """Partition the graph of `roots` into kernels for a machine."""
+    return _Placement(rewritten(roots) if machine.blocks else roots, machine).run()
 
 
 def stored_value(node: Node) -> Node:
@@ -62,16 +62,17 @@ def stored_value(node: Node) -> Node:
 class _Placement(Kernels):
     """The decisions; what follows from one is in kernels.py."""
 
-    def __init__(self, roots: Sequence[Node]) -> None:
+    def __init__(self, roots: Sequence[Node], machine: cost.Machine) -> None:
         self.roots = [stored_value(root) for root in roots]
-        super().__init__(postorder(self.roots))
+        super().__init__(postorder(self.roots), machine)
         self.must_store = {id(root) for root in self.roots if root.op is not Op.BUFFER}
         self.users: dict[int, list[Node]] = {}
         for node in self.order:
             for source in node.src:
                 self.users.setdefault(id(source), []).append(node)
         self.blocks: dict[int, tuple[Growing, dict[int, tuple[Node, Reads]]]] = {}
-        self._make_blocks()
+        if machine.blocks:
+            self._make_blocks()
 
     def run(self) -> Schedule:
         for node in reversed(self.order):

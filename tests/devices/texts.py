@@ -51,7 +51,7 @@ def collect(folder: Path) -> None:
 
 def write(folder: Path, roots: Sequence[Node], seen: set[str]) -> None:
     """The kernels of a simplified graph, those that are new. What cannot be written is a file whose compiler will say so."""
-    for graph in place(list(roots)).kernels:
+    for graph in place(list(roots), target().machine).kernels:
         lowered = lower(graph)
         name = hashlib.sha256(show(lowered, sites=False).encode()).hexdigest()[:24]
         if name in seen:
