@@ -127,24 +127,32 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     """The transforms for a kernel whose grid is marked, in the order to apply them."""
     if tiled := _tile(kernel):
         return [*tiled, Transform("accumulate")]
+    return choose_groups(kernel) or choose_alone(kernel, _wide(kernel))
+
+
+def choose_groups(kernel: Node) -> list[Transform]:
+    """The transforms where a group of work-items does a trip of the grid better than one alone; none where it does not."""
     steps: list[Transform] = []
-    inside = _grid(kernel)[1]
-    nests = [line for line in inside if line.op is Op.LOOP]
+    nests = [line for line in _grid(kernel)[1] if line.op is Op.LOOP]
     merged = kernel
     for nest in nests:
         merged, chosen = _share(merged, nest)
         steps += chosen
     shared = [step.loop for step in steps if step.name in ("share", "prefix")]
     if not shared or not _pays(merged, shared, nests):
-        steps, merged, shared = _wide(kernel), kernel, []
+        return []
+    return choose_alone(kernel, steps, merged, shared)
+
+
+def choose_alone(
+    kernel: Node, steps: list[Transform], merged: Node | None = None, shared: Sequence[str] = ()
+) -> list[Transform]:
+    """Some steps, and then what a work-item does alone: its long sums in parts, its short loops written out. `merged` has the loops that are left."""
     if contraction(kernel) is None:
-        steps += cascades(apply(kernel, steps))
-    steps += [
-        Transform("unroll", loop_name(loop))
-        for loop in _short_loops(merged)
-        if loop_name(loop) not in shared
-    ]
-    return [*steps, Transform("accumulate")]
+        steps = [*steps, *cascades(apply(kernel, steps))]
+    short = (loop_name(loop) for loop in _short_loops(merged or kernel))
+    unrolled = [Transform("unroll", name) for name in short if name not in shared]
+    return [*steps, *unrolled, Transform("accumulate")]
 
 
 def _tile(kernel: Node) -> list[Transform]:

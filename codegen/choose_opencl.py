@@ -37,14 +37,15 @@ from .transform.cascade import SUMMED, running
 from .transform.contraction import contraction
 from .transform.parallel import parallel_loop
 from .transform.parts import parts
-from .transform.share import group_size
+from .transform.share import group_size, share
+from .transform.unroll import unroll
 
 LANES = 16
 """The most lanes of a vector of OpenCL."""
 TOGETHER = 64
 """The most lanes of a vector that is several of them: sums that run side by side."""
-TRANSFORMS = cpu.TRANSFORMS
-"""What a step may be."""
+TRANSFORMS = {**cpu.TRANSFORMS, "share": share, "unroll": unroll}
+"""What a step may be: those of GPUs too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class OpenClTarget(Target):
     kind: Literal["cpu", "gpu"] = "cpu"
     builtin_bytes: int = 128
     """The widest vectors that the driver's built-in functions take: OpenCL's widest have 128 bytes."""
+    groups: bool = True
+    """Whether a GPU's groups may have as many work-items as share loops, and the local memory that these need."""
 
     @property
     def machine(self) -> cost.Machine:
@@ -81,7 +84,10 @@ def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
 def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
-        return [*cascades(kernel), Transform("accumulate")]
+        from .choose_cuda import choose_groups
+
+        shared = choose_groups(kernel) if target.groups else []
+        return shared or [*cascades(kernel), Transform("accumulate")]
     steps = cpu.choose(kernel, target)
     first = list(takewhile(lambda step: step.name in ("partition", "skip", "merge", "fuse"), steps))
     abreast = {loop_name(loop) for loop, _ in all_loops(apply(kernel, first)) if _adds(loop)}
@@ -161,7 +167,7 @@ def apply(kernel: Node, steps: Sequence[Transform]) -> Node:
             raise ScheduleError(
                 f"step {number} of {len(steps)}, {step}: vectors of OpenCL have 2, 4, 8 or 16 lanes, or are two or four of these"
             )
-    return cpu.apply(kernel, steps)
+    return cpu.apply(kernel, steps, TRANSFORMS)
 
 
 def optimise(kernel: Node, target: OpenClTarget, steps: Sequence[Transform] | None = None) -> Node:

@@ -18,7 +18,9 @@ import numpy as np
 
 from lazygrad.codegen.choose_opencl import OpenClTarget
 from lazygrad.codegen.choose_opencl import target as generic_target
+from lazygrad.codegen.render.opencl import LOCAL_BYTES
 from lazygrad.codegen.transform.parallel import grain
+from lazygrad.codegen.transform.share import MOST_THREADS
 from lazygrad.ir.args import Kernel
 from lazygrad.ir.blocks import parameters
 
@@ -44,7 +46,9 @@ FORKED = (
 ITEMS_A_UNIT = 32
 """A processor's work-items for each of its compute units, at most: enough to share the work evenly."""
 GROUP = 64
-"""A GPU's work-items in a group."""
+"""A GPU's work-items in a group, where each has trips of its own."""
+MOST_SCRATCH = 1 << 28
+"""Of all groups at a time; where it is not enough they go round."""
 VECTOR_BYTES = (16, 64)
 """The least and the most that vectors are made for."""
 
@@ -124,8 +128,12 @@ class OpenClKernel(QueuedKernel):
 
     def items(self, trips: int) -> tuple[int, int]:
         """How many work-items run that many trips, and how many trips each has; neither changes a result."""
+        group = self.source.group
         if not self.source.grid or trips <= 0:
-            return (1, 1) if not self.source.grid else (0, 1)
+            return (group, 1) if not self.source.grid else (0, 1)
+        if self.source.mapping == "group":
+            most = max(MOST_SCRATCH // max(self.scratch_bytes, 1), 1)
+            return min(trips, most) * group, 1
         if self.source.mapping == "item":
             return -(-trips // GROUP) * GROUP, 1
         if not self.grain:
@@ -136,7 +144,7 @@ class OpenClKernel(QueuedKernel):
 
     def enqueue(self, items: int, arguments: Sequence[Any]) -> Any:
         """Put a launch of so many work-items into the device's queue; returns its event."""
-        group = GROUP if self.source.mapping == "item" and self.source.grid else 1
+        group = GROUP if self.source.mapping == "item" and self.source.grid else self.source.group
         return self.kernel(self.device.queue, (items,), (group,), *arguments)
 
     def run(self, slots: Any, begin: int, end: int) -> None:
@@ -248,7 +256,8 @@ class OpenClDevice(QueuedDevice):
             return None
         arguments = [value.owner if isinstance(value, Buffer) else value for value in values]
         if kernel.scratch_bytes:
-            arguments.append(self.allocate(items * kernel.scratch_bytes).owner)
+            each = kernel.source.group  # which is 1 where a work-item has its own
+            arguments.append(self.allocate(items // each * kernel.scratch_bytes).owner)
         if kernel.source.grid and kernel.source.mapping == "chunk":
             arguments.append(np.int64(chunk))
         with self.lock:
@@ -272,7 +281,9 @@ class OpenClDevice(QueuedDevice):
         import pyopencl as cl
 
         if not handle.type & cl.device_type.CPU:
-            return generic_target("gpu")
+            local = handle.local_mem_size >= LOCAL_BYTES
+            groups = local and handle.max_work_group_size >= MOST_THREADS
+            return replace(generic_target("gpu"), groups=groups)
         least, most = VECTOR_BYTES
         width = 4 * int(handle.native_vector_width_float or 1)
         limit = builtin_bytes(str(handle.version), width)

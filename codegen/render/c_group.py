@@ -82,6 +82,21 @@ REST = """  SHAREDTYPE parts[WARPS];
   for (int apart = HALF; apart > 0; apart >>= 1) x = NAME(x, SHUFFLE, threadIdx.x & apart);
   BARRIER  // the parts may be written again
 """
+PARTS = "group_parts"
+"""The array through which a group reduces that exchanges no registers: 8 bytes for each work-item."""
+REDUCTION_OF_PARTS = """
+TYPE group_KIND_TYPE_COUNT(TYPE x, SHAREDTYPE *parts) { // of halves, quarters, eighths of the group; each work-item has the result
+  const int thread = THREAD;
+  parts[thread] = x;
+  for (int apart = HALF; apart > 0; apart >>= 1) {
+    BARRIER
+    if (thread < apart) parts[thread] = NAME(parts[thread], parts[thread + apart], false);
+  }
+  BARRIER
+  x = parts[0];
+  BARRIER  // the parts may be written again
+  return x;
+}"""
 STEP = """
 TYPE step_KIND_TYPE(TYPE mine, TYPE other, bool second) { // the same two in the same order on both sides
   const TYPE a = second ? other : mine, b = second ? mine : other;
@@ -89,8 +104,11 @@ TYPE step_KIND_TYPE(TYPE mine, TYPE other, bool second) { // the same two in the
 }"""
 
 
-def group_reduction(writer: Writer, dtype: DType, kind: str, threads: int) -> str:
-    """The name of a function that reduces the values of a group's work-items; in an order that depends on their number alone."""
+def group_reduction(writer: Writer, dtype: DType, kind: str, threads: int, value: str) -> str:
+    """What reduces the `value` that each work-item of a group has; in an order that depends on their number alone.
+
+    Where they exchange no registers, the kernel must have the array `PARTS`.
+    """
     scalar = register_type(dtype, None)
     form = COMBINE[kind]
     if dtype.kind == "float" and kind in ("max", "min"):
@@ -104,20 +122,22 @@ def group_reduction(writer: Writer, dtype: DType, kind: str, threads: int) -> st
     function, name = writer.dialect.function, f"step_{kind}_{scalar}"
     words = {"KIND": kind, "TYPE": scalar, "NAME": name, "RESULT": result}
     writer.function(name, function + _filled(STEP, words))
+    whole, dialect = f"group_{kind}_{scalar}_{threads}", writer.dialect
+    words |= {"COUNT": str(threads), "BARRIER": dialect.barrier, "SHARED": dialect.shared}
+    if not dialect.exchanges:
+        words |= {"THREAD": dialect.thread, "HALF": str(threads // 2)}
+        writer.function(whole, function + _filled(REDUCTION_OF_PARTS, words))
+        return f"{whole}({value}, ({dialect.shared}{scalar} *){PARTS})"
     small = dtype.itemsize < 4 and dtype.kind != "float"
     warps = threads // WARP
     words |= {
         "SHUFFLE": f"({scalar})__shfl_xor_sync(0xffffffffu, {'(int)' if small else ''}x, apart)",
-        "COUNT": str(threads),
         "LANES": str(WARP // 2),
         "WARPS": str(warps),
         "HALF": str(warps // 2),
-        "BARRIER": writer.dialect.barrier,
-        "SHARED": writer.dialect.shared,
     }
     text = GROUP_REDUCTION.replace("REST", REST if warps > 1 else "")
-    whole = f"group_{kind}_{scalar}_{threads}"
-    return writer.function(whole, function + _filled(text, words))
+    return f"{writer.function(whole, function + _filled(text, words))}({value})"
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

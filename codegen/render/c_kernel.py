@@ -29,7 +29,7 @@ from .c_functions import (
     whole_access,
 )
 from .c_grid import Mapped, Source, grid_loops, names, user_lines
-from .c_group import barriers, group_reduction
+from .c_group import PARTS, barriers, group_reduction
 from .c_index import IndexText
 from .c_locals import Places, is_shared, owned_place, place_locals
 from .c_loops import DividedLoops
@@ -108,6 +108,8 @@ class _KernelWriter:
         self.loops = DividedLoops(self.writer, mapping, self.grid, group, self._index)
         self.buffers: dict[int, str] = {}
         self.spaces: dict[int, str] = {}
+        self.hoisted: dict[str, str] = {}
+        """The declarations at the head of the kernel, by name."""
         self.places: Places = place_locals(kernel, dialect, mapping == "group")
         self.alone = mapping != "group"
         """Whether what is written now a work-item runs on its own."""
@@ -147,6 +149,7 @@ class _KernelWriter:
             head.append(f"  const long item = {self.dialect.item};")
         if self.mapping == "group":
             head.append(f"  const int thread = {self.dialect.thread};")
+        head += self.hoisted.values()
         # no register is spilled for more work-items at a time; where sums fill registers, as many groups as these allow are wanted
         few = self.places.own < MANY_SUMS
         bounds = f"{self.group}, 1" if few else f"{self.group}"
@@ -236,7 +239,12 @@ class _KernelWriter:
             size = int(product(node.shape))  # type: ignore[arg-type]
             if id(node) in places.owned:
                 size //= self.group
-            writer.add(f"{shared}{kind} {name}[{max(size, 1)}];")
+            declared = f"{shared}{kind} {name}[{max(size, 1)}];"
+            if self.dialect.hoists and id(node) in places.shared:
+                self.spaces[id(node)] = shared
+                self.hoisted[name] = f"  {declared}"
+            else:
+                writer.add(declared)
 
     def _scratch(self, node: Node) -> str:
         """Where the scratch memory of a local begins, if it has any."""
@@ -356,9 +364,9 @@ class _KernelWriter:
             ]
         if node.op is Op.REDUCE and not self.alone:
             assert isinstance(node.arg, Reduction)
-            text = (
-                f"{group_reduction(writer, node.dtype, node.arg.kind, self.group)}({operands[0]})"
-            )
+            text = group_reduction(writer, node.dtype, node.arg.kind, self.group, operands[0])
+            if not self.dialect.exchanges:
+                self.hoisted[PARTS] = f"  {self.dialect.shared}ulong {PARTS}[{self.group}];"
         else:
             text = compute(writer, node, operands)
         hint, lanes = self.indices.hint(node), lanes_of(node)

@@ -87,6 +87,10 @@ class Dialect:
     """Waits until what the work-item has stored is in memory."""
     barrier: str = ""
     """Waits for all work-items of the group."""
+    exchanges: bool = False
+    """Whether the work-items of a warp exchange registers; those of others reduce through an array of the group."""
+    hoists: bool = False
+    """Whether the arrays of a group are declared at the head of a kernel, and nowhere else."""
     halves: Mapping[str, str] = field(default_factory=dict)
     """Conversions of half floats that it has instructions for, by the name of the function that is written here."""
     aligned: str = ""

@@ -45,6 +45,7 @@ CUDA = Dialect(
     shared="__shared__ __align__(16) ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
+    exchanges=True,
     halves=HALVES,
     aligned="__align__(16) ",
     diverges=True,

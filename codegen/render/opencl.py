@@ -13,11 +13,15 @@ from dataclasses import replace
 from lazygrad.ir.node import Node
 
 from ..choose_opencl import OpenClTarget
-from .c_grid import Source, names
+from ..transform.share import group_size
+from .c_grid import Mapped, Source, names
 from .c_kernel import render_kernel
 from .c_text import Dialect
 from .opencl_builtins import by_halves
 from .streaming import streamed
+
+LOCAL_BYTES = 32 << 10
+"""The local memory that every device has at least."""
 
 OPENCL = Dialect(
     language="OpenCL C",
@@ -31,6 +35,13 @@ OPENCL = Dialect(
     first_error="atomic_cmpxchg(error + launch, 0, {number})",
     fence="mem_fence(CLK_GLOBAL_MEM_FENCE)",
     lanes=16,
+    block="(long)get_group_id(0)",
+    blocks="(long)get_num_groups(0)",
+    thread="(int)get_local_id(0)",
+    shared="local ",
+    shared_bytes=LOCAL_BYTES,
+    barrier="barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
+    hoists=True,
 )
 OPTIONS = ("-cl-std=CL1.2", "-w")
 CONTRACTS = "-DCONTRACTS_EXACTLY"
@@ -81,10 +92,14 @@ def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
         diverges=target.kind == "gpu",
         apart=APART if target.features else "",
     )
-    return [
-        render_kernel(kernel, dialect, target.mapping, name, streamed=streamed(kernel, target))
-        for kernel, name in zip(kernels, names(kernels, dialect), strict=True)
-    ]
+    found: list[Source] = []
+    for kernel, name in zip(kernels, names(kernels, dialect), strict=True):
+        threads = group_size(kernel)
+        mapping: Mapped = "group" if threads else target.mapping
+        found.append(
+            render_kernel(kernel, dialect, mapping, name, threads or 1, streamed(kernel, target))
+        )
+    return found
 
 
 def program(sources: Sequence[Source], target: OpenClTarget) -> str:
