@@ -37,6 +37,7 @@ from .transform.cascade import SUMMED, running
 from .transform.contraction import contraction
 from .transform.parallel import parallel_loop
 from .transform.parts import parts
+from .transform.prefix import prefix
 from .transform.share import group_size, share
 from .transform.unroll import unroll
 
@@ -44,7 +45,7 @@ LANES = 16
 """The most lanes of a vector of OpenCL."""
 TOGETHER = 64
 """The most lanes of a vector that is several of them: sums that run side by side."""
-TRANSFORMS = {**cpu.TRANSFORMS, "share": share, "unroll": unroll}
+TRANSFORMS = {**cpu.TRANSFORMS, "share": share, "prefix": prefix, "unroll": unroll}
 """What a step may be: those of GPUs too."""
 
 
