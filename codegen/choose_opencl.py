@@ -7,7 +7,7 @@ trip of its parallel loops, and vectorises by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
@@ -45,7 +45,12 @@ LANES = 16
 """The most lanes of a vector of OpenCL."""
 TOGETHER = 64
 """The most lanes of a vector that is several of them: sums that run side by side."""
-TRANSFORMS = {**cpu.TRANSFORMS, "share": share, "prefix": prefix, "unroll": unroll}
+TRANSFORMS: dict[str, Callable[..., Node]] = {
+    **cpu.TRANSFORMS,
+    "share": share,
+    "prefix": prefix,
+    "unroll": unroll,
+}
 """What a step may be: those of GPUs too."""
 
 
