@@ -36,7 +36,7 @@ from .transform.contraction import contraction, count
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.prefix import prefix, stretch_of
-from .transform.share import LEAST_THREADS, obstacle, share
+from .transform.share import LEAST_THREADS, group_size, obstacle, share
 from .transform.sink import sink
 from .transform.tensorize import of_halves, tensorize
 from .transform.tile import NARROW, THREADS, tile
@@ -133,13 +133,15 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
 def choose_groups(kernel: Node) -> list[Transform]:
     """The transforms where a group of work-items does a trip of the grid better than one alone; none where it does not."""
     steps: list[Transform] = []
-    nests = [line for line in _grid(kernel)[1] if line.op is Op.LOOP]
+    inside = _grid(kernel)[1]
+    nests = [line for line in inside if line.op is Op.LOOP and not group_size(line)]
     merged = kernel
     for nest in nests:
         merged, chosen = _share(merged, nest)
         steps += chosen
     shared = [step.loop for step in steps if step.name in ("share", "prefix")]
-    if not shared or not _pays(merged, shared, nests):
+    grouped = group_size(kernel) > 0  # rows are sorted so
+    if not grouped and (not shared or not _pays(merged, shared, nests)):
         return []
     return choose_alone(kernel, steps, merged, shared)
 
@@ -302,7 +304,7 @@ def _short_loops(kernel: Node) -> list[Node]:
         size, stride = extent(loop), Stride(loop.src[0])
         lines = sum(written.get(id(line), 1) for line in body(loop))
         written[id(loop)] = lines
-        if loop.arg.kind != "serial" or size is None or size > UNROLLED:
+        if loop.arg.kind != "serial" or size is None or size > UNROLLED or group_size(loop):
             continue
         if size * lines > MOST_LINES:
             continue

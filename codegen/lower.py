@@ -10,9 +10,9 @@ Here are the loops and the stages in them; what the value of a node at a positio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from lazygrad.ir import access, loops
+from lazygrad.ir.access import Position
 from lazygrad.ir.args import (
     Accumulate,
     ReduceKind,
@@ -38,27 +38,33 @@ from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage
 from lazygrad.ir.node import Node, constant
 from lazygrad.ir.op import Op
 
+from .merging import merged_place
 from .reductions import combine, identity
-from .sorting import row_sort
-from .values import NO_CONDITION, Conditions, NotFlat, Scope, Values, run
+from .sorting import RowSort, row_sort
+from .sorting_network import Network, fits
+from .values import NO_CONDITION, Conditions, Kind, NotFlat, Scope, Values, run
 
 
-def lower(graph: KernelGraph) -> Node:
-    """The loop tree of a kernel. Its params are those of `graph`, in the order that KernelGraph says."""
+def lower(graph: KernelGraph, groups: bool = False) -> Node:
+    """The loop tree of a kernel. Its params are those of `graph`, in the order that KernelGraph says.
+
+    `groups`: groups of threads sort the rows that they have memory for.
+    """
     empty = any(variable.extent == 0 for variable in graph.loops)
     if len(graph.loops) > 1 and not graph.stages and not empty:
         try:
             return _Lowering(graph, flat=True).kernel()
         except NotFlat:
             pass
-    return _Lowering(graph).kernel()
+    return _Lowering(graph, groups=groups).kernel()
 
 
 class _Lowering(Values):
     """One kernel: its stages in the loops that they belong to, and the results behind them."""
 
-    def __init__(self, graph: KernelGraph, flat: bool = False) -> None:
+    def __init__(self, graph: KernelGraph, flat: bool = False, groups: bool = False) -> None:
         super().__init__(graph, flat)
+        self.groups = groups
         self.root = Scope(None, None)
         self.waiting: dict[Path, list[Stage]] = {}
         self.cleared: dict[Path, list[Stage]] = {}
@@ -120,17 +126,16 @@ class _Lowering(Values):
             index, extent = self._index(line.variable), self._size(line.variable.extent)
             if line.variable in self.ends:
                 extent = self._plain(self.ends[line.variable]).minimum(extent)
-            kind: Literal["serial", "parallel"] = "parallel" if line.parallel else "serial"
-            lines.append(loops.loop(index, extent, self._body(line), 1, kind))
+            lines.append(loops.loop(index, extent, self._body(line), 1, line.kind))
         return lines
 
-    def _descend(self, scope: Scope, variables: Sequence[Variable]) -> Scope:
+    def _descend(self, scope: Scope, variables: Sequence[Variable], kind: Kind = "serial") -> Scope:
         """Open a loop over each variable; in each, compute first the stages that belong there."""
         for variable in variables:
             if variable.extent == 1:
                 continue
             parallel = scope is self.root and variable in self.loops
-            inner = Scope(variable, scope, parallel)
+            inner = Scope(variable, scope, "parallel" if parallel else kind)
             scope.lines.append(inner)
             scope = inner
             self._stages_here(scope)
@@ -290,11 +295,20 @@ class _Lowering(Values):
         node, along = stage.node, stage.scanned
         assert isinstance(node.arg, Sort) and isinstance(along.extent, int)
         scope = self._descend(outer, [variable for variable in stage.free if variable is not along])
+        if node.arg.run:
+            self._merge(stage, scope, buffer)
+            return
         count = node.shape[node.arg.axis]
         assert isinstance(count, int)
-        row = row_sort(node.src[0].dtype, along.extent, node.arg.bits, node.arg.first, count)
+        size, bits, start = along.extent, node.arg.bits, node.arg.first
+        shared = self.groups and fits(size)
+        row: RowSort = (
+            Network(size, bits, start, count)
+            if shared
+            else row_sort(node.src[0].dtype, size, bits, start, count)
+        )
         scope.lines.extend(row.before)
-        inner = self._descend(scope, [along])
+        inner = self._descend(scope, [along], "threads" if shared else "serial")
         key = run(self.value(node.src[0], stage.position, NO_CONDITION, inner))
         if node.arg.bits < key.dtype.bits:
             key = key & ((1 << node.arg.bits) - 1)
@@ -308,6 +322,32 @@ class _Lowering(Values):
             return loops.store(buffer, first + place * step, value, mask)
 
         scope.lines.extend(row.after(result))
+
+    def _merge(self, stage: Stage, outer: Scope, buffer: Node) -> None:
+        """A row of two runs: each element of the result on its own."""
+        node, along = stage.node, stage.scanned
+        assert isinstance(node.arg, Sort) and isinstance(along.extent, int)
+        axis, first = node.arg.axis, node.arg.first
+        each = Variable(f"{along.name}_ordered", node.shape[axis])
+        scope = self._descend(outer, [each], "parallel")
+
+        def at(index: Index) -> Position:
+            return (*stage.position[:axis], index, *stage.position[axis + 1 :])
+
+        def read(place: Node) -> tuple[list[Node], Node]:
+            variable = Variable(f"{along.name}_read{self._count('read')}", along.extent)
+            self.indices[variable] = place
+            block, memo = Scope(None, None), self.memo
+            self.memo = dict(memo)  # what is read here is known only here
+            key = run(self.value(node.src[0], at(of(variable)), NO_CONDITION, block))
+            self.memo = memo
+            return self._body(block), key
+
+        number = self._plain(of(each)) + first
+        lines, place = merged_place(number, along.extent, node.arg.run, read)
+        scope.lines.extend(lines)
+        offset = self._offset(flatten(at(of(each)), node.shape), scope)
+        scope.lines.append(loops.store(buffer, offset, place))
 
     def _scatter(self, stage: Stage, outer: Scope, buffer: Node, offset: Index) -> None:
         """Copy the base, then meet it with each value in the order of the index."""

@@ -13,7 +13,7 @@ from lazygrad.ir import loops
 from lazygrad.ir.dtype import DType, int64, uint64
 from lazygrad.ir.node import Node, constant, where
 
-from .sorting import Radix, Result, raised, together
+from .sorting import Radix, Result, less, raised, together
 
 FEW = 16
 """So many elements are kept in order while the keys are computed."""
@@ -42,30 +42,23 @@ class Few:
         slot, once = loops.index("slot"), loops.index("once")
         moving = [loops.load(each, 0) for each in carried]
         there = [loops.load(each, slot) for each in self.lists]
-        less = _less(moving, there)
+        smaller = less(moving, there)
         lines = [*moving, *there]
         for buffer, list_, its, old in zip(carried, self.lists, moving, there, strict=True):
-            lines.append(loops.store(list_, slot, where(less, its, old)))
-            lines.append(loops.store(buffer, 0, where(less, old, its)))
+            lines.append(loops.store(list_, slot, where(smaller, its, old)))
+            lines.append(loops.store(buffer, 0, where(smaller, old, its)))
         body = [
             *carried,
             *[loops.store(buffer, 0, value) for buffer, value in zip(carried, new, strict=True)],
             loops.loop(slot, self.count, lines),
         ]
-        return [*last, loops.loop(once, _less(new, last).cast(int64), body)]
+        return [*last, loops.loop(once, less(new, last).cast(int64), body)]
 
     def after(self, result: Result) -> list[Node]:
         each = loops.index("each")
         word = loops.load(self.lists[-1], each)
         place = word & constant((1 << 32) - 1, uint64) if self.together else word
         return [loops.loop(each, self.count, [word, result(each, place.cast(int64), None)])]
-
-
-def _less(left: list[Node], right: list[Node]) -> Node:
-    """Whether a key and its place come before others."""
-    if len(left) == 1:
-        return left[0].lt(right[0])
-    return left[0].lt(right[0]) | (left[0].eq(right[0]) & left[1].lt(right[1]))
 
 
 class Selection:

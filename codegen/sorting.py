@@ -9,6 +9,8 @@ every other one, which vectors do well. A long row is sorted digit by digit, lea
 digits are made while the keys are computed; each pass then moves every element behind those of smaller digits. Both are stable, and
 take a time that does not depend on the order, but for passes over a digit that all keys share, which are left out. A part of the order
 of a long row is selected (selection.py), and only what is left is sorted.
+
+So one thread sorts a row; a group of them does it by a network (sorting_network.py).
 """
 
 from __future__ import annotations
@@ -204,10 +206,17 @@ def together(key: Node, place: Node) -> Node:
     return Node(Op.SHL, (key.cast(uint64), constant(32, uint64)), uint64, ()) | place.cast(uint64)
 
 
+def less(left: list[Node], right: list[Node]) -> Node:
+    """Whether a word comes before another one, or a key and its place before others."""
+    if len(left) == 1:
+        return left[0].lt(right[0])
+    return left[0].lt(right[0]) | (left[0].eq(right[0]) & left[1].lt(right[1]))
+
+
 def raised(counts: Node, slot: Node) -> tuple[Node, Node]:
     """Read a count, and raise it by one."""
     count = loops.load(counts, slot)
     return count, loops.store(counts, slot, count + 1)
 
 
-__all__ = ["Radix", "Result", "RowSort", "raised", "row_sort", "together"]
+__all__ = ["Radix", "Result", "RowSort", "less", "raised", "row_sort", "together"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from lazygrad.ir import access, loops
 from lazygrad.ir.access import Position
@@ -38,6 +38,8 @@ Conditions = frozenset[Condition]
 NO_CONDITION: Conditions = frozenset()
 Step = Generator["Step", Node, Node]
 """A computation of a value: it yields the computations that it waits for, and is sent their values."""
+Kind = Literal["serial", "parallel", "threads"]
+"""What the iterations of a loop may do (ir/args.Loop), as lowering has it."""
 ROW = 16
 """Elements of a row that are worth a loop of their own."""
 
@@ -51,11 +53,11 @@ class Scope:
     the loop at the end."""
 
     def __init__(
-        self, variable: Variable | None, parent: Scope | None, parallel: bool = False
+        self, variable: Variable | None, parent: Scope | None, kind: Kind = "serial"
     ) -> None:
         self.variable = variable
         self.parent = parent
-        self.parallel = parallel
+        self.kind = kind
         self.lines: list[Node | Scope] = []
         self.depth: int = parent.depth + 1 if parent else 0
         self.path: Path = () if parent is None or variable is None else (*parent.path, variable)

@@ -113,7 +113,21 @@ GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
     ("divide", divide_reductions),
     ("fills", separate_fills),
 )
-"""What devices with kernels run before placement."""
+"""What all devices with kernels run before placement."""
+
+
+def divide_sorts(roots: Sequence[Node]) -> list[Node]:
+    """Long sorts in steps, for groups of threads."""
+    from lazygrad.codegen.sorting_network import MOST
+    from lazygrad.schedule.merging import divide_sorts
+
+    return divide_sorts(roots, MOST)
+
+
+def graph_passes(device: Any) -> tuple[tuple[str, GraphPass], ...]:
+    """What runs before placement for a device with kernels."""
+    groups = device.target.language == "cuda"
+    return (("sorts", divide_sorts), *GRAPH_PASSES) if groups else GRAPH_PASSES
 
 
 def optimise(kernel: Node, target: Any) -> Node:
@@ -468,7 +482,7 @@ def make_kernels(
     from lazygrad.schedule.slices import slice_inputs
 
     roots = list(roots)
-    for name, function in GRAPH_PASSES:
+    for name, function in graph_passes(device):
         roots = graph_pass(name, function, roots, record)
     record.graph.extend(roots)
     dump.graph(roots)
@@ -489,7 +503,7 @@ def make_kernels(
             KERNELS.hits += 1
             continue
         start = perf_counter()
-        lowered = lower(kernel_graph)
+        lowered = lower(kernel_graph, groups=device.target.language == "cuda")
         _count("lower", perf_counter() - start, True, record)
         if config.current.verify:
             verify([lowered])

@@ -78,6 +78,8 @@ class Ranges:
             if left is not None and left[0] >= 0 and left[1] < right[0]:
                 return left
             return 0, right[1] - 1
+        if op is Op.AND and left is None and right is not None and right[0] >= 0:
+            return 0, right[1]
         if left is None or right is None:
             return None
         (a, b), (c, d) = left, right

@@ -210,7 +210,8 @@ def running(node: Node, sources: Sources) -> Node:
 @BATCHING.rule(Op.SORT)
 def sorting(node: Node, sources: Sources) -> Node:
     assert isinstance(node.arg, Sort)
-    return _like(node, sources, Sort(node.arg.axis + 1, node.arg.bits, node.arg.first))
+    arg = Sort(node.arg.axis + 1, node.arg.bits, node.arg.first, node.arg.run)
+    return _like(node, sources, arg)
 
 
 @BATCHING.rule(Op.FLIP)

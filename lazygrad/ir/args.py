@@ -135,12 +135,13 @@ class Scan(Arg):
 class Sort(Arg):
     """SORT: the axis, how many of the low bits of a key tell keys apart, and where in the order the result begins.
 
-    It is as long as its shape says.
+    It is as long as its shape says. Where `run` is not 0, that many keys are in order already, and so are those behind them: two runs that a merge makes one of.
     """
 
     axis: int
     bits: int
     first: int
+    run: int = 0
 
 
 @record

@@ -111,14 +111,16 @@ def scan(node: Node, kind: ScanKind, axis: int, accumulate: DType | None = None)
     return Node(Op.SCAN, (node,), node.dtype, node.shape, arg)
 
 
-def sort(keys: Node, axis: int, bits: int, first: int = 0, count: int | None = None) -> Node:
+def sort(
+    keys: Node, axis: int, bits: int, first: int = 0, count: int | None = None, run: int = 0
+) -> Node:
     """Where the elements of each row along `axis` stand in ascending order of their unsigned keys; equal keys stay in order.
 
-    Of the order, the `count` places from `first` on; all of them if not given.
+    Of the order, the `count` places from `first` on; all of them if not given. `run`: the keys are two runs in order, the first one so long.
     """
     shape = list(keys.shape)
     shape[axis] = shape[axis] if count is None else count
-    return Node(Op.SORT, (keys,), int64, tuple(shape), Sort(axis, bits, first))
+    return Node(Op.SORT, (keys,), int64, tuple(shape), Sort(axis, bits, first, run))
 
 
 def copy(node: Node, place: str) -> Node:

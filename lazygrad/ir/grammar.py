@@ -148,6 +148,8 @@ def _sort(node: Node) -> str | None:
     others = [a for a in range(len(source)) if a != arg.axis and source[a] != node.shape[a]]
     if others or not 0 <= arg.first <= size - count:
         return f"{count} places from {arg.first} of {_shape(source)} cannot be {_shape(node.shape)}"
+    if not 0 <= arg.run <= size:
+        return f"a row of {size} elements does not begin with a run of {arg.run}"
     return None
 
 
@@ -353,7 +355,7 @@ GRAPH_GRAMMAR: dict[Op, Entry] = {
     Op.IOTA: Entry((), gives="any", relation=_iota),
     Op.REDUCE: Entry(("any",), keeps=False, relation=_reduce),
     Op.SCAN: Entry(("any",), relation=_scan),
-    Op.SORT: Entry(("integer",), gives="any", relation=_sort),
+    Op.SORT: Entry(("integer",), gives="any", keeps=False, relation=_sort),
     Op.RESHAPE: Entry(("any",), keeps=False, relation=_reshape),
     Op.PERMUTE: Entry(("any",), keeps=False, relation=_permute),
     Op.EXPAND: Entry(("any",), keeps=False, relation=_expand),

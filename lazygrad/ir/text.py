@@ -120,7 +120,8 @@ def attributes(node: Node) -> str:
     elif isinstance(arg, Constant):
         pairs = [f"value={arg.value!r}"]
     else:
-        pairs = [f"{f.name}={_value(getattr(arg, f.name))}" for f in fields(arg)]  # type: ignore[arg-type]
+        values = [(f.name, getattr(arg, f.name), f.default) for f in fields(arg)]  # type: ignore[arg-type]
+        pairs = [f"{name}={_value(value)}" for name, value, default in values if value != default]
     return "{" + ", ".join(pairs) + "}" if pairs else ""
 
 

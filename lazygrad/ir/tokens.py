@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
 from .args import ARG_CLASS, Arg, Call, Constant, Scalar
@@ -213,8 +213,9 @@ class Line:
                 self.accept(",")
         if cls is Call:
             return Call(name, tuple(values.items()))
-        if set(values) != set(kinds):
-            self.fail(f"{op.name.lower()} needs {', '.join(kinds)}")
+        needed = [f.name for f in fields(cls) if f.default is MISSING]  # type: ignore[arg-type]
+        if not values.keys() >= set(needed):
+            self.fail(f"{op.name.lower()} needs {', '.join(needed)}")
         return cls(**values)
 
     def operation(self) -> tuple[Op, str]:

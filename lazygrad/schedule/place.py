@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir import access
+from ..ir.args import Sort
 from ..ir.dim import Size
 from ..ir.index import Quotient, Remainder, flatten
 from ..ir.kernel_graph import KernelGraph
@@ -245,7 +246,7 @@ class _Placement(Kernels):
                 )
                 return False
             return self._stage(node, kernel, positions)
-        if self.subtree[id(node)] > cost.STORE_WORK and _sorts(kernel, node):
+        if _sorts(kernel, node, self.subtree[id(node)]):
             kernel.graph.reasons.append(f"{label(node)} stored: a sort takes keys one by one")
             return False
         again = evaluations(node, positions) - 1
@@ -403,9 +404,18 @@ class _Placement(Kernels):
         )
 
 
-def _sorts(kernel: Growing, node: Node) -> bool:
-    """Whether a node is what a kernel sorts: no vector computes it there."""
-    return any(stage.node.op is Op.SORT and node in stage.node.src for stage in kernel.graph.stages)
+def _sorts(kernel: Growing, node: Node, work: float) -> bool:
+    """Whether a node is what a kernel sorts, and too much work for that, since no vector computes it there; or what it merges, which is read several times."""
+    for stage in kernel.graph.stages:
+        if not isinstance(stage.node.arg, Sort):
+            continue
+        (keys,) = stage.node.src
+        if stage.node.arg.run:
+            while keys.op in MOVEMENT:
+                keys = keys.src[0]
+        if keys is node and (stage.node.arg.run or work > cost.STORE_WORK):
+            return True
+    return False
 
 
 def _shape(graph: KernelGraph) -> tuple[Size, ...]:

@@ -1,17 +1,20 @@
-"""SORT as loops: ranked, by digits with a key and its place in one word or in two, along any axis; run line by line."""
+"""SORT as loops: ranked, by digits with a key and its place in one word or in two, by a network, merged; along any axis; run line by line."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from lazygrad.codegen.choose_cuda import optimise, target
 from lazygrad.codegen.lower import lower
+from lazygrad.codegen.transform.share import group_size
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
 from lazygrad.ir.dtype import DType, uint32, uint64
 from lazygrad.ir.interpret import evaluate, run_kernel
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.ir.text import parse, show
 from lazygrad.ir.verify import verify_graph, verify_kernel
 from lazygrad.schedule.place import place
 
@@ -43,3 +46,73 @@ def test_places_are_in_stable_order(
     result = np.full(shape, -1)
     run_kernel(kernel, [values, result])
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "keys", "bits", "first", "count"),
+    [
+        ((2, 8), 1, uint32, 32, 0, 8),
+        ((3, 9, 2), 1, uint32, 16, 0, 9),  # a key and its place in one word of 32 bits
+        ((1, 50), 1, uint64, 64, 0, 50),  # a key and its place in a word each
+        ((33,), 0, uint64, 61, 3, 20),
+        ((5, 40), 1, uint32, 1, 0, 3),
+        ((2, 65), 1, uint32, 32, 64, 1),
+        ((64,), 0, uint64, 64, 0, 64),
+    ],
+)
+def test_a_group_of_threads_sorts_a_row(
+    shape: tuple[int, ...], axis: int, keys: DType, bits: int, first: int, count: int
+) -> None:
+    """By a network, which is stable since places tell equal keys apart; whatever the size is, nothing behind the row is read."""
+    node = build.sort(Node(Op.BUFFER, (), keys, shape, Slot(0), "cpu"), axis, bits, first, count)
+    verify_graph([node])
+    (graph,) = place([node]).kernels
+    kernel = lower(graph, groups=True)
+    assert group_size(kernel) >= 32
+    for each in (kernel, parse(show(kernel))[0], optimise(kernel, target())):
+        verify_kernel(each)
+        for most in (1 << keys.bits, 3):
+            values = np.random.default_rng(0).integers(0, most, shape, keys.storage)
+            values[values % 3 == 0] = values.flat[-1]
+            part = (slice(None),) * axis + (slice(first, first + count),)
+            masked = values & values.dtype.type((1 << bits) - 1)
+            expected = np.argsort(masked, axis=axis, kind="stable")[part]
+            result = np.full(expected.shape, -1)
+            run_kernel(each, [values, result])
+            np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "run", "first", "count"),
+    [
+        ((2, 16), 1, 8, 0, 16),
+        ((3, 37, 2), 1, 20, 0, 37),
+        ((3, 37), 1, 30, 30, 5),
+        ((37,), 0, 1, 0, 37),
+        ((37,), 0, 37, 0, 37),
+    ],
+)
+def test_runs_are_merged(
+    shape: tuple[int, ...], axis: int, run: int, first: int, count: int
+) -> None:
+    """Each element of the result finds its place on its own, in a loop whose iterations are independent."""
+    node = build.sort(
+        Node(Op.BUFFER, (), uint32, shape, Slot(0), "cpu"), axis, 32, first, count, run
+    )
+    verify_graph([node])
+    (again,) = parse(show([node]))
+    assert again.arg == node.arg
+    (graph,) = place([node]).kernels
+    kernel = lower(graph)
+    random = np.random.default_rng(0)
+    for each in (kernel, optimise(kernel, target())):
+        verify_kernel(each)
+        for most in (1 << 32, 4, 1):
+            values = random.integers(0, most, shape, np.uint32)
+            parts = np.split(values, [run], axis)
+            values = np.concatenate([np.sort(part, axis) for part in parts], axis)
+            part = (slice(None),) * axis + (slice(first, first + count),)
+            expected = np.argsort(values, axis=axis, kind="stable")[part]
+            result = np.full(expected.shape, -1)
+            run_kernel(each, [values, result])
+            np.testing.assert_array_equal(result, expected)

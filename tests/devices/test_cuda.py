@@ -286,6 +286,7 @@ def program_of_all() -> list[lg.Tensor]:
         x.softmax(1), x.sum(), x.amax(0), x @ x.T, x[k], x[:, k].prod(1), x.cumsum(1), x.sort(1)[0], lg.randn(70), half.softmax(1), half @ half.T, brain.sum(0), brain * 3,
         wide.log1p().sum(), whole // 7 % 3, whole.long().cumsum(0), whole.to(lg.int8).amin(1), whole.to(lg.uint8).sum(), (x > 1).any(1), (x > 1).all(), whole.float().argmax(1),
         lg.nn.functional.adaptive_max_pool3d(wide[:5, :24].reshape(1, 4, 5, 6), 3), lg.zeros(7).index_add(0, k, lg.ones(3)), lg.nn.functional.pad(x, (1, 2)), x[:, :10].softmax(1), wide.to(lg.int64), lg.nn.functional.conv1d(x[None], x[None, :, :3]),
+        x.reshape(2, 2700).argsort(1), wide.reshape(2, 2700).argsort(1), half.reshape(5400).topk(5)[1], (x > 1).reshape(5400).argsort(),
     ]  # fmt: skip
 
 

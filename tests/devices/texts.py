@@ -51,8 +51,9 @@ def collect(folder: Path) -> None:
 
 def write(folder: Path, roots: Sequence[Node], seen: set[str]) -> None:
     """The kernels of a simplified graph, those that are new. What cannot be written is a file whose compiler will say so."""
-    for graph in place(list(roots), target().machine).kernels:
-        lowered = lower(graph)
+    nodes = compiler.simplify(compiler.divide_sorts(roots))
+    for graph in place(nodes, target().machine).kernels:
+        lowered = lower(graph, groups=True)
         name = hashlib.sha256(show(lowered, sites=False).encode()).hexdigest()[:24]
         if name in seen:
             continue

@@ -202,6 +202,25 @@ def test_a_part_of_the_order_is_that_of_the_whole(dtype: str) -> None:
         same(ours.median(1).values, reference.median(1).values)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int8", "bool"])
+def test_rows_that_are_longer_than_blocks(dtype: str) -> None:
+    """Sorted whole, in part, and backwards, along any axis: stable, a NaN behind all else."""
+    draws = np.random.default_rng(6)
+    values = draws.integers(-40, 40, (2, 5003)).astype(np.float64)
+    values[draws.random(values.shape) < 0.1] = 0 if dtype in ("int64", "int8", "bool") else NAN
+    ours, reference = both(values, dtype)
+    for descending in (False, True):
+        expected = torch.sort(reference, dim=1, descending=descending, stable=True)
+        same(tuple(ours.sort(1, descending)), tuple(expected))
+        same(ours.T.argsort(0, descending), expected.indices.T)
+    if dtype != "bool":
+        order = torch.sort(reference, dim=1, stable=True).indices
+        same(ours.topk(7, largest=False).indices, order[:, :7])
+        same(ours.topk(2600, largest=False).indices, order[:, :2600])
+        for k in (3, 2500, 5003):
+            same(ours.kthvalue(k).indices, order[:, k - 1])
+
+
 def test_a_median_of_long_rows_with_nan() -> None:
     values = np.random.default_rng(5).standard_normal((3, 400)).astype(np.float32)
     values[1, 17] = values[1, 300] = NAN
