@@ -23,6 +23,9 @@ NARROW = (16, 32)
 """Rows, or columns, of tiles where there are no more."""
 DEPTH = 16
 STAGES = 2
+NARROW_STAGES = 4
+"""Of narrow tiles, which do little with what they wait for; in memory that every kernel may have."""
+MOST_SHARED = 40 << 10
 
 
 def tile(kernel: Node, name: str, size: int) -> Node:
@@ -41,7 +44,10 @@ def tile(kernel: Node, name: str, size: int) -> Node:
         loops.index(f"{loop_name(each)}_tile") for each in (found.rows[-1], found.columns[-1])
     )
     height, width = (side(count(nest), size) for nest in (found.rows, found.columns))
-    whole = Tile(kernel, found, height, width, DEPTH, STAGES, THREADS, row, column)
+    sizes = [n * value.dtype.itemsize for n, value in ((height, found.left), (width, found.right))]
+    deep = min(height, width) <= NARROW[-1] and NARROW_STAGES * DEPTH * sum(sizes) <= MOST_SHARED
+    stages = NARROW_STAGES if deep else STAGES
+    whole = Tile(kernel, found, height, width, DEPTH, stages, THREADS, row, column)
     return _Tiling(whole).kernel()
 
 
