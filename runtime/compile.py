@@ -1,7 +1,7 @@
 """From a normalised graph to a plan: the passes, in the order they run.
 
 In: `Normal` (keys.py). Out: a plan for the device of its roots, and which nodes its outputs are values of. The passes over the
-graph are `GRAPH_PASSES`; then placement makes kernels of it, and `KERNEL_PASSES` make code of each. Each pass is timed,
+graph are `graph_passes`; then placement makes kernels of it, and `KERNEL_PASSES` make code of each. Each pass is timed,
 verified where `config.verify` asks, and shown by runtime/dump.py. Kernels that are the same text are compiled once.
 """
 
@@ -35,6 +35,8 @@ from .plans import CompiledPlan, Record
 from .temporaries import bytes_of, temporaries
 
 if TYPE_CHECKING:
+    from lazygrad.codegen.target import Target
+    from lazygrad.schedule.cost import Machine
     from lazygrad.schedule.place import Schedule
 
     from .schedules import Steps
@@ -86,11 +88,11 @@ EXPANSION: tuple[tuple[str, GraphPass], ...] = (
 """What every device needs: afterwards there is no GRAD, STOP or CALL."""
 
 
-def divide_reductions(roots: Sequence[Node]) -> list[Node]:
+def divide_reductions(roots: Sequence[Node], machine: Machine) -> list[Node]:
     """Large reductions to few results in two steps, for threads."""
     from lazygrad.schedule.divide import divide_reductions
 
-    return divide_reductions(roots)
+    return divide_reductions(roots, machine)
 
 
 def separate_fills(roots: Sequence[Node]) -> list[Node]:
@@ -108,14 +110,6 @@ def separate_fills(roots: Sequence[Node]) -> list[Node]:
     return result
 
 
-GRAPH_PASSES: tuple[tuple[str, GraphPass], ...] = (
-    ("simplify", simplify),
-    ("divide", divide_reductions),
-    ("fills", separate_fills),
-)
-"""What all devices with kernels run before placement."""
-
-
 def divide_sorts(roots: Sequence[Node]) -> list[Node]:
     """Long sorts in steps, for groups of threads."""
     from lazygrad.codegen.sorting_network import MOST
@@ -124,10 +118,14 @@ def divide_sorts(roots: Sequence[Node]) -> list[Node]:
     return divide_sorts(roots, MOST)
 
 
-def graph_passes(device: Any) -> tuple[tuple[str, GraphPass], ...]:
+def graph_passes(target: Target) -> tuple[tuple[str, GraphPass], ...]:
     """What runs before placement for a device with kernels."""
-    groups = device.target.language == "cuda"
-    return (("sorts", divide_sorts), *GRAPH_PASSES) if groups else GRAPH_PASSES
+    passes: tuple[tuple[str, GraphPass], ...] = (
+        ("simplify", simplify),
+        ("divide", partial(divide_reductions, machine=target.machine)),
+        ("fills", separate_fills),
+    )
+    return (("sorts", divide_sorts), *passes) if target.language == "cuda" else passes
 
 
 def optimise(kernel: Node, target: Any) -> Node:
@@ -482,7 +480,7 @@ def make_kernels(
     from lazygrad.schedule.slices import slice_inputs
 
     roots = list(roots)
-    for name, function in graph_passes(device):
+    for name, function in graph_passes(device.target):
         roots = graph_pass(name, function, roots, record)
     record.graph.extend(roots)
     dump.graph(roots)

@@ -168,7 +168,7 @@ def _compile(
         for _, function in compiler.EXPANSION:
             roots = function(roots)
         roots = _of_any_size(roots, shape)
-        for _, function in compiler.GRAPH_PASSES:
+        for _, function in compiler.graph_passes(device.target):
             roots = function(roots)
         return _kernel(device, roots, changed, operands, drawn, normal.buffers, normal.numbers)
     except (_NotElementwise, UndecidedError):

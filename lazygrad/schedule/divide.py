@@ -1,7 +1,8 @@
 """Large reductions in two steps: parts first, then the results of the parts.
 
 Reductions to few results, so that threads can share them; contractions with so many terms that what is packed of an operand for
-one row of results would leave the cache, so that it stays there while all the other rows meet it.
+one row of results would leave the cache, so that it stays there while all the other rows meet it. On a GPU, contractions of
+fewer tiles of results than it computes at once, and of many terms.
 
 In: a simplified graph. Out: a graph that computes the same, its sums in another order. The parts depend on shapes alone, so a
 result does not depend on how many threads there are, nor on which of them did what.
@@ -9,14 +10,18 @@ result does not depend on how many threads there are, nor on which of them did w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from ..ir.args import Reduction
 from ..ir.build import shrink
+from ..ir.dim import Size
+from ..ir.dtype import DType
 from ..ir.node import Node
 from ..ir.op import Op
 from ..ir.rewrite import rebuild, remake
-from .reads import contraction
+from .cost import PROCESSOR, Machine
+from .reads import contraction, factor_axes
 
 PART_ELEMENTS = 1 << 15
 """A part reduces at least this many elements: some microseconds of work."""
@@ -25,6 +30,12 @@ MOST_RESULTS = 128
 """More results than this keep threads busy by themselves."""
 TERM_BYTES = 32 * 1024
 """The terms of one result of a contraction: those of thirty-two beside each other, as a vector reads them, fill half of a second cache."""
+FEWEST_TILES = 128
+"""Of a contraction on a GPU, one for each multiprocessor; where there are fewer, parts of its terms make up `TILES` of them."""
+TILES = 256
+TILE_SIDES = (16, 32, 64)
+PART_TERMS = 256
+"""A part has at least so many terms of each result."""
 COMBINE = {
     "add": Op.ADD,
     "mul": Op.MUL,
@@ -35,14 +46,15 @@ COMBINE = {
 }
 
 
-def divide_reductions(roots: Sequence[Node]) -> list[Node]:
+def divide_reductions(roots: Sequence[Node], machine: Machine = PROCESSOR) -> list[Node]:
     """The roots with every large reduction to few results in two steps."""
+    parted = _tiled if machine.grid else _blocked
 
     def make(node: Node, src: tuple[Node, ...]) -> Node:
         made = remake(node, src)
         if made.op is not Op.REDUCE:
             return made
-        return _blocked(made) if contraction(made) else _divided(made)
+        return parted(made) if contraction(made) else _divided(made)
 
     return rebuild(roots, lambda node: node if node.value is not None else None, make)
 
@@ -65,6 +77,73 @@ def _blocked(node: Node) -> Node:
     total = _in_parts(source, arg, axis, parts)
     total.site = node.site
     return total
+
+
+def _tiled(node: Node) -> Node:
+    """A contraction as the sum of those of parts of its terms, where its results are too few tiles for a GPU."""
+    source, arg, sides = node.src[0], node.arg, factor_axes(node)
+    assert isinstance(arg, Reduction) and sides is not None
+    elements, results = _count(source), _count(node)
+    product = source
+    while product.op is Op.CAST:
+        product = product.src[0]
+    if not elements or product.op is not Op.MUL:
+        return node
+    tiles = results
+    for one, other in (sides, sides[::-1]):
+        size = math.prod(_size(source, axis) for axis in one - other - set(arg.axes))
+        tiles = tiles // size * -(-size // _side(size))
+    wanted = min(-(-TILES // tiles), elements // results // PART_TERMS)
+    if tiles >= FEWEST_TILES or wanted < 2:
+        return node
+    cuts = _cuts(source, arg.axes, wanted)
+    if not cuts:
+        return node
+    total = _parts_apart(source, arg, cuts)
+    total.site = node.site
+    return total
+
+
+def _parts_apart(source: Node, arg: Reduction, cuts: Mapping[int, int]) -> Node:
+    """As `_in_parts`, of a product: its parts are the outermost axes, so that threads beside each other write what lies together."""
+    shape: list[Size] = []
+    first: list[int] = []
+    for axis, size in enumerate(source.shape):
+        if axis in cuts:
+            first.append(len(shape))
+            shape.append(cuts[axis])
+            size = _size(source, axis) // cuts[axis]
+        shape.append(size)
+    order = [*first, *(axis for axis in range(len(shape)) if axis not in first)]
+    casts: list[DType] = []
+    while source.op is Op.CAST:
+        casts.append(source.dtype)
+        source = source.src[0]
+    left, right = (factor.reshape(shape).permute(order) for factor in source.src)
+    product = left * right
+    for dtype in reversed(casts):
+        product = product.cast(dtype)
+    each = product.reduce(arg.kind, [axis + len(cuts) for axis in arg.axes], arg.accumulate)
+    total = each.reduce(arg.kind, range(len(cuts)), arg.accumulate)
+    return total.reshape([1 if n in arg.axes else size for n, size in enumerate(source.shape)])
+
+
+def _side(size: int) -> int:
+    """Of the tiles of so many rows, or columns."""
+    return next((side for side in TILE_SIDES if size <= side), TILE_SIDES[-1])
+
+
+def _cuts(source: Node, axes: Sequence[int], wanted: int) -> dict[int, int]:
+    """About so many equal parts of the terms, by the parts of each axis: outer axes one by one, and the next one in as many as divide it."""
+    cuts: dict[int, int] = {}
+    for axis in axes:
+        size = _size(source, axis)
+        fitting = [n for n in range(2, min(size, 4 * wanted) + 1) if size % n == 0]
+        if wanted < 2 or not fitting:
+            continue
+        cuts[axis] = min(fitting, key=lambda n: (n < wanted, abs(n - wanted)))
+        wanted = -(-wanted // cuts[axis])
+    return cuts
 
 
 def _divided(node: Node) -> Node:

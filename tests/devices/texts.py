@@ -72,7 +72,7 @@ def of_programs(folder: Path, first: int, last: int) -> int:
 
     def make_kernels(device: Any, roots: Sequence[Node], record: Record) -> Any:
         nodes = list(roots)
-        for name, function in compiler.GRAPH_PASSES:
+        for name, function in compiler.graph_passes(target()):
             nodes = compiler.graph_pass(name, function, nodes, record)
         write(folder, nodes, seen)
         raise Written
