@@ -221,7 +221,7 @@ def test_sides_are_several_loops() -> None:
     for each, y in zip((kernel, tiled), results, strict=True):
         run_kernel(each, [*given, y])
     assert results[0].any()
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,11 @@ def test_sides_are_several_loops() -> None:
 )
 def test_what_is_tiled(sizes: tuple[int, ...], step: str) -> None:
     """Many results, however few rows or columns they have; a sum of few terms is a thread's, and each of few results a group's."""
-    kernel = convolution(*sizes) if len(sizes) == 4 else contraction(*sizes, right="t", kind="f32")
+    if len(sizes) == 4:
+        kernel = convolution(*sizes)
+    else:
+        rows, columns, terms = sizes
+        kernel = contraction(rows, columns, terms, right="t", kind="f32")
     assert str(choose(prepared(kernel, target()), target())[0]) == step
 
 
