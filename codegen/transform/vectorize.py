@@ -208,7 +208,8 @@ class Widen:
         moves = self.stride(offset)
         if private is not None:
             wide = self._private_offset(offset, moves)
-            new = loops.load(private, wide, None, self.count if wide.shape == () else None)
+            own = self.vector(mask) if mask is not None else None
+            new = loops.load(private, wide, own, self.count if wide.shape == () else None)
             self.vectors[id(line)] = new
             self.stride.mark(line, None)
             return [new]
@@ -238,7 +239,9 @@ class Widen:
         private = self.private.get(id(buffer))
         moves = self.stride(offset)
         if private is not None:
-            return loops.store(private, self._private_offset(offset, moves), self.vector(value))
+            own = self.vector(line.src[3]) if len(line.src) > 3 else None
+            place = self._private_offset(offset, moves)
+            return loops.store(private, place, self.vector(value), own)
         if moves == 0:
             raise ScheduleError(f"iterations of loop {self.name} write the same element")
         active = self._active(line.src[3] if len(line.src) > 3 else None)

@@ -104,6 +104,32 @@ def test_vectorize_around_a_reduction_has_one_result_a_lane(golden: Golden) -> N
     golden(vectorize(only(ROW_SUM), "i", 2))
 
 
+SHIFTED = """
+kernel shifted(%k: i64[5] in, %x: f32[4] in, %y: f32[5] out)
+  for %i in range(0, 5):
+    local %t : f32[4]
+    for %j in range(0, 4):
+      %v = load %x[%j] : f32
+      store %t[%j], %v
+    %p = load %k[%i] : i64
+    %q = add %p, -1 : i64
+    %m = le 0, %q : bool
+    %a = load %t[%q] if %m : f32
+    %b = where %m, %a, 7.0 : f32
+    store %y[%i], %b
+"""
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_vectorize_keeps_the_masks_of_locals(lanes: int) -> None:
+    """An array that each lane has its own part of is read where it is meant to be alone: one element in front of it was read, too (and not used)."""
+    wide = vectorize(only(SHIFTED), "i", lanes)
+    result = np.zeros(5, np.float32)
+    x = np.arange(4, dtype=np.float32)
+    run_kernel(wide, [np.array([0, 1, 4, 0, 2]), x, result])
+    assert result.tolist() == [7, 0, 3, 7, 1]
+
+
 def test_jam_repeats_lines_inside_the_loops(golden: Golden) -> None:
     golden(jam(only(ROW_SUM), "i", 2))
 
