@@ -20,6 +20,7 @@ from lazygrad.schedule import cost
 from . import choose as general
 from .choose import Transform
 from .choose_opencl import cascades, spread
+from .choose_scatter import scatter
 from .math import expand
 from .target import Target
 from .transform.access import (
@@ -33,9 +34,11 @@ from .transform.access import (
     loop_named,
 )
 from .transform.contraction import contraction, count
+from .transform.launches import grid
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.prefix import prefix, stretch_of
+from .transform.scatter import atomic, distribute, owned, winner
 from .transform.share import LEAST_THREADS, group_size, obstacle, share
 from .transform.sink import sink
 from .transform.tensorize import of_halves, tensorize
@@ -67,6 +70,9 @@ MOST_LINES = 64
 @dataclass(frozen=True, slots=True)
 class CudaTarget(Target):
     """A GPU, as far as choices depend on it."""
+
+    deterministic: bool = False
+    """Whether sums that threads meet in come out the same each time."""
 
     @property
     def machine(self) -> cost.Machine:
@@ -110,6 +116,11 @@ TRANSFORMS: dict[str, Callable[..., Node]] = {
     "tensorize": tensorize,
     "wide": wide,
     "unroll": unroll,
+    "distribute": distribute,
+    "grid": grid,
+    "atomic": atomic,
+    "owned": owned,
+    "winner": winner,
 }
 """What a step may be: those for GPUs too."""
 
@@ -127,6 +138,8 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     """The transforms for a kernel whose grid is marked, in the order to apply them."""
     if tiled := _tile(kernel):
         return [*tiled, Transform("accumulate")]
+    if scattered := scatter(kernel, target.deterministic):
+        return choose_alone(kernel, scattered, apply(kernel, scattered))
     return choose_groups(kernel) or choose_alone(kernel, _wide(kernel))
 
 

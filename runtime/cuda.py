@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from lazygrad.codegen.choose_cuda import ARCHITECTURES, CudaTarget
 from lazygrad.codegen.choose_cuda import target as generic_target
 from lazygrad.ir.args import Kernel, Param
 from lazygrad.ir.blocks import parameters
+from lazygrad.ir.dim import product
 
-from . import cuda_driver, profile
+from . import cuda_driver, profile, schedules
 from .cuda_driver import Context, driver
 from .cuda_memory import CudaPool, Staging
 from .cuda_module import Call, Module, launch
@@ -44,25 +46,15 @@ FORMS = {
 """How a number of a dtype is packed among a kernel's arguments."""
 
 
-class CudaKernel(QueuedKernel):
-    """One function of a module that the driver has loaded."""
+class CudaFunction:
+    """One function of a module that the driver has loaded: a launch of a kernel."""
 
-    __slots__ = (
-        "checks", "form", "function", "grain", "module", "name", "params", "places", "scratch_bytes", "source",
-    )  # fmt: skip
+    __slots__ = ("form", "function", "places", "source")
 
-    def __init__(self, node: Node, source: Source, module: Module) -> None:
-        assert isinstance(node.arg, Kernel)
-        self.name = node.arg.name
-        self.params = parameters(node)
+    def __init__(self, source: Source, module: Module, letters: str) -> None:
         self.source = source
-        self.module = module
         self.function = module.function(source.name)
-        self.grain = 0
-        self.scratch_bytes = source.scratch_bytes
-        self.checks = source.checks
-        letters = "".join(_form(param) for param in self.params)
-        letters += ("Pq" if self.checks else "") + ("P" if self.scratch_bytes else "")
+        letters += ("Pq" if source.checks else "") + ("P" if source.scratch_bytes else "")
         self.form = struct.Struct(f"@{letters}")
         ends = [struct.calcsize(f"@{letters[: n + 1]}") for n in range(len(letters))]
         sizes = [struct.calcsize(f"@{letter}") for letter in letters]
@@ -82,7 +74,28 @@ class CudaKernel(QueuedKernel):
     def block_scratch(self) -> int:
         """The scratch memory of a block in bytes."""
         each = 1 if self.source.mapping == "group" else self.source.group
-        return self.scratch_bytes * each
+        return self.source.scratch_bytes * each
+
+
+class CudaKernel(QueuedKernel):
+    """A kernel: one function, or several that are launched one after the other."""
+
+    __slots__ = (
+        "checks", "functions", "grain", "module", "name", "params", "scratch_bytes", "source",
+    )  # fmt: skip
+
+    def __init__(self, node: Node, source: Source, module: Module) -> None:
+        assert isinstance(node.arg, Kernel)
+        self.name = node.arg.name
+        self.params = parameters(node)
+        self.source = source
+        self.module = module
+        letters = "".join(_form(param) for param in self.params) + "P" * len(source.arrays)
+        parts = (source, *source.then)
+        self.functions = tuple(CudaFunction(part, module, letters) for part in parts)
+        self.grain = 0
+        self.scratch_bytes = source.scratch_bytes
+        self.checks = parts[-1].checks
 
     def run(self, slots: Any, begin: int, end: int) -> None:
         raise TypeError(f"{self.name}: its plan launches it")
@@ -207,9 +220,14 @@ class CudaDevice(QueuedDevice):
 
     # --- code
 
-    @cached_property
+    @property
     def target(self) -> CudaTarget:
-        """What kernels are written for; the oldest that there is support for where there is no GPU."""
+        """What kernels are written for, as deterministic as was asked for."""
+        return replace(self._target, deterministic=schedules.deterministic())
+
+    @cached_property
+    def _target(self) -> CudaTarget:
+        """The GPU; the oldest that there is support for where there is none."""
         if self._given is not None:
             return self._given
         try:
@@ -265,30 +283,48 @@ class CudaDevice(QueuedDevice):
 
     # --- launches
 
-    def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
+    def launch(
+        self, kernel: QueuedKernel, sizes: Mapping[str, int], values: Sequence[Any], timed: bool
+    ) -> Any:
         assert isinstance(kernel, CudaKernel)
         held: list[Buffer] = []
-        call = self.call(kernel, trips, values, held)
-        if call is None:
+        calls = self.calls(kernel, sizes, values, held)
+        if not calls:
             return None
         with self.context.entered():
             first = self._event() if timed else None
-            launch(call, self.stream.handle)
-            return (first, self._event()) if timed else call
+            for call in calls:
+                launch(call, self.stream.handle)
+            return (first, self._event()) if timed else calls[-1]
 
-    def call(
-        self, kernel: CudaKernel, trips: int, values: Sequence[Any], held: list[Buffer]
-    ) -> Call | None:
-        """The launch of a grid of so many trips, None where there is nothing to do; `held` gets its scratch memory, to be kept until it is in the stream."""
-        if trips <= 0 and kernel.source.grid:
-            return None
-        blocks = kernel.blocks(trips)
-        arguments = [value.address if isinstance(value, Buffer) else value for value in values]
-        if kernel.scratch_bytes:
-            held.append(self.allocate(blocks * kernel.block_scratch))
-            arguments.append(held[-1].address)
-        data = kernel.form.pack(*arguments)
-        return Call(kernel.function, blocks, kernel.source.group, data, kernel.places)
+    def calls(
+        self,
+        kernel: CudaKernel,
+        sizes: Mapping[str, int],
+        values: Sequence[Any],
+        held: list[Buffer],
+    ) -> list[Call]:
+        """The launches of a kernel that have something to do; `held` gets their scratch memory, to be kept until they are in the stream."""
+        given = [value.address if isinstance(value, Buffer) else value for value in values]
+        count = len(kernel.params)
+        params, rest = given[:count], given[count:]
+        for array in kernel.source.arrays:
+            nbytes = array.dtype.itemsize * int(product(array.shape))  # type: ignore[arg-type]
+            held.append(self.allocate(nbytes))
+            params.append(held[-1].address)
+        made: list[Call] = []
+        for each in kernel.functions:
+            trips = each.source.trips(sizes)
+            if trips <= 0 and each.source.grid:
+                continue
+            blocks = each.blocks(trips)
+            arguments = [*params, *(rest if each.source.checks else ())]
+            if each.source.scratch_bytes:
+                held.append(self.allocate(blocks * each.block_scratch))
+                arguments.append(held[-1].address)
+            data = each.form.pack(*arguments)
+            made.append(Call(each.function, blocks, each.source.group, data, each.places))
+        return made
 
     def _event(self) -> Any:
         event = driver().Event()

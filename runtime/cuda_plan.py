@@ -48,10 +48,8 @@ class CudaPlan(QueuedPlan):
         held: list[Buffer] = []
         calls: list[Call] = []
         for number, launch in enumerate(self.table):
-            values, trips = run.arguments(number)
-            call = self.device.call(launch.executable, trips, values, held)  # type: ignore[arg-type]
-            if call is not None:
-                calls.append(call)
+            values, sizes = run.arguments(number)
+            calls += self.device.calls(launch.executable, sizes, values, held)  # type: ignore[arg-type]
         if calls:
             self._graphs.run(tuple(calls))
         self.device.launches += len(self.table)

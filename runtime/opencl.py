@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -249,9 +249,11 @@ class OpenClDevice(QueuedDevice):
 
     # --- launches
 
-    def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
+    def launch(
+        self, kernel: QueuedKernel, sizes: Mapping[str, int], values: Sequence[Any], timed: bool
+    ) -> Any:
         assert isinstance(kernel, OpenClKernel)
-        items, chunk = kernel.items(trips)
+        items, chunk = kernel.items(kernel.source.trips(sizes))
         if items == 0:
             return None
         arguments = [value.owner if isinstance(value, Buffer) else value for value in values]

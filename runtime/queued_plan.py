@@ -47,8 +47,10 @@ class QueuedDevice(Device):
     """A device with a queue of its own, whose memory the host cannot see."""
 
     @abstractmethod
-    def launch(self, kernel: QueuedKernel, trips: int, values: Sequence[Any], timed: bool) -> Any:
-        """Put a launch of a grid of so many trips into the queue: a token, for `elapsed` where it is `timed`, None where there is nothing to do.
+    def launch(
+        self, kernel: QueuedKernel, sizes: Mapping[str, int], values: Sequence[Any], timed: bool
+    ) -> Any:
+        """Put a kernel into the queue, for dims of these `sizes`: a token, for `elapsed` where it is `timed`, None where there is nothing to do.
 
         `values` are those of its arguments but for scratch memory and what maps the grid, which the device knows.
         """
@@ -85,8 +87,8 @@ class Run:
         self.values = values
         self.words = words
 
-    def arguments(self, number: int) -> tuple[list[Any], int]:
-        """What the launch of that number is given, and how many trips its grid has."""
+    def arguments(self, number: int) -> tuple[list[Any], dict[str, int]]:
+        """What the launch of that number is given, and the sizes of its dims."""
         launch = self.table[number]
         executable: QueuedKernel = launch.executable  # type: ignore[assignment]
         given = [self.values[value.kind][value.index] for value in launch.values]
@@ -97,7 +99,7 @@ class Run:
         }
         if executable.checks:
             given += [self.words, np.int64(number)]
-        return given, executable.source.trips(sizes)
+        return given, sizes
 
 
 class QueuedPlan(TablePlan):
@@ -161,8 +163,8 @@ class QueuedPlan(TablePlan):
         """
         device, run = self.device, self.bind(buffers, numbers, dims)
         for number, launch in enumerate(self.table):
-            arguments, trips = run.arguments(number)
-            event = device.launch(launch.executable, trips, arguments, timed)  # type: ignore[arg-type]
+            arguments, sizes = run.arguments(number)
+            event = device.launch(launch.executable, sizes, arguments, timed)  # type: ignore[arg-type]
             device.launches += 1
             yield launch, arguments[: len(launch.values)], event
         results.extend(self.finish(run))

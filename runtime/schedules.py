@@ -42,6 +42,7 @@ _lock = threading.RLock()
 _listeners: list[Callable[[], object]] = []
 _changes = 0
 _searched = 0
+_deterministic = False
 _followed: ContextVar[Steps | None] = ContextVar("the schedule of a kernel", default=None)
 
 
@@ -135,6 +136,19 @@ def compiled(count: int) -> None:
     """Something is compiled while LAZYGRAD_SEARCH asks for so many schedules: one who asks for more compiles it again."""
     global _searched
     _searched = min(_searched, count)
+
+
+def ask_deterministic(wanted: bool) -> None:
+    """Whether sums have to come out the same each time on devices whose threads may meet in them in any order."""
+    global _deterministic
+    if wanted != _deterministic:
+        _deterministic = wanted
+        _changed()
+
+
+def deterministic() -> bool:
+    """What was asked for last."""
+    return _deterministic
 
 
 def by_hand(device: str, name: str) -> Steps | None:

@@ -43,6 +43,10 @@ class Source:
     """Of a work-item; of a group where `mapping` says so."""
     group: int
     """The work-items of a group that the text is written for."""
+    then: tuple[Source, ...] = ()
+    """The launches that follow it, where a kernel is several (transform/launches.py); their checks are those of all before them, and their own."""
+    arrays: tuple[Node, ...] = ()
+    """What the launches have beside the kernel's params, behind these: arrays that one fills for another."""
 
     def trips(self, dims: Mapping[str, int]) -> int:
         """How many trips the grid has."""

@@ -19,6 +19,7 @@ from lazygrad.ir.op import TILED, Op
 from lazygrad.ir.text import user_line
 
 from ..transform.access import constant_value, lines_inside
+from .c_atomics import atomic_update
 from .c_functions import (
     LANE,
     from_memory,
@@ -72,13 +73,18 @@ def render_kernel(
     name: str = "",
     group: int = 1,
     streamed: Set[int] = frozenset(),
+    checks: dict[Message, int] | None = None,
 ) -> Source:
     """The text of `kernel`, which is called `name`, for groups of so many work-items; the stores with the ids `streamed` pass the caches by.
+
+    `checks` are those of launches before it, with their numbers; its own are added.
 
     Raises:
         RenderError: the kernel holds something that has no code here.
     """
-    return _KernelWriter(kernel, dialect, mapping, name, group, streamed).write()
+    return _KernelWriter(
+        kernel, dialect, mapping, name, group, streamed, {} if checks is None else checks
+    ).write()
 
 
 class _KernelWriter:
@@ -92,6 +98,7 @@ class _KernelWriter:
         name: str,
         group: int,
         streamed: Set[int],
+        checks: dict[Message, int],
     ) -> None:
         assert isinstance(kernel.arg, Kernel)
         self.kernel = kernel
@@ -117,7 +124,7 @@ class _KernelWriter:
         self.lanes: dict[tuple[int, int], str] = {}
         """Where a lane's lines of the operands of an MMA begin."""
         self.barriers = set() if self.alone else self._barriers()
-        self.checks: dict[Message, int] = {}
+        self.checks = checks
         self.arms = Arms({}, {})
         self.late: set[int] = set()
         """Loads that wait until a line needs them."""
@@ -573,6 +580,16 @@ class _KernelWriter:
         assert isinstance(node.arg, Accumulate)
         buffer, offset, value = node.src[:3]
         mask = node.src[3:]
+        if node.arg.atomic:
+            if not self.dialect.atomics:
+                raise RenderError(f"{self.dialect.language} has no atomic updates here")
+            function = atomic_update(self.writer, value.dtype, node.arg.kind)
+            given = f"{_at(self.buffers[id(buffer)], self._place(node))}, {self._operand(value)}"
+            conditions = [self._operand(each) for each in mask]
+            conditions += [] if self.alone else ["thread == 0"]
+            guard = f"if ({' && '.join(conditions)}) " if conditions else ""
+            self.writer.add(f"{guard}{function}({given});")
+            return
         before = Node(Op.LOAD, (buffer, offset, *mask), value.dtype, value.shape)
         after = Node(Op[node.arg.kind.upper()], (before, value), value.dtype, value.shape)
         store = Node(Op.STORE, (buffer, offset, after, *mask), node.dtype, ())

@@ -103,6 +103,8 @@ class Dialect:
     """Whether work-items that go another way than their neighbours cost: then scalars that few of them need are jumped over, too."""
     copies: bool = False
     """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
+    atomics: bool = False
+    """Whether work-items update memory that others update too: c_atomics.py says with which functions."""
 
 
 def lanes_of(node: Node) -> int | None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from lazygrad.ir.args import Message
 from lazygrad.ir.node import Node
 
+from ..transform.launches import launches
 from ..transform.share import group_size
-from .c_grid import Source, grid_loops, names
+from .c_grid import Mapped, Source, grid_loops, names
 from .c_kernel import render_kernel
 from .c_text import Dialect
 from .cuda_functions import DEFINITIONS, FUNCTION, HALVES, TYPES
@@ -50,6 +53,7 @@ CUDA = Dialect(
     aligned="__align__(16) ",
     diverges=True,
     copies=True,
+    atomics=True,
 )
 OPTIONS = ("-std=c++17", "--fmad=false")
 """What NVRTC and nvcc are told beside the architecture."""
@@ -61,10 +65,21 @@ def render(kernel: Node, name: str = "") -> Source:
     Raises:
         RenderError: the kernel holds something that has no code here.
     """
+    parts = launches(kernel)
+    checks: dict[Message, int] = {}
+    name = name or names([kernel], CUDA)[0]
+    called = [name, *[f"{name}_then{number}" for number in range(1, len(parts.kernels))]]
+    first, *others = [
+        _launch(part, each, checks) for part, each in zip(parts.kernels, called, strict=True)
+    ]
+    return replace(first, then=tuple(others), arrays=parts.arrays) if others else first
+
+
+def _launch(kernel: Node, name: str, checks: dict[Message, int]) -> Source:
     threads = group_size(kernel)
-    if threads:
-        return render_kernel(kernel, CUDA, "group", name, threads)
-    return render_kernel(kernel, CUDA, "item", name, GROUP if grid_loops(kernel, "item") else 1)
+    mapping: Mapped = "group" if threads else "item"
+    group = threads or (GROUP if grid_loops(kernel, "item") else 1)
+    return render_kernel(kernel, CUDA, mapping, name, group, checks=checks)
 
 
 def render_all(kernels: Sequence[Node]) -> list[Source]:
@@ -77,6 +92,7 @@ def render_all(kernels: Sequence[Node]) -> list[Source]:
 def program(sources: Sequence[Source]) -> str:
     """The text of a module, complete: types, the functions that its kernels use, the kernels."""
     functions: dict[str, str] = {}
+    sources = [each for source in sources for each in (source, *source.then)]
     for source in sources:
         functions.update(source.functions)
     text = _signed("\n\n".join([*functions.values(), *(source.text for source in sources)]))

@@ -15,7 +15,7 @@ from .access import all_loops, body, with_body
 
 
 def accumulate(kernel: Node) -> Node:
-    """Lower every ACCUMULATE of the kernel. Masked lanes keep what they hold."""
+    """Lower every ACCUMULATE of the kernel but for atomic ones, which are one instruction or a loop of a device. Masked lanes keep what they hold."""
     done: dict[int, list[Node]] = {}
     nested = [loop for loop, _ in all_loops(kernel)]
     for outer in (*reversed(nested), kernel):
@@ -33,6 +33,8 @@ def accumulate(kernel: Node) -> Node:
 
 def _step(line: Node) -> list[Node]:
     assert isinstance(line.arg, Accumulate)
+    if line.arg.atomic:
+        return [line]
     buffer, offset, value = line.src[:3]
     lanes = value.shape[0] if value.shape and offset.shape == () else None
     assert lanes is None or isinstance(lanes, int)

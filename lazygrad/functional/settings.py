@@ -9,6 +9,7 @@ from typing import Any
 
 from ..ir.dtype import DType, float32
 from ..recipes import forget
+from ..runtime import schedules
 
 
 class Defaults:
@@ -54,8 +55,9 @@ def set_default_dtype(d: Any) -> None:
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for results that are the same from run to run, as they always are here. Same as torch.use_deterministic_algorithms."""
+    """Ask for results that are the same from run to run, as they are in any case but for sums of a scatter on a GPU. Same as torch.use_deterministic_algorithms."""
     DEFAULTS.deterministic, DEFAULTS.warn_only = bool(mode), bool(mode and warn_only)
+    schedules.ask_deterministic(DEFAULTS.deterministic)
 
 
 def are_deterministic_algorithms_enabled() -> bool:

@@ -239,9 +239,13 @@ class Loop(Arg):
 
 @record
 class Accumulate(Arg):
-    """ACCUMULATE: how the value meets what the element holds. Reassociation is allowed here and nowhere else."""
+    """ACCUMULATE: how the value meets what the element holds. Reassociation is allowed here and nowhere else.
+
+    One that is `atomic` may meet the same element in several iterations of a parallel loop, in any order.
+    """
 
     kind: ReduceKind
+    atomic: bool = False
 
 
 @record

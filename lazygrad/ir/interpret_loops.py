@@ -52,6 +52,8 @@ from .tiles import operand_places, sum_places
 
 TRIPS = 4096
 """How many iterations of a parallel loop run in lockstep."""
+ATOMIC = -2
+"""What owns an element that iterations of a parallel loop have accumulated atomically: each of them."""
 
 
 class SimulationError(RuntimeError):
@@ -372,8 +374,8 @@ def _race(access: _Access, node: Node, writes: bool) -> None:
         )
 
 
-def _fetch(access: _Access, node: Node) -> Array:
-    """The stored elements of an access that reads, 0 in inactive lanes."""
+def _readable(access: _Access, node: Node) -> None:
+    """Check that what an access reads was written."""
     memory, places = access.memory, access.places
     if memory.written is not None and not np.all(memory.written[places]):
         unwritten = ~memory.written[places]
@@ -381,6 +383,12 @@ def _fetch(access: _Access, node: Node) -> Array:
         raise SimulationError(
             f"element {place} of %{memory.name} was never written: {describe(node)}"
         )
+
+
+def _fetch(access: _Access, node: Node) -> Array:
+    """The stored elements of an access that reads, 0 in inactive lanes."""
+    memory, places = access.memory, access.places
+    _readable(access, node)
     _race(access, node, writes=False)
     result = np.zeros(access.active.shape, memory.data.dtype)
     result[access.active] = memory.data[places]
@@ -414,6 +422,9 @@ def _accumulate(run: _Run, node: Node) -> None:
     dtype = node.src[2].dtype
     meet: Callable[..., Array] = REDUCERS[node.arg.kind]
     value = np.broadcast_to(value, access.active.shape)
+    if node.arg.atomic:
+        _accumulate_atomically(access, node, value[access.active], meet)
+        return
     for lane in range(value.shape[1]):
         one = slice(lane, lane + 1)
         part = _Access(
@@ -425,6 +436,39 @@ def _accumulate(run: _Run, node: Node) -> None:
         result = meet(held, value[:, one])
         result = round_to(result, dtype) if dtype.kind == "float" else result.astype(held.dtype)
         access.memory.data[part.places] = to_storage(result, dtype)[part.active]
+
+
+def _accumulate_atomically(
+    access: _Access, node: Node, value: Array, meet: Callable[..., Array]
+) -> None:
+    """Trips meet their elements one after the other, in their order."""
+    memory, dtype = access.memory, node.src[2].dtype
+    _readable(access, node)
+    _race_of_atomics(access, node)
+    if dtype.storage == value.dtype.name:
+        meet.at(memory.data, access.places, value)  # type: ignore[attr-defined]
+        return
+    for row, offset, each in zip(*access.places, value, strict=True):  # half floats
+        place = slice(row, row + 1), slice(offset, offset + 1)
+        met = meet(from_storage(memory.data[place], dtype), each)
+        memory.data[place] = to_storage(round_to(met, dtype), dtype)
+
+
+def _race_of_atomics(access: _Access, node: Node) -> None:
+    """Where some iterations of a parallel loop accumulate atomically, no other one reads or writes in another way."""
+    memory = access.memory
+    if memory.owner is None or memory.touched is None or not memory.shared:
+        return
+    _, offsets = access.places
+    trips = access.trips[access.active]
+    owners, touched = memory.owner[offsets], memory.touched[offsets]
+    wrong = (owners != -1) & (owners != ATOMIC) & (owners != trips)
+    wrong |= (touched != -1) & (touched != trips)
+    memory.owner[offsets] = ATOMIC
+    if np.any(wrong):
+        raise SimulationError(
+            f"iterations of a parallel loop touch element {int(offsets[wrong][0])} of %{memory.name}, one of them not atomically: {describe(node)}"
+        )
 
 
 def _dots(run: _Run, node: Node) -> None:

@@ -73,11 +73,17 @@ def store(buffer: Node, offset: Node | int, value: Node, mask: Node | None = Non
 
 
 def accumulate(
-    buffer: Node, offset: Node | int, value: Node, kind: ReduceKind, mask: Node | None = None
+    buffer: Node,
+    offset: Node | int,
+    value: Node,
+    kind: ReduceKind,
+    mask: Node | None = None,
+    atomic: bool = False,
 ) -> Node:
     """One step of a reduction: the element becomes `kind` of itself and `value`."""
     src = (buffer, _number(offset), value)
-    return Node(Op.ACCUMULATE, src if mask is None else (*src, mask), bool_, (), Accumulate(kind))
+    arg = Accumulate(kind, atomic)
+    return Node(Op.ACCUMULATE, src if mask is None else (*src, mask), bool_, (), arg)
 
 
 def prefetch(buffer: Node, offset: Node | int) -> Node:

@@ -266,7 +266,9 @@ class _KernelText:
         if node.op in TILED:
             return self._tiled(node)
         buffer, offset, value, *mask = node.src
-        kind = f" {{kind={arg.kind}}}" if isinstance(arg, Accumulate) else ""
+        kind = ""
+        if isinstance(arg, Accumulate):
+            kind = f" {{kind={arg.kind}{', atomic=True' if arg.atomic else ''}}}"
         written = self._operand(value, (buffer.dtype, ()))
         return f"{node.op.name.lower()} {self._place(buffer, offset)}, {written}{kind}{self._mask(mask)}"
 

@@ -105,6 +105,8 @@ def _check_write(node: Node) -> str | None:
             return f"floats have no {node.arg.kind}"
         if node.arg.kind in ("add", "mul") and value.dtype.kind == "bool":
             return f"bool has no {node.arg.kind}"
+        if node.arg.atomic and value.shape:
+            return "a vector is not accumulated atomically"
     return (
         _dtype(value, buffer)
         or _buffer(buffer)

@@ -1,0 +1,120 @@
+"""Which transforms for a scatter on a GPU.
+
+In: the loop tree of a kernel whose grid is marked. Out: the steps that make its fill and its updates grids (transform/scatter.py); none for a kernel that is no
+scatter, or a small one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+from .steps import Transform, apply
+from .transform.access import (
+    ScheduleError,
+    body,
+    extent,
+    lines_inside,
+    loop_name,
+)
+from .transform.launches import grid
+from .transform.scatter import atomic, distribute, free_loops, owned, row, updates, winner
+
+STEPS: dict[str, Callable[..., Node]] = {
+    "distribute": distribute,
+    "grid": grid,
+    "atomic": atomic,
+    "owned": owned,
+    "winner": winner,
+}
+TYPICAL_EXTENT = 1024
+"""What a loop of unknown extent is taken for."""
+FEW = 64
+"""So many updates one thread does as soon."""
+LEAST_ROW = 32
+"""Elements of a row beside each other that are worth a thread each, which reads all indices."""
+OWNERS = 1 << 15
+"""Threads that own places, where each goes through all updates for some element of a row."""
+SCATTERED_OWNERS = 1 << 12
+"""The same where an update is one element: each thread does more for nothing."""
+
+
+def scatter(kernel: Node, deterministic: bool) -> list[Transform]:
+    """The steps that make a scatter parallel: what it fills apart from what it updates, and both as grids."""
+    if not _updated(kernel):
+        return []
+    steps = [Transform("distribute", name) for name in reversed(_around(kernel))]
+    try:
+        apart = apply(kernel, steps, STEPS)
+    except ScheduleError:
+        return []
+    found: list[Transform] = []
+    written: set[int] = set()
+    for nest in body(apart):
+        if nest.op is not Op.LOOP:
+            continue
+        name = loop_name(nest)
+        stored = {id(line.src[0]) for line in lines_inside(nest) if line.op is Op.STORE}
+        if written & stored:
+            found += _update(apart, name, deterministic)
+        else:
+            found.append(Transform("grid", name))
+        written |= stored
+    if not any(step.name in ("atomic", "owned", "winner") for step in found):
+        return []
+    steps += found
+    try:
+        apply(kernel, steps, STEPS)
+    except ScheduleError:
+        return []
+    return steps
+
+
+def _updated(kernel: Node) -> bool:
+    """Whether two lines write one buffer of the caller's: what fills it, and what updates it."""
+    stored = [
+        id(line.src[0])
+        for line in lines_inside(kernel)
+        if line.op is Op.STORE and line.src[0].op is Op.PARAM
+    ]
+    return len(set(stored)) < len(stored)
+
+
+def _around(kernel: Node) -> list[str]:
+    """The loops around both, from the outermost inwards."""
+    names: list[str] = []
+    lines = body(kernel)
+    while len(found := [line for line in lines if line.op is Op.LOOP]) == 1:
+        names.append(loop_name(found[0]))
+        lines = body(found[0])
+    return names
+
+
+def _update(kernel: Node, name: str, deterministic: bool) -> list[Transform]:
+    """The step for a loop that updates what another one has filled."""
+    try:
+        found = updates(kernel, name)
+    except ScheduleError:
+        return []
+    if math.prod(map(_size, found.loops)) <= FEW:
+        return []
+    along = row(kernel, found)
+    rows = along is not None and _size(along) >= LEAST_ROW
+    if found.kind is None and not rows:
+        return [Transform("winner", name)]
+    ordered = found.kind in ("add", "mul") and found.value.dtype.kind == "float"
+    if found.kind is not None and not (ordered and (rows or deterministic)):
+        return [Transform("atomic", name)]
+    free = math.prod(map(_size, free_loops(kernel, found)))
+    owners = (OWNERS if rows else SCATTERED_OWNERS) // free
+    return [Transform("owned", name, max(owners, 1))]
+
+
+def _size(loop: Node) -> int:
+    return extent(loop) or TYPICAL_EXTENT
+
+
+__all__ = ["scatter"]
