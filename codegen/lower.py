@@ -53,7 +53,7 @@ def lower(graph: KernelGraph, groups: bool = False) -> Node:
     empty = any(variable.extent == 0 for variable in graph.loops)
     if len(graph.loops) > 1 and not graph.stages and not empty:
         try:
-            return _Lowering(graph, flat=True).kernel()
+            return _Lowering(graph, True, groups).kernel()
         except NotFlat:
             pass
     return _Lowering(graph, groups=groups).kernel()
@@ -63,8 +63,7 @@ class _Lowering(Values):
     """One kernel: its stages in the loops that they belong to, and the results behind them."""
 
     def __init__(self, graph: KernelGraph, flat: bool = False, groups: bool = False) -> None:
-        super().__init__(graph, flat)
-        self.groups = groups
+        super().__init__(graph, flat, groups)
         self.root = Scope(None, None)
         self.waiting: dict[Path, list[Stage]] = {}
         self.cleared: dict[Path, list[Stage]] = {}

@@ -30,7 +30,7 @@ from lazygrad.ir.index import (
     indirect_atoms,
     load_depth,
 )
-from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage
+from lazygrad.ir.kernel_graph import KernelGraph, Path, Stage, ordered
 from lazygrad.ir.node import Node, constant, where
 from lazygrad.ir.op import ELEMENTWISE, MOVEMENT, Op
 
@@ -82,9 +82,11 @@ class Values:
     results of stages are, with the scope that they are defined in; `memo` what has been computed, loaded or tested already.
     """
 
-    def __init__(self, graph: KernelGraph, flat: bool = False) -> None:
+    def __init__(self, graph: KernelGraph, flat: bool = False, groups: bool = False) -> None:
         self.graph = graph
         self.flat = flat
+        self.groups = groups
+        """Whether it is for a device whose groups of threads sort rows; a plan there waits for what it checks, so places that a sort has found are not checked."""
         self.params: dict[int, Node] = {}
         self.numbers: dict[int, Node] = {}
         self.dims: dict[str, Node] = {}
@@ -220,6 +222,9 @@ class Values:
                 raw = yield self.value(atom.node, atom.position, conditions, scope)
                 if raw.dtype is not int64:
                     raw = raw.cast(int64)
+                if self.groups and _is_place(atom):
+                    self.memo[("index", atom, conditions)] = raw
+                    continue
                 size = self._size(atom.extent)
                 fine = raw.ge(0) & Node(Op.LT, (raw, size), bool_, ())
                 mask = yield self._mask(conditions, scope)
@@ -293,6 +298,14 @@ class Values:
         number: Any = self.memo.get(key, -1)
         self.memo[key] = number + 1
         return int(number) + 1
+
+
+def _is_place(atom: Indirect) -> bool:
+    """Whether an index is one of the places that a sort of rows of this length finds, moved perhaps."""
+    node = atom.node
+    while node.op in MOVEMENT and node.op is not Op.PAD:
+        node = node.src[0]
+    return ordered(node) == atom.extent
 
 
 def _by_rows(index: Index) -> bool:

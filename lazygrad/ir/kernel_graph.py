@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from .access import Position
 from .args import Scan, Sort
+from .dim import Size
 from .index import Index, Variable
 from .node import Node
 from .op import Op
@@ -153,7 +154,7 @@ class KernelGraph:
             self.name,
             self.loops,
             self.position,
-            tuple([(node.dtype, node.shape) for node in self.inputs]),
+            tuple([(node.dtype, node.shape, ordered(node)) for node in self.inputs]),
             tuple([number[id(node)] for node in self.numbers]),
             tuple(self.dims),
             tuple([number[id(node)] for node in self.outputs]),
@@ -173,3 +174,8 @@ class KernelGraph:
                 ]
             ),
         )
+
+
+def ordered(node: Node) -> Size | None:
+    """How long the rows are whose places a node has, all of them less than that; None if no sort has found it."""
+    return node.src[0].shape[node.arg.axis] if isinstance(node.arg, Sort) else None

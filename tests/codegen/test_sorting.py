@@ -10,7 +10,7 @@ from lazygrad.codegen.lower import lower
 from lazygrad.codegen.transform.share import group_size
 from lazygrad.ir import build
 from lazygrad.ir.args import Slot
-from lazygrad.ir.dtype import DType, uint32, uint64
+from lazygrad.ir.dtype import DType, int64, uint32, uint64
 from lazygrad.ir.interpret import evaluate, run_kernel
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
@@ -116,3 +116,16 @@ def test_runs_are_merged(
             result = np.full(expected.shape, -1)
             run_kernel(each, [values, result])
             np.testing.assert_array_equal(result, expected)
+
+
+def test_places_that_a_sort_finds_are_not_checked() -> None:
+    """Where groups sort, so that no plan waits for it. An index that somebody gives is, in the same kernel else; a longer row has other places."""
+    x = Node(Op.BUFFER, (), uint32, (4, 50), Slot(0), "cpu")
+    given = Node(Op.BUFFER, (), int64, (4, 50), Slot(1), "cpu")
+    places = build.sort(x, 1, 32)
+    found, asked = (place([build.gather(x, index, 1)]).kernels[-1] for index in (places, given))
+    assert found.structure() != asked.structure()
+    assert "check" not in show(lower(found, groups=True)) and "check" in show(lower(found))
+    assert "check" in show(lower(asked, groups=True))
+    longer = build.gather(build.shrink(x, (0, 0), (4, 40)), places, 1)
+    assert "check" in show(lower(place([longer]).kernels[-1], groups=True))

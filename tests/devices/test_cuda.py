@@ -259,6 +259,13 @@ def test_a_group_shares_the_loops_that_can_be_one() -> None:
     np.testing.assert_allclose(result, x - x.sum((0, 2, 3))[:, None, None], rtol=1e-5, atol=1e-5)
 
 
+def test_text_of_a_sort(golden: Golden) -> None:
+    """A row a block: a key and its place in one word, a network in shared memory, one barrier a part; what is behind the row is not met."""
+    (text,) = lg.lower(lambda x: x.argsort(1), lg.ones(20, 300).realize()).source("cuda").values()
+    golden(re.sub(r"// .*|  // .*", "", text))
+    assert text.count("__syncthreads();") == 3
+
+
 def test_groups_without_many_sums_take_registers() -> None:
     """Their kernels are not held to the registers that many groups at a time leave: two had 24 and 8 bytes of memory of a thread's own."""
     rows = """
