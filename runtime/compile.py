@@ -95,6 +95,13 @@ def divide_reductions(roots: Sequence[Node], machine: Machine) -> list[Node]:
     return divide_reductions(roots, machine)
 
 
+def divide_scans(roots: Sequence[Node]) -> list[Node]:
+    """Large scans of few rows in three steps, for a GPU."""
+    from lazygrad.schedule.divide_scans import divide_scans
+
+    return divide_scans(roots)
+
+
 def separate_fills(roots: Sequence[Node]) -> list[Node]:
     """A CONST of its own, so memory of its own, for each root that is one.
 
@@ -125,7 +132,9 @@ def graph_passes(target: Target) -> tuple[tuple[str, GraphPass], ...]:
         ("divide", partial(divide_reductions, machine=target.machine)),
         ("fills", separate_fills),
     )
-    return (("sorts", divide_sorts), *passes) if target.language == "cuda" else passes
+    sorts = (("sorts", divide_sorts),) if target.language == "cuda" else ()
+    scans = (("scans", divide_scans),) if target.machine.grid else ()
+    return (*sorts, *passes, *scans)
 
 
 def optimise(kernel: Node, target: Any) -> Node:

@@ -128,6 +128,8 @@ def _shape(shape: Sequence[Size]) -> str:
 def _scan(node: Node) -> str | None:
     arg = node.arg
     assert isinstance(arg, Scan)
+    if node.src[0].dtype not in (node.dtype, arg.accumulate):
+        return f"a scan of {node.src[0].dtype.name} does not give {node.dtype.name}"
     return _axis(arg.axis, node.shape) or _partial(arg.kind, node.dtype, arg.accumulate)
 
 
@@ -354,7 +356,7 @@ GRAPH_GRAMMAR: dict[Op, Entry] = {
     Op.BUFFER: Entry((), gives="any"),
     Op.IOTA: Entry((), gives="any", relation=_iota),
     Op.REDUCE: Entry(("any",), keeps=False, relation=_reduce),
-    Op.SCAN: Entry(("any",), relation=_scan),
+    Op.SCAN: Entry(("any",), gives="any", relation=_scan),
     Op.SORT: Entry(("integer",), gives="any", keeps=False, relation=_sort),
     Op.RESHAPE: Entry(("any",), keeps=False, relation=_reshape),
     Op.PERMUTE: Entry(("any",), keeps=False, relation=_permute),

@@ -57,6 +57,10 @@ class Kernels:
     def _stage(self, node: Node, kernel: Growing, positions: Reads, stored: bool = False) -> bool:
         """Compute `node` at a loop of `kernel`, if there is a loop where it is computed once and what it holds fits."""
         graph = kernel.graph
+        scatters = any(stage.node.op is Op.SCATTER for stage in graph.stages)
+        if self.machine.grid and node.op is Op.SCAN and scatters:
+            graph.reasons.append(f"{label(node)} stored: threads divide it, and what is scattered")
+            return False
         if (path := carried_along(node, graph, positions)) is not None:
             ((position, _),) = positions.items()
             stage = Stage(node, path, position, (), (), carried=True)
@@ -129,10 +133,16 @@ class Kernels:
         """Whether a stage of `node` keeps threads from dividing much work: its own, or that of the kernel whose loops wait for it."""
         machine = self.machine
         trips = cost.count([v.extent for v in graph.loops if v in inside])
+        within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
+        if machine.grid and any(stage.node.op is Op.SCAN for stage in within):
+            if not inside.issuperset(graph.loops):
+                return True  # what parts of a row wait for
+            large = cost.count(node.src[0].shape) >= cost.DIVIDED_ELEMENTS
+            if node.op is Op.REDUCE and large and cost.count(node.shape) > trips:
+                return True  # the sums of parts
         if trips >= machine.few_trips:
             return False
         much = max(cost.DIVIDED_ELEMENTS, trips * machine.trip_elements)
-        within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
         sums = [cost.count([v.extent for v in stage.inner]) for stage in within]
         work = cost.count([v.extent for v in graph.loops]) * max(sums, default=1)
         waits = not inside.issuperset(graph.loops) if machine.grid else bool(graph.loops)
