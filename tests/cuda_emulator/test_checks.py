@@ -21,6 +21,7 @@ WRONG = {  # body of a kernel with x: 64 floats, out: 64 floats, bytes: 64 bytes
     "one barrier of two": ("tile[t] = t; __syncthreads(); const float v = tile[63 - t]; tile[t] = v;", "race: a read of what thread 63 of the block writes"),
     "added in place": ("tile[t] = t; __syncthreads(); if (t < 32) tile[t] += tile[t + 1];", "race"),
     "plain and atomic": ("if (t == 5) x[3] = 1; else atomicAdd(x + 3, 1.0f);", "changes atomically"),
+    "plain and swapped": ("if (t == 5) x[3] = 1; else atomicCAS((unsigned *)x + 3, 0u, 1u);", "changes atomically"),
     "two blocks": ("if (t == 0) x[0] = 1;", "race: a write of what a thread of another block writes"),
     "between warps only": ("tile[t] = t; __syncwarp(); out[t] = tile[63 - t];", "race"),
     "some threads": ("if (t < 5) __syncthreads();", "5 of 64 threads came to __syncthreads in line 4"),
@@ -39,6 +40,7 @@ RIGHT = {
     "reversed": "tile[t] = t; __syncthreads(); out[t] = tile[63 - t];",
     "in a warp": "tile[t] = t; __syncwarp(); const float v = tile[t ^ 1]; __syncwarp(); tile[t] = v; out[t] = v;",
     "atomic": "atomicAdd(x + 3, 1.0f); __syncthreads(); atomicAdd(tile, 1.0f);",
+    "compare and swap": "unsigned *word = (unsigned *)x + 3; for (unsigned seen = 0;;) { const unsigned found = atomicCAS(word, seen, seen + 1); if (found == seen) break; seen = found; }",
     "all barriers": "for (int i = 0; i < 3; ++i) { if (t < 5) tile[t] = i; __syncthreads(); }",
     "copies": "lg_cp_async_zero_4(tile + t, x + 64 + t, false); lg_cp_async_commit(); lg_cp_async_wait<0>(); __syncthreads(); assert(tile[63 - t] == 0);",
     "vectors": "if (t < 16) *reinterpret_cast<float4 *>(out + 4 * t) = *reinterpret_cast<const float4 *>(x + 4 * t);",
@@ -67,7 +69,7 @@ def test_a_planted_mistake_is_caught(gpu: Any, name: str) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_no_mistake_is_silent(gpu: Any, name: str) -> None:
     body = RIGHT[name]
-    run(gpu, body, "" if name == "atomic" else " if (blockIdx.x) return;")
+    run(gpu, body, "" if name in ("atomic", "compare and swap") else " if (blockIdx.x) return;")
     assert gpu.report() == ""
 
 
