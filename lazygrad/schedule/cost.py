@@ -56,6 +56,25 @@ KERNEL_STAGES = 24
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What divide.py makes of large reductions for a machine: by shapes alone. The numbers are those of a processor."""
+
+    elements: int = 1 << 15
+    """A part reduces at least this many elements: some microseconds of work."""
+    most: int = 256
+    results: int = 128
+    """More results than this keep threads busy by themselves."""
+    groups: int = 0
+    """How many parts of all results together keep a machine busy where a group of threads has each; 0 where that does not limit them."""
+    threads: int = 0
+    """The same where a thread has each, since results lie beside each other in memory; 0 where threads are no such."""
+    few_threads: int = 0
+    """Fewer threads than this are not what a thread each is for."""
+    thread_elements: int = 1
+    """What a thread reduces at least, then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What placement knows of the machine that kernels are for. The numbers are those of a processor of some cores with caches."""
 
@@ -67,8 +86,13 @@ class Machine:
     """A loop of fewer trips is not divided: what it has to do is not made a stage of it, if it is much."""
     trip_elements: int = 0
     """It is much where each trip would have so many elements, beside DIVIDED_ELEMENTS in all."""
+    many_trips: int = 0
+    """Of fewer trips each has no sums that are more than they: those are a kernel, where they are of much."""
+    order_elements: int = 0
+    """With fewer trips, so much work keeps the order of loops in which neighbours run along memory."""
     grid: bool = False
     """Whether all loops of a kernel that stand around each other are divided, and neighbours run along memory: they stay in order unless a stage is made."""
+    parts: Parts = Parts()
 
 
 PROCESSOR = Machine()
@@ -79,7 +103,18 @@ GPU = Machine(
     local_bytes=32 * 1024,  # of the 48 KB that a group shares
     few_trips=128,  # multiprocessors
     trip_elements=16 * 1024,
+    many_trips=16 * 1024,  # a thread each
+    order_elements=512 * 1024,
     grid=True,
+    parts=Parts(
+        elements=4 * 1024,  # sixteen of each thread of a group
+        most=1024,
+        results=256,
+        groups=1024,
+        threads=1 << 17,
+        few_threads=1 << 15,
+        thread_elements=64,
+    ),
 )
 
 

@@ -13,21 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ..ir.access import Position, source_position
 from ..ir.args import Reduction
 from ..ir.build import shrink
 from ..ir.dim import Size
 from ..ir.dtype import DType
+from ..ir.index import Variable, flatten, of
 from ..ir.node import Node
-from ..ir.op import Op
+from ..ir.op import ELEMENTWISE, MOVEMENT, Op
 from ..ir.rewrite import rebuild, remake
-from .cost import PROCESSOR, Machine
+from .cost import PROCESSOR, Machine, Parts
 from .reads import contraction, factor_axes
 
-PART_ELEMENTS = 1 << 15
-"""A part reduces at least this many elements: some microseconds of work."""
-MOST_PARTS = 256
-MOST_RESULTS = 128
-"""More results than this keep threads busy by themselves."""
 TERM_BYTES = 32 * 1024
 """The terms of one result of a contraction: those of thirty-two beside each other, as a vector reads them, fill half of a second cache."""
 FEWEST_TILES = 128
@@ -54,7 +51,9 @@ def divide_reductions(roots: Sequence[Node], machine: Machine = PROCESSOR) -> li
         made = remake(node, src)
         if made.op is not Op.REDUCE:
             return made
-        return parted(made) if contraction(made) else _divided(made)
+        if machine.grid and _of_parts(made):
+            return made
+        return parted(made) if contraction(made) else _divided(made, machine.parts)
 
     return rebuild(roots, lambda node: node if node.value is not None else None, make)
 
@@ -146,12 +145,61 @@ def _cuts(source: Node, axes: Sequence[int], wanted: int) -> dict[int, int]:
     return cuts
 
 
-def _divided(node: Node) -> Node:
+def _of_parts(node: Node) -> bool:
+    """Whether it reduces the results of parts."""
+    source = node.src[0]
+    while source.op is Op.RESHAPE:
+        source = source.src[0]
+    return source.op is Op.REDUCE and source.arg.kind == node.arg.kind  # type: ignore[union-attr]
+
+
+def _wanted(node: Node, limits: Parts) -> int:
+    """In how many parts a reduction is divided, if that pays."""
     source, arg = node.src[0], node.arg
     assert isinstance(arg, Reduction)
-    elements, results = _count(source), _count(node)
-    parts = min(elements // PART_ELEMENTS, MOST_PARTS)
-    if parts < 4 or results > MOST_RESULTS:
+    elements, results = _count(source), max(_count(node), 1)
+    if limits.threads and not _along(source, arg.axes):
+        most = min(limits.most, limits.threads // results)
+        parts = min(elements // results // limits.thread_elements, most)
+        return parts if parts * results >= limits.few_threads else 0
+    if results > limits.results:
+        return 0
+    if not limits.groups:
+        return min(elements // limits.elements, limits.most)
+    return min(elements // results // limits.elements, limits.groups // results)
+
+
+def _along(source: Node, axes: Sequence[int]) -> bool:
+    """Whether one of the axes runs along the memory of the largest buffer that a node is computed of; else along its own last one."""
+    at = [Variable(f"d{axis}", n) for axis, n in enumerate(source.shape)]
+    position: Position = tuple(of(variable) for variable in at)
+    node = source
+    while node.op is not Op.BUFFER:
+        if node.op is Op.CAST or node.op in MOVEMENT:
+            position = source_position(node, position)[0] if node.op in MOVEMENT else position
+            node = node.src[0]
+        elif node.op in ELEMENTWISE:
+            node = max(node.src, key=_stored)
+        else:
+            break
+    terms = dict(flatten(position, node.shape).terms)
+    beside = [axis for axis, variable in enumerate(at) if terms.get(variable) in (1, -1)]
+    last = [axis for axis, n in enumerate(source.shape) if n != 1][-1:]
+    return any(axis in axes for axis in beside or last)
+
+
+def _stored(node: Node) -> int:
+    """How much of a node comes from memory: what its movement, and that of what it is computed of, leaves of it."""
+    while node.op in MOVEMENT or node.op is Op.CAST:
+        node = node.src[0]
+    return 0 if node.op in (Op.CONST, Op.ARGUMENT, Op.IOTA) else _count(node)
+
+
+def _divided(node: Node, limits: Parts) -> Node:
+    source, arg = node.src[0], node.arg
+    assert isinstance(arg, Reduction)
+    parts = _wanted(node, limits)
+    if parts < 4:
         return node
     axis = max(arg.axes, key=lambda each: (min(_size(source, each), parts), -each))
     size = _size(source, axis)

@@ -75,8 +75,12 @@ class Kernels:
         common = common_prefix(paths)
         prefix = self._prefix(graph, fixed, common)
         if prefix is None:
-            if self.machine.grid and self._divides(node, graph, used_variables(fixed)):
+            needed = used_variables(fixed)
+            if self.machine.grid and self._divides(node, graph, needed):
                 graph.reasons.append(f"{label(node)} stored: threads divide what is apart")
+                return False
+            if self._strides(graph, needed):
+                graph.reasons.append(f"{label(node)} stored: threads would read far apart")
                 return False
             prefix = self._reordered(graph, fixed, common)
         if prefix is None:
@@ -134,25 +138,30 @@ class Kernels:
         machine = self.machine
         trips = cost.count([v.extent for v in graph.loops if v in inside])
         within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
+        sums = cost.count(node.shape) if node.op is Op.REDUCE else 0
+        large = sums > 0 and cost.count(node.src[0].shape) >= cost.DIVIDED_ELEMENTS
         if machine.grid and any(stage.node.op is Op.SCAN for stage in within):
             if not inside.issuperset(graph.loops):
                 return True  # what parts of a row wait for
-            large = cost.count(node.src[0].shape) >= cost.DIVIDED_ELEMENTS
-            if node.op is Op.REDUCE and large and cost.count(node.shape) > trips:
+            if large and sums > trips:
                 return True  # the sums of parts
+        if large and sums >= 2 * trips and trips < machine.many_trips:
+            return True
         if trips >= machine.few_trips:
             return False
         much = max(cost.DIVIDED_ELEMENTS, trips * machine.trip_elements)
-        sums = [cost.count([v.extent for v in stage.inner]) for stage in within]
-        work = cost.count([v.extent for v in graph.loops]) * max(sums, default=1)
         waits = not inside.issuperset(graph.loops) if machine.grid else bool(graph.loops)
-        if waits and work >= much:
+        if waits and _work(graph) >= much:
             return True
-        return (
-            node.op is Op.REDUCE
-            and cost.count(node.shape) >= machine.few_trips
-            and cost.count(node.src[0].shape) >= much
-        )
+        return sums >= machine.few_trips and cost.count(node.src[0].shape) >= much
+
+    def _strides(self, graph: KernelGraph, needed: set[Variable]) -> bool:
+        """Whether neighbouring threads would be far apart in memory, for much work, if a stage stood in the loops that are `needed`."""
+        machine = self.machine
+        if not machine.grid or not graph.loops or graph.loops[-1] not in needed:
+            return False
+        trips = cost.count([v.extent for v in graph.loops if v in needed])
+        return trips < machine.many_trips and _work(graph) >= machine.order_elements
 
     def _add_stage(
         self,
@@ -388,6 +397,13 @@ class Kernels:
                         seen.add(id(source))
                         pending.append(source)
         return found
+
+
+def _work(graph: KernelGraph) -> int:
+    """How many elements a kernel computes, or sums in all of its loops."""
+    within = [stage for stage in graph.stages if set(graph.loops) <= set(stage.path)]
+    terms = [cost.count([v.extent for v in stage.inner]) for stage in within]
+    return cost.count([v.extent for v in graph.loops]) * max(terms, default=1)
 
 
 def _halves(node: Node) -> bool:

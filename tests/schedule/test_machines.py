@@ -22,6 +22,7 @@ from lazygrad.runtime.compile import compile_graph
 from lazygrad.runtime.cpu import CpuDevice
 from lazygrad.runtime.plans import Record
 from lazygrad.schedule import cost
+from lazygrad.schedule.divide import divide_reductions
 from lazygrad.schedule.place import contraction, place
 
 
@@ -144,3 +145,49 @@ def test_contractions_of_attention_are_kernels_of_their_own(function: Callable[.
     for graph in kernels:
         rows = [stage for stage in graph.stages if not contraction(stage.node)]
         assert all(cost.count([v.extent for v in stage.path]) == 4 * 600 for stage in rows)
+
+
+def divided(root: Node) -> list[Node]:
+    return divide_reductions([root], cost.GPU)
+
+
+def reductions(root: Node) -> list[int]:
+    """How many results each reduction of a graph has, the last one first."""
+    found = [node for node in postorder([root]) if node.op is Op.REDUCE]
+    return [cost.count(node.shape) for node in reversed(found)]
+
+
+def test_columns_are_summed_by_a_thread_for_each_part() -> None:
+    """Neighbouring threads read neighbouring columns, and a kernel of its own adds the parts."""
+    parts, whole = on_gpu([buffer(0, 4096, 768).sum((0,))])
+    assert trips(parts) == [64, 768] and trips(whole) == [768]
+    prime = buffer(0, 4093, 768)  # a rest that no part has
+    assert len(on_gpu([prime.reduce("max", (0,))])) > 1
+
+
+def test_few_long_rows_are_summed_by_groups_for_each_part() -> None:
+    parts, whole = on_gpu([buffer(0, 6, 700_000).sum((1,))])
+    assert trips(parts) == [6, 160] and trips(whole) == [6]
+    (alone,) = on_gpu([buffer(0, 600, 3000).sum((1,))])
+    assert trips(alone) == [600]
+
+
+def test_what_runs_along_memory_is_found_behind_movement_and_functions() -> None:
+    """The rows of a transposed matrix are columns: threads, not groups."""
+    turned = unary(Op.EXP, buffer(0, 4096, 768).permute((1, 0)))
+    parts, whole = on_gpu([turned.sum((1,))])
+    assert sorted(trips(parts)) == [64, 768] and trips(whole) == [768]
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_what_is_in_parts_is_not_divided_again(axes: tuple[int, ...]) -> None:
+    once = divided(buffer(0, 30_000, 128).sum(axes))
+    assert len(reductions(once[0])) == 2 - (axes == (1,))
+    assert divide_reductions(once, cost.GPU) == once
+
+
+def test_columns_are_normalised_in_the_order_of_memory() -> None:
+    """Sums of columns by parts, then elements: no kernel whose neighbouring threads are far apart in memory."""
+    x = buffer(0, 3000, 700)
+    for graph in on_gpu([softmax(x, 0)]):
+        assert trips(graph)[-1] == 700
