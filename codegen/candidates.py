@@ -51,7 +51,7 @@ TOGETHER = {"vectorize": "pack", "jam": "pack"}
 PARTS = (1, 4, 16, 64)
 """Iterations of the loop that threads share which are made one: how finely work is shared out."""
 JAMS = (2, 4, 8)
-ORDERED = frozenset(("share", "tile"))
+ORDERED = frozenset(("share", "prefix", "tile", "tensorize"))
 """Steps that change the order of every sum."""
 
 

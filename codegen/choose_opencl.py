@@ -7,50 +7,35 @@ trip of its parallel loops, and vectorises by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
 
-from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rewrite
 from lazygrad.schedule import cost
 
 from . import choose as cpu
+from . import choose_group
 from .choose import Transform
+from .choose_group import cascades, choose_groups, spread
 from .math import expand
 from .target import Target
 from .transform.access import (
     ScheduleError,
-    Stride,
     all_loops,
     body,
-    carries,
-    extent,
-    lines_inside,
     loop_name,
-    replace_loop,
 )
-from .transform.cascade import SUMMED, running
-from .transform.contraction import contraction
-from .transform.parallel import parallel_loop
 from .transform.parts import parts
-from .transform.prefix import prefix
-from .transform.share import group_size, share
-from .transform.unroll import unroll
 
 LANES = 16
 """The most lanes of a vector of OpenCL."""
 TOGETHER = 64
 """The most lanes of a vector that is several of them: sums that run side by side."""
-TRANSFORMS: dict[str, Callable[..., Node]] = {
-    **cpu.TRANSFORMS,
-    "share": share,
-    "prefix": prefix,
-    "unroll": unroll,
-}
+TRANSFORMS = choose_group.TRANSFORMS
 """What a step may be: those of GPUs too."""
 
 
@@ -90,8 +75,6 @@ def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
 def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
-        from .choose_cuda import choose_groups
-
         shared = choose_groups(kernel) if target.groups else []
         return shared or [*cascades(kernel), Transform("accumulate")]
     steps = cpu.choose(kernel, target)
@@ -104,43 +87,6 @@ def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
         for step in steps
         if step.name not in ("ahead", "prefetch")  # drivers look ahead, or do nothing where asked
     ]
-
-
-def cascades(kernel: Node) -> list[Transform]:
-    """For a GPU: long running sums in parts, and parts of parts, of what one thread adds.
-
-    Sums of products that results share are left as they are: their error is bounded by their length.
-    """
-    if contraction(kernel) is not None:
-        return []
-    threads = group_size(kernel)
-    found: list[Transform] = []
-    for loop, _ in all_loops(kernel):
-        if not running(loop):
-            continue
-        assert isinstance(loop.arg, Loop)
-        size, together = extent(loop), threads if loop.arg.kind == "threads" else 1
-        within = _terms(loop, threads)
-        if size is None:
-            sizes = [max(4 * SUMMED // within, 1) * together]
-        else:
-            sizes = [max(SUMMED**power // within, 1) * together for power in (3, 2, 1)]
-            sizes = [each for each in sizes if 4 * each <= size]
-        found += [Transform("cascade", loop_name(loop), each) for each in dict.fromkeys(sizes)]
-    return found
-
-
-def _terms(loop: Node, threads: int) -> int:
-    """How many terms a thread adds in one iteration to what it adds to in all of them. Recursion is over the depth of the loop nest only."""
-    targets = {id(each) for each in running(loop)}
-    most = 1
-    for line in body(loop):
-        if line.op is Op.LOOP and targets & {id(each) for each in running(line)}:
-            assert isinstance(line.arg, Loop)
-            size = extent(line) or 1
-            trips = -(-size // threads) if line.arg.kind == "threads" else size
-            most = max(most, min(trips * _terms(line, threads), 4 * SUMMED))  # more are in parts
-    return most
 
 
 def _adds(loop: Node) -> bool:
@@ -188,37 +134,3 @@ def optimise(kernel: Node, target: OpenClTarget, steps: Sequence[Transform] | No
     return expand(
         kernel if target.kind == "gpu" else rewrite([parts(kernel, LANES)], cpu.UNFUSED)[0]
     )
-
-
-def spread(kernel: Node) -> Node:
-    """Mark as parallel each loop that the parallel loop holds alone, while its iterations are independent: all of them are the grid."""
-    outer = parallel_loop(kernel)
-    while outer is not None:
-        lines = body(outer)
-        if len(lines) != 1 or lines[0].op is not Op.LOOP or not _independent(lines[0]):
-            break
-        inner = lines[0]
-        assert isinstance(inner.arg, Loop)
-        marked = Node(
-            Op.LOOP, inner.src, inner.dtype, inner.shape, Loop(inner.arg.step, "parallel")
-        )
-        kernel = replace_loop(kernel, inner, [marked])
-        outer = marked
-    return kernel
-
-
-def _independent(loop: Node) -> bool:
-    """Whether no iteration touches what another one writes."""
-    if carries(loop):
-        return False
-    stride = Stride(loop.src[0])
-    lines = list(lines_inside(loop))
-    own = {id(line) for line in lines if line.op is Op.LOCAL}
-    for line in lines:
-        if line.op is Op.LOAD:
-            stride.mark(line, None)
-    for line in lines:
-        if line.op in (Op.STORE, Op.ACCUMULATE) and id(line.src[0]) not in own:
-            if line.op is Op.ACCUMULATE or stride(line.src[1]) in (0, None):
-                return False
-    return True

@@ -168,7 +168,7 @@ def test_text_of_a_contraction(golden: Golden) -> None:
 def test_transforms_for_gpus_are_kernels() -> None:
     """Large contractions are tiled; what the threads of a group share computes the same, one iteration after the other."""
     from lazygrad.codegen.choose_cuda import choose, optimise, target
-    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.codegen.choose_group import spread
     from lazygrad.codegen.transform.share import share
     from lazygrad.ir.interpret_loops import run_kernel
     from lazygrad.ir.verify import verify_kernel
@@ -210,7 +210,7 @@ SUM = """
 def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
     """Threads share the two loops inside as one and reduce once, behind it; of many terms each adds some one after the other, then their sums."""
     from lazygrad.codegen.choose_cuda import choose, optimise, target
-    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.codegen.choose_group import spread
     from lazygrad.ir.interpret_loops import run_kernel
 
     (kernel,) = parse(SUM)
@@ -230,7 +230,7 @@ def test_a_long_sum_is_shared_and_made_of_sums(golden: Golden) -> None:
 def test_a_group_shares_the_loops_that_can_be_one() -> None:
     """A channel's mean, and what is written with it: the loops over a picture become one, that over pictures stays around it. It was a thread a channel."""
     from lazygrad.codegen.choose_cuda import choose, optimise, target
-    from lazygrad.codegen.choose_opencl import spread
+    from lazygrad.codegen.choose_group import spread
     from lazygrad.ir.interpret_loops import run_kernel
 
     (kernel,) = parse("""
