@@ -178,17 +178,22 @@ def _pays(kernel: Node, shared: list[str], nests: list[Node]) -> bool:
     if any(line.op is Op.LOCAL and not _is_small(line) for line in outside):
         return True
     whole = math.prod(map(trips, grid))
-    along = sum(_along(loops[name]) for name in shared if name in loops)
-    across = sum(_along(grid[-1], loops[name]) for name in shared if name in loops) if grid else 0
+    found = [loops[name] for name in shared if name in loops]
+    along = sum(_along(loop, loop, grid[-1] if grid else None) for loop in found)
+    across = sum(_along(grid[-1], loop) for loop in found) if grid else 0
     return along >= across or whole < MANY_TRIPS
 
 
-def _along(loop: Node, within: Node | None = None) -> int:
-    """How many of the loads in a loop (of those `within` another one in it) read the next element in its next iteration."""
+def _along(loop: Node, within: Node | None = None, trip: Node | None = None) -> int:
+    """How many of the loads in a loop (of those `within` another one in it) read the next element in its next iteration. With `trip`, those that all trips of it share count nothing."""
     stride = Stride(loop.src[0])
+    apart = Stride(trip.src[0]) if trip is not None else None
     lines = list(lines_inside(within or loop))
     return sum(
-        line.op is Op.LOAD and line.src[0].op is Op.PARAM and stride(line.src[1]) == 1
+        line.op is Op.LOAD
+        and line.src[0].op is Op.PARAM
+        and stride(line.src[1]) == 1
+        and (apart is None or apart(line.src[1]) != 0)
         for line in lines
     )
 

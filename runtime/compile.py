@@ -241,6 +241,7 @@ def compile_on(place: str, roots: Sequence[Node], record: Record) -> Plan:
     record.device = device.name
     if is_kernel_device(device):
         return compile_graph(device, roots, record)
+    record.given.append(list(roots))
     record.graph.extend(roots)
     dump.graph(roots)
     return device.compile(roots)
@@ -473,6 +474,7 @@ def compile_graph(
     `lends`: the memory of its results may hold what is between kernels until they are written.
     """
     record = record or Record()
+    record.given.append(list(roots))
     roots, schedule, compiled = make_kernels(device, roots, record)
     start = perf_counter()
     executables = KERNELS.codes(device, compiled)

@@ -178,7 +178,8 @@ class Lowered:
         return chosen, [
             each
             for record in self._records
-            for each in make_kernels(chosen, record.graph, Record())[2]
+            for roots in record.given
+            for each in make_kernels(chosen, roots, Record())[2]
         ]
 
     def __str__(self) -> str:

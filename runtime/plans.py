@@ -33,6 +33,8 @@ class Record:
 
     graph: list[Node] = field(default_factory=list)
     """The roots after the graph passes."""
+    given: list[list[Node]] = field(default_factory=list)
+    """The roots before those passes, which are the device's, of each part of the program that is computed at once."""
     schedule: list[KernelGraph] = field(default_factory=list)
     compiled: list[Compiled] = field(default_factory=list)
     """The kernel of each launch."""

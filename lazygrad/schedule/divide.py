@@ -207,14 +207,15 @@ def _divided(node: Node, limits: Parts) -> Node:
     fitting = next((n for n in range(parts, parts // 4, -1) if size % n == 0), 0)
     if parts < 4:
         return node
+    outermost = bool(limits.threads) and not _along(source, arg.axes)
     if source.dtype is not arg.accumulate:
         source = source.cast(arg.accumulate)
     if fitting:
-        total = _in_parts(source, arg, axis, fitting)
+        total = _in_parts(source, arg, axis, fitting, outermost)
     else:
         starts, shape = [0] * len(source.shape), list(source.shape)
         shape[axis] = size - size % parts
-        total = _in_parts(shrink(source, starts, shape), arg, axis, parts)
+        total = _in_parts(shrink(source, starts, shape), arg, axis, parts, outermost)
         starts[axis], shape[axis] = size - size % parts, size % parts
         rest = shrink(source, starts, shape).reduce(arg.kind, arg.axes, arg.accumulate)
         total = Node(COMBINE[arg.kind], (total, rest), total.dtype, total.shape)
@@ -223,13 +224,17 @@ def _divided(node: Node, limits: Parts) -> Node:
     return total
 
 
-def _in_parts(source: Node, arg: Reduction, axis: int, parts: int) -> Node:
-    """The reduction of `parts` equal parts of an axis, then that of their results."""
+def _in_parts(source: Node, arg: Reduction, axis: int, parts: int, outermost: bool = False) -> Node:
+    """The reduction of `parts` equal parts of an axis, then that of their results; where the parts are outermost, what lies together in the results stays together."""
     shape = list(source.shape)
     cut = source.reshape([*shape[:axis], parts, _size(source, axis) // parts, *shape[axis + 1 :]])
     inner = [each + (each >= axis) for each in arg.axes]
-    each = cut.reduce(arg.kind, inner, arg.accumulate)
     flat = [1 if number in arg.axes else size for number, size in enumerate(shape)]
+    if outermost and axis:
+        cut = cut.permute([axis, *(n for n in range(len(cut.shape)) if n != axis)])
+        each = cut.reduce(arg.kind, [n + (n < axis) for n in inner], arg.accumulate)
+        return each.reduce(arg.kind, (0,), arg.accumulate).reshape(flat)
+    each = cut.reduce(arg.kind, inner, arg.accumulate)
     flat[axis] = parts
     return each.reshape(flat).reduce(arg.kind, (axis,), arg.accumulate)
 

@@ -311,3 +311,16 @@ def test_a_read_inside_splits_the_plan(on: str) -> None:
     lowered = lg.lower(f, x)
     assert len(lowered.plans) == 2
     assert f(x).tolist() == [45.0, 90.0, 135.0]
+
+
+def test_another_device_gets_the_program_as_it_was_before_passes(on: str) -> None:
+    """Each device divides reductions its own way; and a program in parts, or with a loop of its own, has all its kernels: an LSTM's had none that could be shown."""
+    x = lg.arange(8192 * 48.0).reshape(8192, 48).realize()
+    names = [list(lg.lower(lambda: x.sum(0)).source("cuda"))]
+    with config.override(device="interpret"):
+        y = lg.tensor(x.numpy()).realize()
+        names.append(list(lg.lower(lambda: y.sum(0)).source("cuda")))
+    assert names[0] == names[1]
+    layer, words = lg.nn.LSTM(3, 4), lg.ones(5, 2, 3)
+    texts = lg.lower(lambda: layer(words)[0]).source("cuda")
+    assert len(texts) >= 3 and all("__global__" in text for text in texts.values())
