@@ -51,6 +51,10 @@ class CudaTarget(Target):
     """Whether sums that threads meet in come out the same each time."""
 
     @property
+    def shares(self) -> bool:
+        return True
+
+    @property
     def machine(self) -> cost.Machine:
         """What placement knows of it."""
         return cost.GPU

@@ -55,6 +55,10 @@ class OpenClTarget(Target):
         return cost.GPU if self.kind == "gpu" else cost.DRIVER
 
     @property
+    def shares(self) -> bool:
+        return self.kind == "gpu" and self.groups
+
+    @property
     def mapping(self) -> Literal["chunk", "item"]:
         """How parallel loops become the grid (render/c_grid.py)."""
         return "item" if self.kind == "gpu" else "chunk"
@@ -75,7 +79,7 @@ def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
 def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
-        shared = choose_groups(kernel) if target.groups else []
+        shared = choose_groups(kernel) if target.shares else []
         return shared or [*cascades(kernel), Transform("accumulate")]
     steps = cpu.choose(kernel, target)
     first = list(takewhile(lambda step: step.name in ("partition", "skip", "merge", "fuse"), steps))

@@ -94,6 +94,11 @@ class Target:
         return 16 if many else 12
 
     @property
+    def shares(self) -> bool:
+        """Whether groups of work-items have memory in common, through which they sort rows and share loops."""
+        return False
+
+    @property
     def fuses(self) -> bool:
         """Whether it has an instruction for a product and a sum that are rounded once; elsewhere that is a call."""
         if self.language != "llvm" or self.name.startswith(("aarch64", "arm64")):

@@ -132,7 +132,7 @@ def graph_passes(target: Target) -> tuple[tuple[str, GraphPass], ...]:
         ("divide", partial(divide_reductions, machine=target.machine)),
         ("fills", separate_fills),
     )
-    sorts = (("sorts", divide_sorts),) if target.language == "cuda" else ()
+    sorts = (("sorts", divide_sorts),) if target.shares else ()
     scans = (("scans", divide_scans),) if target.machine.grid else ()
     return (*sorts, *passes, *scans)
 
@@ -512,7 +512,7 @@ def make_kernels(
             KERNELS.hits += 1
             continue
         start = perf_counter()
-        lowered = lower(kernel_graph, groups=device.target.language == "cuda")
+        lowered = lower(kernel_graph, groups=device.target.shares)
         _count("lower", perf_counter() - start, True, record)
         if config.current.verify:
             verify([lowered])
