@@ -167,13 +167,13 @@ def main() -> None:
     print("{:22}{:26}{:>8}{:>10}{:>7}{:>8}{:>11}{:>11}{:>10}{:>10}{:>9}  {}".format(*head))
     for name, function in programs(options.size).items():
         lowered = lg.lower(function)
-        for record in lowered._records:
+        for roots in (roots for record in lowered._records for roots in record.given):
             trace = Record()
-            compiled = make_kernels(device, record.graph, trace)[2]
+            compiled = make_kernels(device, roots, trace)[2]
             for graph, each in zip(trace.schedule, compiled, strict=True):
                 (source,) = render_all([each.kernel])
                 image = nvrtc.compile_with(library, program([source]), options.arch, OPTIONS)
-                (taken,) = cubin.resources(image).values()
+                taken = cubin.resources(image)[source.name]
                 moved = traffic(graph)
                 ratio = example(moved.flops) / max(example(moved.bytes), 1)
                 met = accesses(each.kernel, source.mapping, shared_arrays(each.kernel, source))
