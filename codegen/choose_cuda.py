@@ -18,7 +18,7 @@ from . import choose as general
 from . import choose_group
 from .choose import Transform
 from .choose_group import MANY_TRIPS, choose_alone, choose_groups, grid_of, spread, trips
-from .choose_scatter import scatter
+from .choose_scatter import fronts, scatter
 from .math import expand
 from .target import Target
 from .transform.access import loop_name
@@ -118,10 +118,12 @@ def choose(kernel: Node, target: CudaTarget) -> list[Transform]:
     if scattered := scatter(kernel, target.deterministic):
         applied = apply(kernel, scattered)
         return choose_alone(scattered, applied, applied)
+    front = fronts(kernel)
+    kernel = apply(kernel, front)
     if shared := choose_groups(kernel):
-        return shared
+        return [*front, *shared]
     wide = _wide(kernel)
-    return choose_alone(wide, apply(kernel, wide), kernel)
+    return [*front, *choose_alone(wide, apply(kernel, wide), kernel)]
 
 
 def _tile(kernel: Node) -> list[Transform]:

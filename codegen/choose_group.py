@@ -92,7 +92,11 @@ def choose_groups(kernel: Node) -> list[Transform]:
     """The transforms where a group of work-items does a trip of the grid better than one alone; none where it does not."""
     steps: list[Transform] = []
     inside = grid_of(kernel)[1]
-    nests = [line for line in inside if line.op is Op.LOOP and not group_size(line)]
+    nests = [
+        line
+        for line in inside
+        if isinstance(line.arg, Loop) and line.arg.kind != "parallel" and not group_size(line)
+    ]
     merged = kernel
     for nest in nests:
         merged, chosen = _share(merged, nest)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from .steps import Transform, apply
 from .transform.access import (
     ScheduleError,
+    all_loops,
     body,
     extent,
     lines_inside,
@@ -22,6 +24,7 @@ from .transform.access import (
 )
 from .transform.launches import grid
 from .transform.scatter import atomic, distribute, free_loops, owned, row, updates, winner
+from .transform.share import obstacle
 
 STEPS: dict[str, Callable[..., Node]] = {
     "distribute": distribute,
@@ -73,6 +76,19 @@ def scatter(kernel: Node, deterministic: bool) -> list[Transform]:
     return steps
 
 
+def fronts(kernel: Node) -> list[Transform]:
+    """The steps that make a grid of each nest of many iterations in front of a kernel's parallel loop: it fills what all trips read, and would be one thread's."""
+    nests = [line for line in body(kernel) if line.op is Op.LOOP]
+    parallel = [isinstance(nest.arg, Loop) and nest.arg.kind == "parallel" for nest in nests]
+    if True not in parallel:
+        return []
+    return [
+        Transform("grid", loop_name(nest))
+        for nest in nests[: parallel.index(True)]
+        if math.prod(_size(loop) for loop, _ in all_loops(nest)) > FEW and not obstacle(nest)
+    ]
+
+
 def _updated(kernel: Node) -> bool:
     """Whether two lines write one buffer of the caller's: what fills it, and what updates it."""
     stored = [
@@ -117,4 +133,4 @@ def _size(loop: Node) -> int:
     return extent(loop) or TYPICAL_EXTENT
 
 
-__all__ = ["scatter"]
+__all__ = ["fronts", "scatter"]

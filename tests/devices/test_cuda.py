@@ -266,6 +266,33 @@ def test_text_of_a_sort(golden: Golden) -> None:
     assert text.count("__syncthreads();") == 3
 
 
+def test_what_a_grid_reads_is_computed_by_a_grid() -> None:
+    """Loops of many iterations in front of a kernel's parallel one are a launch of their own: they were one thread's (interpolation along two axes)."""
+    from lazygrad.codegen.choose_cuda import choose, optimise, prepared, target
+    from lazygrad.codegen.render.cuda import render_all
+    from lazygrad.ir.interpret_loops import run_kernel
+
+    (kernel,) = parse("""
+        kernel twice(%x: f32[40, 6] in, %y: f32[9] out)
+          local %t : f32[240]
+          for %i in range(0, 40):
+            for %j in range(0, 6):
+              %v = load %x[%i*6 + %j] : f32
+              %w = mul %v, 2.0:f32 : f32
+              store %t[%i*6 + %j], %w
+          for %k in range(0, 9) parallel:
+            %a = load %t[%k*26] : f32
+            store %y[%k], %a
+    """)
+    assert str(choose(prepared(kernel, target()), target())[0]) == "grid(i)"
+    (source,) = render_all([optimise(kernel, target())])
+    assert len(source.then) == 1 and source.trips({}) == 240 and source.then[0].trips({}) == 9
+    x = np.random.default_rng(0).random((40, 6), np.float32)
+    result = np.zeros(9, np.float32)
+    run_kernel(optimise(kernel, target()), [x, result])
+    np.testing.assert_array_equal(result, x.reshape(-1)[::26][:9] * 2)
+
+
 def test_groups_without_many_sums_take_registers() -> None:
     """Their kernels are not held to the registers that many groups at a time leave: two had 24 and 8 bytes of memory of a thread's own."""
     rows = """
