@@ -18,13 +18,11 @@ from . import choose as general
 from . import choose_group
 from .choose import Transform
 from .choose_group import MANY_TRIPS, choose_alone, choose_groups, grid_of, spread, trips
-from .choose_scatter import fronts, scatter
+from .choose_scatter import STEPS, fronts, scatter
 from .math import expand
 from .target import Target
 from .transform.access import loop_name
 from .transform.contraction import contraction, count
-from .transform.launches import grid
-from .transform.scatter import atomic, distribute, owned, winner
 from .transform.sink import sink
 from .transform.tensorize import of_halves, tensorize
 from .transform.tile import NARROW, THREADS, tile
@@ -90,14 +88,10 @@ def optimise(kernel: Node, target: CudaTarget, steps: Sequence[Transform] | None
 
 TRANSFORMS: dict[str, Callable[..., Node]] = {
     **choose_group.TRANSFORMS,
+    **STEPS,
     "tile": tile,
     "tensorize": tensorize,
     "wide": wide,
-    "distribute": distribute,
-    "grid": grid,
-    "atomic": atomic,
-    "owned": owned,
-    "winner": winner,
 }
 """What a step may be: those for GPUs too."""
 

@@ -1,7 +1,7 @@
 """Which transforms for a scatter on a GPU.
 
 In: the loop tree of a kernel whose grid is marked. Out: the steps that make its fill and its updates grids (transform/scatter.py); none for a kernel that is no
-scatter, or a small one.
+scatter, or a small one. And those that make grids of the loops in front of any kernel's parallel one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from lazygrad.ir.args import Loop
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
+from .choose_group import trips
 from .steps import Transform, apply
 from .transform.access import (
     ScheduleError,
     all_loops,
     body,
-    extent,
     lines_inside,
     loop_name,
 )
@@ -33,8 +33,6 @@ STEPS: dict[str, Callable[..., Node]] = {
     "owned": owned,
     "winner": winner,
 }
-TYPICAL_EXTENT = 1024
-"""What a loop of unknown extent is taken for."""
 FEW = 64
 """So many updates one thread does as soon."""
 LEAST_ROW = 32
@@ -85,7 +83,7 @@ def fronts(kernel: Node) -> list[Transform]:
     return [
         Transform("grid", loop_name(nest))
         for nest in nests[: parallel.index(True)]
-        if math.prod(_size(loop) for loop, _ in all_loops(nest)) > FEW and not obstacle(nest)
+        if math.prod(trips(loop) for loop, _ in all_loops(nest)) > FEW and not obstacle(nest)
     ]
 
 
@@ -115,22 +113,18 @@ def _update(kernel: Node, name: str, deterministic: bool) -> list[Transform]:
         found = updates(kernel, name)
     except ScheduleError:
         return []
-    if math.prod(map(_size, found.loops)) <= FEW:
+    if math.prod(map(trips, found.loops)) <= FEW:
         return []
     along = row(kernel, found)
-    rows = along is not None and _size(along) >= LEAST_ROW
+    rows = along is not None and trips(along) >= LEAST_ROW
     if found.kind is None and not rows:
         return [Transform("winner", name)]
     ordered = found.kind in ("add", "mul") and found.value.dtype.kind == "float"
     if found.kind is not None and not (ordered and (rows or deterministic)):
         return [Transform("atomic", name)]
-    free = math.prod(map(_size, free_loops(kernel, found)))
+    free = math.prod(map(trips, free_loops(kernel, found)))
     owners = (OWNERS if rows else SCATTERED_OWNERS) // free
     return [Transform("owned", name, max(owners, 1))]
-
-
-def _size(loop: Node) -> int:
-    return extent(loop) or TYPICAL_EXTENT
 
 
 __all__ = ["fronts", "scatter"]

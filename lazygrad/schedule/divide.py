@@ -153,12 +153,12 @@ def _of_parts(node: Node) -> bool:
     return source.op is Op.REDUCE and source.arg.kind == node.arg.kind  # type: ignore[union-attr]
 
 
-def _wanted(node: Node, limits: Parts) -> int:
-    """In how many parts a reduction is divided, if that pays."""
+def _wanted(node: Node, limits: Parts, across: bool) -> int:
+    """In how many parts a reduction is divided, if that pays; `across`: by a thread each, beside those of other results."""
     source, arg = node.src[0], node.arg
     assert isinstance(arg, Reduction)
     elements, results = _count(source), max(_count(node), 1)
-    if limits.threads and not _along(source, arg.axes):
+    if across:
         most = min(limits.most, limits.threads // results)
         parts = min(elements // results // limits.thread_elements, most)
         return parts if parts * results >= limits.few_threads else 0
@@ -198,7 +198,8 @@ def _stored(node: Node) -> int:
 def _divided(node: Node, limits: Parts) -> Node:
     source, arg = node.src[0], node.arg
     assert isinstance(arg, Reduction)
-    parts = _wanted(node, limits)
+    across = bool(limits.threads) and not _along(source, arg.axes)
+    parts = _wanted(node, limits, across)
     if parts < 4:
         return node
     axis = max(arg.axes, key=lambda each: (min(_size(source, each), parts), -each))
@@ -207,15 +208,14 @@ def _divided(node: Node, limits: Parts) -> Node:
     fitting = next((n for n in range(parts, parts // 4, -1) if size % n == 0), 0)
     if parts < 4:
         return node
-    outermost = bool(limits.threads) and not _along(source, arg.axes)
     if source.dtype is not arg.accumulate:
         source = source.cast(arg.accumulate)
     if fitting:
-        total = _in_parts(source, arg, axis, fitting, outermost)
+        total = _in_parts(source, arg, axis, fitting, across)
     else:
         starts, shape = [0] * len(source.shape), list(source.shape)
         shape[axis] = size - size % parts
-        total = _in_parts(shrink(source, starts, shape), arg, axis, parts, outermost)
+        total = _in_parts(shrink(source, starts, shape), arg, axis, parts, across)
         starts[axis], shape[axis] = size - size % parts, size % parts
         rest = shrink(source, starts, shape).reduce(arg.kind, arg.axes, arg.accumulate)
         total = Node(COMBINE[arg.kind], (total, rest), total.dtype, total.shape)
