@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lazygrad.ir.dtype import DType
 
-from .c_functions import COMBINE, from_memory, to_memory
+from .c_functions import from_memory, step, to_memory
 from .c_text import UNSIGNED, Writer, memory_type, register_type
 
 INSTRUCTIONS = {
@@ -76,10 +76,7 @@ def atomic_update(writer: Writer, dtype: DType, kind: str) -> str:
 
 def _met(dtype: DType, kind: str) -> str:
     """What becomes of an element `a` and a value `b`; a NaN stays."""
-    form = COMBINE[kind]
-    if dtype.kind == "float" and kind in ("max", "min"):
-        compare = ">" if kind == "max" else "<"
-        form = f"(({{b}} {compare} {{a}}) | ({{b}} != {{b}})) ? {{b}} : {{a}}"
+    form = step(dtype, kind)
     if dtype.is_integer and dtype.is_signed and kind in ("add", "mul"):
         word = UNSIGNED[max(dtype.itemsize, 4)]
         return f"({register_type(dtype, None)})({form.format(a=f'({word})a', b=f'({word})b')})"

@@ -258,17 +258,22 @@ COMBINE = {
 }  # fmt: skip
 
 
+def step(dtype: DType, kind: str) -> str:
+    """How a step of a reduction makes one value of {a} and {b}: NaN if one is NaN, truths by logic; sums of integers as their words are."""
+    if dtype.kind == "float" and kind in ("max", "min"):
+        compare = ">" if kind == "max" else "<"
+        return f"(({{b}} {compare} {{a}}) | ({{b}} != {{b}})) ? {{b}} : {{a}}"
+    if dtype.kind == "bool":
+        kind = {"add": "or", "mul": "and", "max": "or", "min": "and"}.get(kind, kind)
+    return COMBINE[kind]
+
+
 def reduction(writer: Writer, dtype: DType, lanes: int, kind: str) -> str:
     """The name of a function that reduces the lanes of a vector, halves first; NaN if one is NaN."""
     vector, scalar = register_type(dtype, lanes), register_type(dtype, None)
     element = vector.removesuffix(str(lanes))
-    form = COMBINE[kind]
+    form = step(dtype, kind)
     wraps = dtype.is_integer and dtype.is_signed and kind in ("add", "mul")
-    if dtype.kind == "float" and kind in ("max", "min"):
-        compare = ">" if kind == "max" else "<"
-        form = f"(({{b}} {compare} {{a}}) | ({{b}} != {{b}})) ? {{b}} : {{a}}"
-    if dtype.kind == "bool":
-        form = COMBINE[{"add": "or", "mul": "and", "max": "or", "min": "and"}.get(kind, kind)]
     work = UNSIGNED[dtype.itemsize] if wraps else element
     lines = [f"{writer.dialect.function}{scalar} reduce_{kind}_{vector}({vector} x) {{"]
     before = f"as_{work}{lanes}(x)" if wraps else "x"

@@ -14,7 +14,7 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 
 from ..transform.access import body, lines_inside
-from .c_functions import COMBINE
+from .c_functions import step
 from .c_locals import WARP, is_shared
 from .c_text import UNSIGNED, Writer, register_type
 
@@ -110,11 +110,7 @@ def group_reduction(writer: Writer, dtype: DType, kind: str, threads: int, value
     Where they exchange no registers, the kernel must have the array `PARTS`.
     """
     scalar = register_type(dtype, None)
-    form = COMBINE[kind]
-    if dtype.kind == "float" and kind in ("max", "min"):
-        form = f"(({{b}} {'>' if kind == 'max' else '<'} {{a}}) | ({{b}} != {{b}})) ? {{b}} : {{a}}"
-    if dtype.kind == "bool":
-        form = COMBINE[{"add": "or", "mul": "and", "max": "or", "min": "and"}.get(kind, kind)]
+    form = step(dtype, kind)
     result = form.format(a="a", b="b")
     if dtype.is_integer and dtype.is_signed and kind in ("add", "mul"):
         word = UNSIGNED[dtype.itemsize]
