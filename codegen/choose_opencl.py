@@ -18,11 +18,10 @@ from lazygrad.ir.rewrite import rewrite
 from lazygrad.schedule import cost
 
 from . import choose as cpu
-from . import choose_group
+from . import choose_gpu
 from .choose import Transform
-from .choose_group import cascades, choose_groups, spread
+from .choose_gpu import GpuTarget
 from .math import expand
-from .target import Target
 from .transform.access import (
     ScheduleError,
     all_loops,
@@ -35,23 +34,20 @@ LANES = 16
 """The most lanes of a vector of OpenCL."""
 TOGETHER = 64
 """The most lanes of a vector that is several of them: sums that run side by side."""
-TRANSFORMS = choose_group.TRANSFORMS
+TRANSFORMS = choose_gpu.TRANSFORMS
 """What a step may be: those of GPUs too."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenClTarget(Target):
+class OpenClTarget(GpuTarget):
     """An OpenCL device, as far as choices depend on it."""
 
     kind: Literal["cpu", "gpu"] = "cpu"
     builtin_bytes: int = 128
     """The widest vectors that the driver's built-in functions take: OpenCL's widest have 128 bytes."""
-    groups: bool = True
-    """Whether a GPU's groups may have as many work-items as share loops, and the local memory that these need."""
 
     @property
     def machine(self) -> cost.Machine:
-        """What placement knows of it."""
         return cost.GPU if self.kind == "gpu" else cost.DRIVER
 
     @property
@@ -79,8 +75,7 @@ def target(kind: str = "cpu", vector_bytes: int = 64) -> OpenClTarget:
 def choose(kernel: Node, target: OpenClTarget) -> list[Transform]:
     """The transforms for a scalar loop tree, in the order to apply them."""
     if target.kind == "gpu":
-        shared = choose_groups(kernel) if target.shares else []
-        return shared or [*cascades(kernel), Transform("accumulate")]
+        return choose_gpu.choose(kernel, target)
     steps = cpu.choose(kernel, target)
     first = list(takewhile(lambda step: step.name in ("partition", "skip", "merge", "fuse"), steps))
     abreast = {loop_name(loop) for loop, _ in all_loops(apply(kernel, first)) if _adds(loop)}
@@ -107,7 +102,7 @@ def _lanes(wanted: int, most: int) -> int:
 
 def prepared(kernel: Node, target: OpenClTarget) -> Node:
     """The loop tree that a schedule is for: with its grid marked, for a GPU."""
-    return spread(kernel) if target.kind == "gpu" else kernel
+    return choose_gpu.prepared(kernel) if target.kind == "gpu" else kernel
 
 
 def apply(kernel: Node, steps: Sequence[Transform]) -> Node:

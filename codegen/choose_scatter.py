@@ -23,7 +23,7 @@ from .transform.access import (
     loop_name,
 )
 from .transform.launches import grid
-from .transform.scatter import atomic, distribute, free_loops, owned, row, updates, winner
+from .transform.scatter import atomic, distribute, free_loops, numbers, owned, row, updates, winner
 from .transform.share import obstacle
 
 STEPS: dict[str, Callable[..., Node]] = {
@@ -43,8 +43,8 @@ SCATTERED_OWNERS = 1 << 12
 """The same where an update is one element: each thread does more for nothing."""
 
 
-def scatter(kernel: Node, deterministic: bool) -> list[Transform]:
-    """The steps that make a scatter parallel: what it fills apart from what it updates, and both as grids."""
+def scatter(kernel: Node, deterministic: bool, atomic_bytes: int) -> list[Transform]:
+    """The steps that make a scatter parallel: what it fills apart from what it updates, and both as grids; elements of up to `atomic_bytes` are updated atomically."""
     if not _updated(kernel):
         return []
     steps = [Transform("distribute", name) for name in reversed(_around(kernel))]
@@ -60,7 +60,7 @@ def scatter(kernel: Node, deterministic: bool) -> list[Transform]:
         name = loop_name(nest)
         stored = {id(line.src[0]) for line in lines_inside(nest) if line.op is Op.STORE}
         if written & stored:
-            found += _update(apart, name, deterministic)
+            found += _update(apart, name, deterministic, atomic_bytes)
         else:
             found.append(Transform("grid", name))
         written |= stored
@@ -107,7 +107,7 @@ def _around(kernel: Node) -> list[str]:
     return names
 
 
-def _update(kernel: Node, name: str, deterministic: bool) -> list[Transform]:
+def _update(kernel: Node, name: str, deterministic: bool, atomic_bytes: int) -> list[Transform]:
     """The step for a loop that updates what another one has filled."""
     try:
         found = updates(kernel, name)
@@ -117,10 +117,11 @@ def _update(kernel: Node, name: str, deterministic: bool) -> list[Transform]:
         return []
     along = row(kernel, found)
     rows = along is not None and trips(along) >= LEAST_ROW
-    if found.kind is None and not rows:
+    if found.kind is None and not rows and numbers(found).itemsize <= atomic_bytes:
         return [Transform("winner", name)]
     ordered = found.kind in ("add", "mul") and found.value.dtype.kind == "float"
-    if found.kind is not None and not (ordered and (rows or deterministic)):
+    at_once = found.kind is not None and found.value.dtype.itemsize <= atomic_bytes
+    if at_once and not (ordered and (rows or deterministic)):
         return [Transform("atomic", name)]
     free = math.prod(map(trips, free_loops(kernel, found)))
     owners = (OWNERS if rows else SCATTERED_OWNERS) // free

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad.codegen.choose_cuda import ARCHITECTURES, CudaTarget
+from lazygrad.codegen.choose_cuda import ARCHITECTURES
 from lazygrad.codegen.choose_cuda import target as generic_target
+from lazygrad.codegen.choose_gpu import GpuTarget
 from lazygrad.ir.args import Kernel, Param
 from lazygrad.ir.blocks import parameters
 from lazygrad.ir.dim import product
@@ -114,7 +115,7 @@ class CudaDevice(QueuedDevice):
     plan = CudaPlan
     """The class of its plans."""
 
-    def __init__(self, name: str = "cuda:0", given: CudaTarget | None = None) -> None:
+    def __init__(self, name: str = "cuda:0", given: GpuTarget | None = None) -> None:
         self.name = name
         self.launches = 0
         self._given = given
@@ -221,12 +222,12 @@ class CudaDevice(QueuedDevice):
     # --- code
 
     @property
-    def target(self) -> CudaTarget:
+    def target(self) -> GpuTarget:
         """What kernels are written for, as deterministic as was asked for."""
         return replace(self._target, deterministic=schedules.deterministic())
 
     @cached_property
-    def _target(self) -> CudaTarget:
+    def _target(self) -> GpuTarget:
         """The GPU; the oldest that there is support for where there is none."""
         if self._given is not None:
             return self._given

@@ -23,8 +23,9 @@ from lazygrad.codegen.transform.parallel import grain
 from lazygrad.codegen.transform.share import MOST_THREADS
 from lazygrad.ir.args import Kernel
 from lazygrad.ir.blocks import parameters
+from lazygrad.ir.dim import product
 
-from . import profile
+from . import profile, schedules
 from .device import Array, sizes_of
 from .memory import Buffer
 from .opencl_memory import OpenClPool
@@ -52,6 +53,8 @@ MOST_SCRATCH = 1 << 28
 VECTOR_BYTES = (16, 64)
 """The least and the most that vectors are made for."""
 
+ATOMICS_OF_8 = ("cl_khr_int64_base_atomics", "cl_khr_int64_extended_atomics")
+"""What a driver says that updates elements of 8 bytes atomically."""
 WIDEST = 128
 """The bytes of OpenCL's widest vectors."""
 AVX512 = (
@@ -110,21 +113,16 @@ def builtin_bytes(version: str, width: int) -> int:
     return WIDEST if "PoCL" not in version or width < 64 or known else 32
 
 
-class OpenClKernel(QueuedKernel):
-    """One kernel of a program that the driver has built."""
+class OpenClFunction:
+    """One of the launches of a kernel: a kernel of OpenCL's, and how its grid is mapped."""
 
-    __slots__ = ("checks", "device", "grain", "kernel", "name", "params", "scratch_bytes", "source")
+    __slots__ = ("device", "grain", "kernel", "source")
 
-    def __init__(self, device: OpenClDevice, node: Node, source: Source, kernel: Any) -> None:
-        assert isinstance(node.arg, Kernel)
+    def __init__(self, device: OpenClDevice, source: Source, kernel: Any, grain: int) -> None:
         self.device = device
-        self.name = node.arg.name
-        self.params = parameters(node)
         self.source = source
         self.kernel = kernel
-        self.grain = grain(node)
-        self.scratch_bytes = source.scratch_bytes
-        self.checks = source.checks
+        self.grain = grain
 
     def items(self, trips: int) -> tuple[int, int]:
         """How many work-items run that many trips, and how many trips each has; neither changes a result."""
@@ -132,7 +130,7 @@ class OpenClKernel(QueuedKernel):
         if not self.source.grid or trips <= 0:
             return (group, 1) if not self.source.grid else (0, 1)
         if self.source.mapping == "group":
-            most = max(MOST_SCRATCH // max(self.scratch_bytes, 1), 1)
+            most = max(MOST_SCRATCH // max(self.source.scratch_bytes, 1), 1)
             return min(trips, most) * group, 1
         if self.source.mapping == "item":
             return -(-trips // GROUP) * GROUP, 1
@@ -142,10 +140,39 @@ class OpenClKernel(QueuedKernel):
         chunk = max(self.grain, -(-trips // most))
         return -(-trips // chunk), chunk
 
-    def enqueue(self, items: int, arguments: Sequence[Any]) -> Any:
-        """Put a launch of so many work-items into the device's queue; returns its event."""
-        group = GROUP if self.source.mapping == "item" and self.source.grid else self.source.group
-        return self.kernel(self.device.queue, (items,), (group,), *arguments)
+    def launch(self, sizes: Mapping[str, int], arguments: list[Any], words: Sequence[Any]) -> Any:
+        """Put it into the device's queue: its event, None where it has no trips. `words` are for its checks."""
+        source, device = self.source, self.device
+        items, chunk = self.items(source.trips(sizes))
+        if items == 0:
+            return None
+        arguments = [*arguments, *(words if source.checks else ())]
+        if source.scratch_bytes:
+            each = source.group  # which is 1 where a work-item has its own
+            arguments.append(device.allocate(items // each * source.scratch_bytes).owner)
+        if source.grid and source.mapping == "chunk":
+            arguments.append(np.int64(chunk))
+        group = GROUP if source.mapping == "item" and source.grid else source.group
+        return self.kernel(device.queue, (items,), (group,), *arguments)
+
+
+class OpenClKernel(QueuedKernel):
+    """A kernel of a program that the driver has built: one function, or several that are launched one after the other."""
+
+    __slots__ = ("checks", "functions", "grain", "name", "params", "scratch_bytes", "source")
+
+    def __init__(self, device: OpenClDevice, node: Node, source: Source, built: Any) -> None:
+        assert isinstance(node.arg, Kernel)
+        self.name = node.arg.name
+        self.params = parameters(node)
+        self.source = source
+        self.grain = grain(node) if source.mapping == "chunk" else 0
+        self.functions = tuple(
+            OpenClFunction(device, each, getattr(built, each.name), self.grain)
+            for each in (source, *source.then)
+        )
+        self.scratch_bytes = source.scratch_bytes
+        self.checks = self.functions[-1].source.checks
 
     def run(self, slots: Any, begin: int, end: int) -> None:
         raise TypeError(f"{self.name}: buffers of OpenCL have no addresses; its plan launches it")
@@ -253,27 +280,30 @@ class OpenClDevice(QueuedDevice):
         self, kernel: QueuedKernel, sizes: Mapping[str, int], values: Sequence[Any], timed: bool
     ) -> Any:
         assert isinstance(kernel, OpenClKernel)
-        items, chunk = kernel.items(kernel.source.trips(sizes))
-        if items == 0:
-            return None
-        arguments = [value.owner if isinstance(value, Buffer) else value for value in values]
-        if kernel.scratch_bytes:
-            each = kernel.source.group  # which is 1 where a work-item has its own
-            arguments.append(self.allocate(items // each * kernel.scratch_bytes).owner)
-        if kernel.source.grid and kernel.source.mapping == "chunk":
-            arguments.append(np.int64(chunk))
+        given = [value.owner if isinstance(value, Buffer) else value for value in values]
+        count = len(kernel.params)
+        arguments, words = given[:count], given[count:]
+        for array in kernel.source.arrays:
+            nbytes = array.dtype.itemsize * int(product(array.shape))  # type: ignore[arg-type]
+            arguments.append(self.allocate(nbytes).owner)
         with self.lock:
-            return kernel.enqueue(items, arguments)
+            events = [each.launch(sizes, arguments, words) for each in kernel.functions]
+        return [event for event in events if event is not None] or None
 
     def elapsed(self, token: Any) -> int:
-        token.wait()
-        return int(token.profile.end - token.profile.start)
+        token[-1].wait()
+        return int(token[-1].profile.end - token[0].profile.start)
 
     # --- code
 
-    @cached_property
+    @property
     def target(self) -> OpenClTarget:
-        """What kernels are written for; a processor in general where there is no driver."""
+        """What kernels are written for, as deterministic as was asked for."""
+        return replace(self._target, deterministic=schedules.deterministic())
+
+    @cached_property
+    def _target(self) -> OpenClTarget:
+        """The device; a processor in general where there is no driver."""
         if self._given is not None:
             return self._given
         try:
@@ -285,7 +315,8 @@ class OpenClDevice(QueuedDevice):
         if not handle.type & cl.device_type.CPU:
             local = handle.local_mem_size >= LOCAL_BYTES
             groups = local and handle.max_work_group_size >= MOST_THREADS
-            return replace(generic_target("gpu"), groups=groups)
+            atomic_bytes = 8 if all(name in handle.extensions for name in ATOMICS_OF_8) else 4
+            return replace(generic_target("gpu"), groups=groups, atomic_bytes=atomic_bytes)
         least, most = VECTOR_BYTES
         width = 4 * int(handle.native_vector_width_float or 1)
         limit = builtin_bytes(str(handle.version), width)
@@ -341,7 +372,7 @@ class OpenClDevice(QueuedDevice):
         built = self._build(program(sources, self.target))
         found: list[OpenClKernel] = []
         for node, source in zip(nodes, sources, strict=True):
-            found.append(OpenClKernel(self, node, source, getattr(built, source.name)))
+            found.append(OpenClKernel(self, node, source, built))
         return found
 
     def build(self, kernel: Node) -> OpenClKernel:

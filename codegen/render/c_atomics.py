@@ -10,68 +10,69 @@ from lazygrad.ir.dtype import DType
 
 from .c_functions import from_memory, step, to_memory
 from .c_text import UNSIGNED, Writer, memory_type, register_type
+from .llvm_text import RenderError
 
-INSTRUCTIONS = {
-    ("add", "float32"): "float", ("add", "float64"): "double", ("add", "int32"): "int", ("add", "uint32"): "uint",
-    ("add", "int64"): "unsigned long long", ("add", "uint64"): "unsigned long long",
-    **{
-        (kind, name): word
-        for kind in ("min", "max")
-        for name, word in {"int32": "int", "uint32": "uint", "int64": "long long", "uint64": "unsigned long long"}.items()
-    },
-}  # fmt: skip
-"""The type that an instruction takes an element for, where there is one."""
-SIMPLE = """
+UPDATE = """
 void NAME(MEMORY *place, TYPE value) {
-  INSTRUCTION((WORD *)place, (WORD)value);
+  FUNCTION((SPACEWORD *)place, (WORD)value);
 }"""
 SWAP = """
 void NAME(MEMORY *place, TYPE value) {
-  BITS *word = (BITS *)place, seen = 0;  // a guess: the first swap says what is there
+  SPACEWORD *word = (SPACEWORD *)place;
+  WORD seen = 0;  // a guess: the first swap says what is there
   for (;;) {
     const TYPE a = OLD, b = value;
-    const BITS found = atomicCAS(word, seen, NEW);
+    const WORD found = FUNCTION(word, seen, NEW);
     if (found == seen) return;
     seen = found;
   }
 }"""
-SWAP_BYTE = """
+SWAP_PART = """
 void NAME(MEMORY *place, TYPE value) {
-  uint *word = (uint *)((ulong)place & ~3UL), seen = 0;
+  SPACEWORD *word = (SPACEWORD *)((ulong)place & ~3UL);
   const int shift = (int)((ulong)place & 3UL) * 8;
+  WORD seen = 0;
   for (;;) {
     const TYPE a = OLD, b = value;
-    const uint found = atomicCAS(word, seen, (seen & ~(0xffu << shift)) | (uint)NEW << shift);
+    const WORD found = FUNCTION(word, seen, (seen & ~(MASK << shift)) | (WORD)NEW << shift);
     if (found == seen) return;
     seen = found;
   }
 }"""
+PART = 4
+"""The bytes of the word that a smaller element is a part of."""
 
 
 def atomic_update(writer: Writer, dtype: DType, kind: str) -> str:
-    """The name of a function that updates an element of memory with a value, at once."""
+    """The name of a function that updates an element of memory with a value, at once.
+
+    Raises:
+        RenderError: the dialect has no atomic updates.
+    """
+    dialect, atomics = writer.dialect, writer.dialect.atomics
+    if atomics is None:
+        raise RenderError(f"{dialect.language} has no atomic updates here")
     memory, register = memory_type(dtype), register_type(dtype, None)
     name = f"atomic_{kind}_{dtype.short}"
-    words = {"NAME": name, "MEMORY": memory}
-    word = INSTRUCTIONS.get((kind, dtype.name))
-    if word is not None:
-        text, instruction = SIMPLE, f"atomic{kind.capitalize()}"
-        words |= {"INSTRUCTION": instruction, "WORD": word, "TYPE": register}
+    words = {"NAME": name, "MEMORY": f"{dialect.memory}{memory}", "SPACE": atomics.space}
+    size = dtype.itemsize
+    if (kind, dtype.name) in atomics.updates:
+        text, (function, word) = UPDATE, atomics.updates[kind, dtype.name]
     else:
-        text = SWAP_BYTE if dtype.itemsize == 1 else SWAP
-        bits = {2: "ushort", 4: "uint", 8: "unsigned long long"}.get(dtype.itemsize, "uint")
-        seen = "(uchar)(seen >> shift)" if dtype.itemsize == 1 else "seen"
+        part = size not in atomics.swaps
+        text, (function, word) = SWAP_PART if part else SWAP, atomics.swaps[PART if part else size]
+        seen = f"({UNSIGNED[size]})(seen >> shift)" if part else "seen"
         new = to_memory(writer, dtype, None, f"({_met(dtype, kind)})")
         words |= {
             "OLD": from_memory(writer, dtype, None, _of_bits(memory, dtype, seen)),
             "NEW": _to_bits(memory, dtype, new),
-            "BITS": bits,
-            "TYPE": register,
+            "MASK": hex((1 << 8 * size) - 1) + "u",
         }
+    words |= {"FUNCTION": function, "WORD": word, "TYPE": register}
     text = text.strip()
     for key, value in words.items():
         text = text.replace(key, value)
-    return writer.function(name, writer.dialect.function + text)
+    return writer.function(name, atomics.extensions.get(size, "") + dialect.function + text)
 
 
 def _met(dtype: DType, kind: str) -> str:

@@ -185,19 +185,22 @@ def float_to_integer(writer: Writer, old: DType, new: DType, lanes: int | None) 
 
 
 def whole_access(writer: Writer, dtype: DType, lanes: int, space: str, write: bool) -> str:
-    """The name of a function that reads or writes a vector at any element: what vload and vstore do, which are calls in PoCL."""
+    """The name of a function that reads or writes a vector at any element, what vload and vstore do, which are calls in PoCL; at a multiple of its size where the dialect aligns arrays for that."""
     vector, element = memory_type(dtype, lanes), memory_type(dtype)
-    unaligned = writer.function(
-        f"unaligned_{vector}",
-        f"typedef struct __attribute__((packed)) {{ {vector} value; }} unaligned_{vector};",
-    )
-    name = f"{'store' if write else 'load'}_{'global' if space else 'private'}_{vector}"
+    pointed, value = vector, f"*({space}{'' if write else 'const '}{vector} *)p"
+    if not writer.dialect.aligned:
+        pointed = writer.function(
+            f"unaligned_{vector}",
+            f"typedef struct __attribute__((packed)) {{ {vector} value; }} unaligned_{vector};",
+        )
+        value = f"(({space}{'' if write else 'const '}{pointed} *)p)->value"
+    name = f"{'store' if write else 'load'}_{space.strip() or 'private'}_{vector}"
     if write:
         head = f"void {name}({space}{element} *p, {vector} v)"
-        line = f"(({space}{unaligned} *)p)->value = v;"
+        line = f"{value} = v;"
     else:
         head = f"{vector} {name}({space}const {element} *p)"
-        line = f"return (({space}const {unaligned} *)p)->value;"
+        line = f"return {value};"
     return writer.function(name, f"{writer.dialect.function}{head} {{\n  {line}\n}}")
 
 

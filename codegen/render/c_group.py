@@ -130,6 +130,7 @@ def group_reduction(writer: Writer, dtype: DType, kind: str, threads: int, value
         "SHUFFLE": f"({scalar})__shfl_xor_sync(0xffffffffu, {'(int)' if small else ''}x, apart)",
         "LANES": str(WARP // 2),
         "WARPS": str(warps),
+        "SHARED": dialect.shared + dialect.aligned,
         "HALF": str(warps // 2),
     }
     text = GROUP_REDUCTION.replace("REST", REST if warps > 1 else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
+from lazygrad.ir.args import Accumulate, Fetch, Kernel, Loop, Message, Name, Param, Reduction
 from lazygrad.ir.blocks import Block, Nested, blocks, parameters
 from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import int64
@@ -241,12 +241,12 @@ class _KernelWriter:
         else:
             self.spaces[id(node)] = ""
             shared = self.dialect.shared if id(node) in places.shared else ""
-            if places.lanes.get(id(node)) is not None and not shared:
-                shared = self.dialect.aligned
+            at_once = shared or places.lanes.get(id(node)) is not None
+            aligned = self.dialect.aligned if at_once else ""
             size = int(product(node.shape))  # type: ignore[arg-type]
             if id(node) in places.owned:
                 size //= self.group
-            declared = f"{shared}{kind} {name}[{max(size, 1)}];"
+            declared = f"{shared}{aligned}{kind} {name}[{max(size, 1)}];"
             if self.dialect.hoists and id(node) in places.shared:
                 self.spaces[id(node)] = shared
                 self.hoisted[name] = f"  {declared}"
@@ -488,8 +488,8 @@ class _KernelWriter:
         """A line of ir/tiles.py."""
         writer = self.writer
         if not self.dialect.copies:
-            raise RenderError(f"{self.dialect.language} has no {node.op.name.lower()}")
-        if node.op is Op.COMMIT:
+            self._tiled_at_once(node)
+        elif node.op is Op.COMMIT:
             writer.add("lg_cp_async_commit();")
         elif node.op is Op.AWAIT:
             writer.add(wait(node))
@@ -512,6 +512,31 @@ class _KernelWriter:
                     self.lanes[id(node), operand],
                 ]
             writer.add(f"{products(writer, node)}({', '.join(places)});")
+
+    def _tiled_at_once(self, node: Node) -> None:
+        """The same, where a copy is a load and a store: the barrier alone is waited for."""
+        writer, dialect = self.writer, self.dialect
+        if node.op is Op.AWAIT:
+            writer.add(dialect.barrier)
+        elif node.op is Op.FETCH:
+            assert isinstance(node.arg, Fetch)
+            target, at, source, begin, *mask = node.src
+            lanes = node.arg.elements if node.arg.elements > 1 else None
+            to, of = (self.buffers[id(each)] for each in (target, source))
+            kind = memory_type(source.dtype, lanes)
+            to, of = _at(to, self._index(at)), _at(of, self._index(begin))
+            if lanes is None:
+                read, write = f"*({of})", f"*({to}) = {{}};"
+            else:
+                spaces = self.spaces[id(source)], self.spaces[id(target)]
+                load = whole_access(writer, source.dtype, lanes, spaces[0], write=False)
+                store = whole_access(writer, source.dtype, lanes, spaces[1], write=True)
+                read, write = f"{load}({of})", f"{store}({to}, {{}});"
+            if mask:
+                read = f"({self._operand(mask[0])} ? {read} : ({kind})(0))"
+            writer.add(write.format(read))
+        elif node.op is not Op.COMMIT:
+            raise RenderError(f"{dialect.language} has no {node.op.name.lower()}")
 
     def _read(self, node: Node, mask: str | None) -> str:
         writer, buffer, lanes = self.writer, node.src[0], lanes_of(node)
@@ -581,8 +606,6 @@ class _KernelWriter:
         buffer, offset, value = node.src[:3]
         mask = node.src[3:]
         if node.arg.atomic:
-            if not self.dialect.atomics:
-                raise RenderError(f"{self.dialect.language} has no atomic updates here")
             function = atomic_update(self.writer, value.dtype, node.arg.kind)
             given = f"{_at(self.buffers[id(buffer)], self._place(node))}, {self._operand(value)}"
             conditions = [self._operand(each) for each in mask]

@@ -45,6 +45,20 @@ RESERVED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Atomics:
+    """What a dialect calls its atomic updates of memory (c_atomics.py)."""
+
+    space: str
+    """The address space of what is updated."""
+    updates: Mapping[tuple[str, str], tuple[str, str]]
+    """Of a kind of step and a dtype: the function that does it at once, where there is one, and the type that it takes elements for."""
+    swaps: Mapping[int, tuple[str, str]]
+    """Of a number of bytes: the function that compares and swaps so many, and their type. Smaller elements are parts of four."""
+    extensions: Mapping[int, str] = field(default_factory=dict)
+    """Of a number of bytes: what a text says before it uses these functions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """A C of a device: what it calls its own things."""
 
@@ -102,9 +116,9 @@ class Dialect:
     diverges: bool = False
     """Whether work-items that go another way than their neighbours cost: then scalars that few of them need are jumped over, too."""
     copies: bool = False
-    """Whether it has the functions of tiles: copies that are waited for, products of matrices."""
-    atomics: bool = False
-    """Whether work-items update memory that others update too: c_atomics.py says with which functions."""
+    """Whether it has the functions of tiles: copies that are under way until they are waited for, products of matrices. Elsewhere a copy is a load and a store."""
+    atomics: Atomics | None = None
+    """How work-items update memory that others update too."""
 
 
 def lanes_of(node: Node) -> int | None:

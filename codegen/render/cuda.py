@@ -10,22 +10,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lazygrad.ir.args import Message
 from lazygrad.ir.node import Node
 
-from ..transform.launches import launches
 from ..transform.share import group_size
 from .c_grid import Mapped, Source, grid_loops, names
 from .c_kernel import render_kernel
-from .c_text import Dialect
+from .c_launches import launched, render_launches
+from .c_text import Atomics, Dialect
 from .cuda_functions import DEFINITIONS, FUNCTION, HALVES, TYPES
 
 GROUP = 256
 """The work-items of a group, where each has trips of its own."""
+
 SHARED_BYTES = 48 << 10
 """What every kernel may have."""
+ATOMICS = Atomics(
+    space="",
+    updates={
+        **{
+            ("add", name): ("atomicAdd", word)
+            for name, word in {"float32": "float", "float64": "double", "int32": "int", "uint32": "uint"}.items()
+        },
+        **{("add", name): ("atomicAdd", "unsigned long long") for name in ("int64", "uint64")},
+        **{
+            (kind, name): (f"atomic{kind.capitalize()}", word)
+            for kind in ("min", "max")
+            for name, word in {"int32": "int", "uint32": "uint", "int64": "long long", "uint64": "unsigned long long"}.items()
+        },
+    },
+    swaps={2: ("atomicCAS", "ushort"), 4: ("atomicCAS", "uint"), 8: ("atomicCAS", "unsigned long long")},
+)  # fmt: skip
 
 CUDA = Dialect(
     language="CUDA C",
@@ -45,7 +61,7 @@ CUDA = Dialect(
     block="(long)blockIdx.x",
     blocks="(long)gridDim.x",
     thread="(int)threadIdx.x",
-    shared="__shared__ __align__(16) ",
+    shared="__shared__ ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
     exchanges=True,
@@ -53,7 +69,7 @@ CUDA = Dialect(
     aligned="__align__(16) ",
     diverges=True,
     copies=True,
-    atomics=True,
+    atomics=ATOMICS,
 )
 OPTIONS = ("-std=c++17", "--fmad=false")
 """What NVRTC and nvcc are told beside the architecture."""
@@ -65,14 +81,7 @@ def render(kernel: Node, name: str = "") -> Source:
     Raises:
         RenderError: the kernel holds something that has no code here.
     """
-    parts = launches(kernel)
-    checks: dict[Message, int] = {}
-    name = name or names([kernel], CUDA)[0]
-    called = [name, *[f"{name}_then{number}" for number in range(1, len(parts.kernels))]]
-    first, *others = [
-        _launch(part, each, checks) for part, each in zip(parts.kernels, called, strict=True)
-    ]
-    return replace(first, then=tuple(others), arrays=parts.arrays) if others else first
+    return render_launches(kernel, name or names([kernel], CUDA)[0], _launch)
 
 
 def _launch(kernel: Node, name: str, checks: dict[Message, int]) -> Source:
@@ -92,7 +101,7 @@ def render_all(kernels: Sequence[Node]) -> list[Source]:
 def program(sources: Sequence[Source]) -> str:
     """The text of a module, complete: types, the functions that its kernels use, the kernels."""
     functions: dict[str, str] = {}
-    sources = [each for source in sources for each in (source, *source.then)]
+    sources = launched(sources)
     for source in sources:
         functions.update(source.functions)
     text = _signed("\n\n".join([*functions.values(), *(source.text for source in sources)]))

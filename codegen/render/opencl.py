@@ -10,19 +10,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lazygrad.ir.args import Message
 from lazygrad.ir.node import Node
 
 from ..choose_opencl import OpenClTarget
 from ..transform.share import group_size
 from .c_grid import Mapped, Source, names
 from .c_kernel import render_kernel
-from .c_text import Dialect
+from .c_launches import launched, render_launches
+from .c_text import Atomics, Dialect
 from .opencl_builtins import by_halves
 from .streaming import streamed
 
 LOCAL_BYTES = 32 << 10
 """The local memory that every device has at least."""
-
+ATOMICS = Atomics(
+    space="volatile global ",
+    updates={
+        (kind, name): (f"atomic_{kind}" if word in ("int", "uint") else f"atom_{kind}", word)
+        for kind in ("add", "min", "max")
+        for name, word in {"int32": "int", "uint32": "uint", "int64": "long", "uint64": "ulong"}.items()
+    },
+    swaps={4: ("atomic_cmpxchg", "uint"), 8: ("atom_cmpxchg", "ulong")},
+    extensions={
+        8: "".join(f"#pragma OPENCL EXTENSION cl_khr_int64_{kind}_atomics : enable\n" for kind in ("base", "extended")),
+    },
+)  # fmt: skip
 OPENCL = Dialect(
     language="OpenCL C",
     header="#pragma OPENCL FP_CONTRACT OFF",
@@ -42,6 +55,9 @@ OPENCL = Dialect(
     shared_bytes=LOCAL_BYTES,
     barrier="barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
     hoists=True,
+)
+OPENCL_OF_GPUS = replace(
+    OPENCL, narrow="int", diverges=True, aligned="__attribute__((aligned(16))) ", atomics=ATOMICS
 )
 OPTIONS = ("-cl-std=CL1.2", "-w")
 CONTRACTS = "-DCONTRACTS_EXACTLY"
@@ -87,24 +103,25 @@ def render(kernel: Node, target: OpenClTarget) -> str:
 def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
     """The kernels of one program, each under a name of its own."""
     dialect = replace(
-        OPENCL,
+        OPENCL if target.kind == "cpu" else OPENCL_OF_GPUS,
         builtin_bytes=target.builtin_bytes,
-        diverges=target.kind == "gpu",
         apart=APART if target.features else "",
     )
-    found: list[Source] = []
-    for kernel, name in zip(kernels, names(kernels, dialect), strict=True):
+
+    def launch(kernel: Node, name: str, checks: dict[Message, int]) -> Source:
         threads = group_size(kernel)
         mapping: Mapped = "group" if threads else target.mapping
-        found.append(
-            render_kernel(kernel, dialect, mapping, name, threads or 1, streamed(kernel, target))
-        )
-    return found
+        passing = streamed(kernel, target)
+        return render_kernel(kernel, dialect, mapping, name, threads or 1, passing, checks)
+
+    called = zip(kernels, names(kernels, dialect), strict=True)
+    return [render_launches(kernel, name, launch) for kernel, name in called]
 
 
 def program(sources: Sequence[Source], target: OpenClTarget) -> str:
     """The text of a program: the header, each function once, the kernels."""
     functions: dict[str, str] = {}
+    sources = launched(sources)
     for source in sources:
         functions.update(source.functions)
     text = "\n\n".join([OPENCL.header, *functions.values(), *(each.text for each in sources)])

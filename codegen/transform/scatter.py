@@ -7,13 +7,14 @@ that comes to a place is its `winner`, and writes it alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir import loops
 from lazygrad.ir.args import Loop, ReduceKind
 from lazygrad.ir.dim import product
-from lazygrad.ir.dtype import int32, int64
+from lazygrad.ir.dtype import DType, int32, int64
 from lazygrad.ir.node import Node, constant, postorder, same, where
 from lazygrad.ir.op import Op
 
@@ -364,6 +365,14 @@ def _values(found: Updates, lines: Sequence[Node]) -> list[Node]:
     return [line for line in lines if id(line) in late]
 
 
+def numbers(found: Updates) -> DType:
+    """The dtype that numbers all updates."""
+    sizes = [extent(loop) for loop in found.loops]
+    known = [size for size in sizes if size is not None]
+    few = len(known) == len(sizes) and math.prod(known) < NARROW_LIMIT
+    return int32 if few else int64
+
+
 def winner(kernel: Node, name: str) -> Node:
     """Let the last update of each element that the nest over `name` overwrites write it, and no other one: three loops of any order.
 
@@ -383,12 +392,9 @@ def winner(kernel: Node, name: str) -> Node:
         )
     inside = _without_order(found)
     number: Node = constant(0, int64)
-    count: int | None = 1
     for loop in found.loops:
         number = number * loop.src[1] + loop.src[0]
-        known = extent(loop)
-        count = None if count is None or known is None else count * known
-    kind = int32 if count is not None and count < NARROW_LIMIT else int64
+    kind = numbers(found)
     last = loops.local(f"{name}_winner", kind, (size,))
     number = number.cast(kind)
     clear = loops.index(f"{name}_clear")
@@ -416,6 +422,7 @@ __all__ = [
     "atomic",
     "distribute",
     "free_loops",
+    "numbers",
     "owned",
     "row",
     "updates",

@@ -24,9 +24,9 @@ NARROW = (16, 32)
 DEPTH = 16
 STAGES = 2
 NARROW_STAGES = 4
-"""Of narrow tiles, which do little with what they wait for: where they go round often, in memory that every kernel may have."""
+"""Of narrow tiles at most, which do little with what they wait for: where they go round often, in memory that every GPU has."""
 MANY_STEPS = 16
-MOST_SHARED = 40 << 10
+MOST_SHARED = 32 << 10
 
 
 def tile(kernel: Node, name: str, size: int) -> Node:
@@ -47,8 +47,7 @@ def tile(kernel: Node, name: str, size: int) -> Node:
     height, width = (side(count(nest), size) for nest in (found.rows, found.columns))
     sizes = [n * value.dtype.itemsize for n, value in ((height, found.left), (width, found.right))]
     narrow = min(height, width) <= NARROW[-1] and found.size[2] >= MANY_STEPS * DEPTH
-    deep = narrow and NARROW_STAGES * DEPTH * sum(sizes) <= MOST_SHARED
-    stages = NARROW_STAGES if deep else STAGES
+    stages = min(NARROW_STAGES, MOST_SHARED // (DEPTH * sum(sizes))) if narrow else STAGES
     whole = Tile(kernel, found, height, width, DEPTH, stages, THREADS, row, column)
     return _Tiling(whole).kernel()
 

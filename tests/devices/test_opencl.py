@@ -331,7 +331,7 @@ def test_choices_for_gpus_run_too() -> None:
 
     lowered = lg.lower(program, x)
     texts = "\n".join(lowered.source("opencl", "gpu").values())
-    assert "float16" not in texts and re.search(r"const long \w+ = item % \d+;", texts)
+    assert "float16" not in texts and re.search(r"const int \w+ = item % \d+;", texts)
     assert "local ulong group_parts[32];" in texts and re.search(
         r"= thread; \w < 47; \w \+= 32", texts
     )
