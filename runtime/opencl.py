@@ -283,9 +283,12 @@ class OpenClDevice(QueuedDevice):
         given = [value.owner if isinstance(value, Buffer) else value for value in values]
         count = len(kernel.params)
         arguments, words = given[:count], given[count:]
-        for array in kernel.source.arrays:
-            nbytes = array.dtype.itemsize * int(product(array.shape))  # type: ignore[arg-type]
-            arguments.append(self.allocate(nbytes).owner)
+        sizes_of_arrays = (
+            array.dtype.itemsize * int(product(array.shape))  # type: ignore[arg-type]
+            for array in kernel.source.arrays
+        )
+        held = [self.allocate(nbytes) for nbytes in sizes_of_arrays]  # until all is in the queue
+        arguments += [each.owner for each in held]
         with self.lock:
             events = [each.launch(sizes, arguments, words) for each in kernel.functions]
         return [event for event in events if event is not None] or None

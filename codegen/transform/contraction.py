@@ -15,6 +15,7 @@ from lazygrad.ir.op import Op
 
 from .access import body, extent, lines_inside
 from .parallel import parallel_loop
+from .share import TYPICAL_EXTENT
 
 LARGEST_SIDE = 128
 """Of a tile: results whose number is about a multiple of it leave little of the last one unused."""
@@ -40,7 +41,7 @@ class Contraction:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """The numbers of rows, columns and terms."""
+        """The numbers of rows, columns and terms, common ones where they are not known."""
         rows, columns, terms = map(count, (self.rows, self.columns, self.terms))
         return rows, columns, terms
 
@@ -77,7 +78,7 @@ def contraction(kernel: Node) -> Contraction | None:
         or not any(each is line for each in body(terms[-1]))
         or product.op is not Op.MUL
         or product.shape
-        or any(extent(loop) is None or _step(loop) != 1 for loop in whole)
+        or any(_step(loop) != 1 or not _is_of_dims(loop.src[1]) for loop in whole)
     ):
         return None
     left, right = product.src
@@ -88,21 +89,36 @@ def contraction(kernel: Node) -> Contraction | None:
     if chain.index(rows[-1]) > chain.index(columns[-1]):
         left, right, rows, columns = right, left, columns, rows
     rows, columns = _enough(rows), _enough(columns)
+    if any(extent(loop) is None for nest in (rows, columns, terms) for loop in nest[1:]):
+        return None  # where an iteration of the nest is, a division by a number that is not known would say
     sides = {id(loop) for loop in (*rows, *columns)}
     outer = tuple(loop for loop in chain if id(loop) not in sides)
     return Contraction(outer, tuple(rows), tuple(columns), inner, tuple(terms), line, left, right)
 
 
 def count(nest: Sequence[Node]) -> int:
-    """The iterations of loops of known extents."""
-    return math.prod(extent(loop) or 0 for loop in nest)
+    """The iterations of nested loops; a common number of those whose extents are not known."""
+    sizes = (extent(loop) for loop in nest)
+    return math.prod(TYPICAL_EXTENT if size is None else size for size in sizes)
+
+
+def iterations(nest: Sequence[Node]) -> int | Node:
+    """The iterations of nested loops, of which only the outermost may have an extent that is not known."""
+    if nest and extent(nest[0]) is None:
+        return nest[0].src[1] * count(nest[1:])
+    return count(nest)
+
+
+def _is_of_dims(size: Node) -> bool:
+    """Whether an extent is known when the kernel is launched."""
+    return not any(node.op in (Op.INDEX, Op.LOAD) for node in postorder([size]))
 
 
 def _enough(side: list[Node]) -> list[Node]:
-    """The innermost of some loops, so many that tiles of their iterations leave little of the last one unused."""
+    """The innermost of some loops, so many that tiles of their iterations leave little of the last one unused; none outside of one of unknown extent."""
     for number in range(1, len(side)):
         size = count(side[-number:])
-        if -(-size // LARGEST_SIDE) * LARGEST_SIDE * 8 <= size * 9:
+        if extent(side[-number]) is None or -(-size // LARGEST_SIDE) * LARGEST_SIDE * 8 <= size * 9:
             return side[-number:]
     return side
 

@@ -16,8 +16,8 @@ from lazygrad.ir.args import Constant
 from lazygrad.ir.node import Node, constant, postorder, where
 from lazygrad.ir.op import Op
 
-from .access import Stride, body, extent
-from .contraction import Contraction, count
+from .access import Stride, body, extent, multiple
+from .contraction import Contraction, iterations
 
 COPIED_BYTES = (16, 8, 4)
 """What one copy may have, the widest first."""
@@ -76,7 +76,7 @@ class Tile:
             slot = first // self.depth % self.stages
         ahead = (self.stages - 1) * self.depth
         arrays = [operand.array for operand in operands]
-        terms = self.found.size[2]
+        terms = iterations(self.found.terms)
         lines: list[Node] = list(arrays)
         if ahead:
             early = loops.index("early")
@@ -95,12 +95,12 @@ class Tile:
     def grid(self, lines: list[Node]) -> Node:
         """The kernel whose grid runs these lines for each tile."""
         found, whole = self.found, self.kernel
-        rows, columns, _ = found.size
-        for index, size, side in (
-            (self.column, columns, self.width),
-            (self.row, rows, self.height),
+        for index, nest, side in (
+            (self.column, found.columns, self.width),
+            (self.row, found.rows, self.height),
         ):
-            lines = [loops.loop(index, -(-size // side), lines, 1, "parallel")]
+            tiles = (iterations(nest) + (side - 1)) // side
+            lines = [loops.loop(index, tiles, lines, 1, "parallel")]
         for outer in reversed(found.outer):
             lines = [loops.loop(outer.src[0], outer.src[1], lines, 1, "parallel")]
         head = whole.src[: len(whole.src) - 1]
@@ -111,13 +111,13 @@ class Tile:
     def results(self, total: Node, row: Node, column: Node) -> list[Node]:
         """What follows the sum, for the one result whose sum is `total`."""
         found = self.found
-        rows, columns, _ = found.size
+        rows, columns = map(iterations, (found.rows, found.columns))
         row = self.row * self.height + row
         column = self.column * self.width + column
         valid: list[Node] = []
-        if rows % self.height:
+        if partial(rows, self.height):
             valid.append(row.lt(rows))
-        if columns % self.width:
+        if partial(columns, self.width):
             valid.append(column.lt(columns))
         mask = every(valid)
         lines = [total]
@@ -199,7 +199,7 @@ class Operand:
                 and all(each is not None and each % width == 0 for each in apart)
                 and first is not None
                 and first % width == 0
-                and (extent(along) or 1) % width == 0
+                and multiple(along.src[1]) % width == 0
                 and (self.tile.depth if self.along_terms else self.side) % width == 0
             ):
                 return width
@@ -220,12 +220,13 @@ class Operand:
         across = thread // units + turn * lines
         side, term = (across, along) if self.along_terms else (along, across)
         line = self.part * self.side + side
-        size, terms = count(self.nest), tile.found.size[2]
+        size, terms = iterations(self.nest), iterations(tile.found.terms)
         valid: list[Node] = []
-        if size % self.side:
+        if partial(size, self.side):
             valid.append(line.lt(size))
-        rest = last is None or last > terms or terms % tile.depth != 0
-        if rest and terms % tile.depth:
+        uneven = partial(terms, tile.depth)
+        rest = last is None or uneven or (isinstance(terms, int) and last > terms)
+        if rest and uneven:
             valid.append((first + term).lt(terms))
         elif rest:
             valid.append(first.lt(terms))
@@ -250,6 +251,11 @@ class Operand:
         turns = self.size // (run * threads)
         kind: Literal["unroll", "serial"] = "unroll" if turns <= MANY_TURNS else "serial"
         return loops.loop(thread, threads, [loops.loop(turn, turns, inside, 1, kind)], 1, "threads")
+
+
+def partial(size: int | Node, whole: int) -> bool:
+    """Whether `size` may not be a multiple of `whole`."""
+    return (size if isinstance(size, int) else multiple(size)) % whole != 0
 
 
 def indices(nest: Sequence[Node], flat: Node) -> dict[int, Node]:

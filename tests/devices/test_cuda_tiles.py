@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,6 +260,66 @@ def test_narrow_tiles(rows: int, columns: int, right: str) -> None:
     assert sums.shape == (sides[0] * sides[1],)
     run_kernel(kernel, [x, np.ascontiguousarray(w.T) if right else w, b, y])
     np.testing.assert_array_equal(y, x @ w + b)
+
+
+PRODUCT_OF_DIMS = """
+    kernel product(%x: {kind}[{rows}, {terms}] in, %w: {kind}[{terms}, {columns}] in, %n: i64 dim, %y: f32[{rows}, {columns}] out)
+      for %i in range(0, {outer_rows}) parallel:
+        for %g in range(0, {inner_rows}):
+          for %j in range(0, {of_columns}):
+            local %sum : f32[]
+            store %sum[0], 0.0
+            for %k in range(0, {of_terms}):
+              %a = load %x[(%i*{inner_rows} + %g)*{terms} + %k] : {kind}
+              %c = load %w[%k*{columns} + %j] : {kind}
+              %d = cast %a : f32
+              %e = cast %c : f32
+              %p = mul %d, %e : f32
+              accumulate %sum[0], %p {{kind=add}}
+            %t = load %sum[0] : f32
+            store %y[(%i*{inner_rows} + %g)*{columns} + %j], %t
+"""
+
+
+@pytest.mark.parametrize(
+    ("unknown", "kind"),
+    [("rows", "f32"), ("terms and rows", "f32"), ("columns", "f16"), ("terms", "f16")],
+)
+def test_sizes_that_are_known_when_it_runs(unknown: str, kind: str) -> None:
+    """Tiles, whose last ones and last terms may be less than whole, down to none at all."""
+    most = {"rows": 36, "columns": 20, "terms": 18}
+    names = {f"of_{name}": "%n" if name in unknown else size for name, size in most.items()}
+    of_rows = names.pop("of_rows")
+    outer, inner = (of_rows, 1) if of_rows == "%n" else (9, 4)
+    text = PRODUCT_OF_DIMS.format(kind=kind, outer_rows=outer, inner_rows=inner, **most, **names)
+    kernel = prepared(parse(text)[0], target())
+    made = (tensorize if kind == "f16" else tile)(kernel, "j", 64)
+    verify_kernel(made)
+    assert show(parse(show(made))[0]) == show(made)
+    draws = np.random.default_rng(0)
+    x, w = (
+        draws.integers(-4, 5, shape).astype(np.float16 if kind == "f16" else np.float32)
+        for shape in ((36, 18), (18, 20))
+    )
+    for n in (0, 17):
+        rows, columns, terms = (n if name in unknown else most[name] for name in most)
+        y = np.full((36, 20), np.nan, np.float32)
+        run_kernel(made, [x, w, n, y])
+        wanted = x[:rows, :terms].astype(np.float32) @ w[:terms, :columns].astype(np.float32)
+        np.testing.assert_array_equal(y[:rows, :columns], wanted)
+        assert np.isnan(y[rows:]).all() and np.isnan(y[:, columns:]).all()
+
+
+def test_which_sizes_may_be_unknown() -> None:
+    """A side, or the terms, of several loops: the outermost alone."""
+    most = {"rows": 80, "columns": 40, "terms": 72, "of_columns": 40, "of_terms": 72}
+    sizes: dict[str, Any]
+    for outer, inner, tiled in (("%n", 4, True), (20, "%n", True), (20, 4, True)):
+        sizes = {"outer_rows": outer, "inner_rows": inner}
+        kernel = prepared(parse(PRODUCT_OF_DIMS.format(kind="f32", **most, **sizes))[0], target())
+        found = transform_contraction.contraction(kernel)
+        assert (found is not None) is tiled
+        assert found is None or len(found.rows) == (1 if inner == "%n" else 2)
 
 
 def test_loads_between_the_loops_of_a_grid() -> None:

@@ -15,6 +15,7 @@ from lazygrad.codegen.choose_opencl import TRANSFORMS, choose, optimise, prepare
 from lazygrad.codegen.render.opencl import program, render_all
 from lazygrad.ir.interpret_loops import run_kernel
 from lazygrad.ir.node import Node
+from lazygrad.ir.text import parse
 from lazygrad.runtime import device as devices
 from lazygrad.runtime import schedules
 from lazygrad.runtime.opencl import OpenClDevice
@@ -174,3 +175,34 @@ def test_events_of_several_launches(gpu: OpenClDevice) -> None:
     given = [gpu.from_host(array) for array in values(scattered("elements", "i32"), 0)]
     token = gpu.launch(built, {}, [*given, gpu.zeros(4).owner, np.int64(0)], timed=True)
     assert len(token) == 2 and gpu.elapsed(token) > 0
+
+
+def test_arrays_between_launches(gpu: OpenClDevice) -> None:
+    """What one launch fills for another, several arrays of one size, lies apart."""
+    (kernel,) = parse("""
+        kernel columns(%x: f32[30, 100] in, %y: f32[30, 100] out)
+          local %s : f32[100]
+          local %t : f32[100]
+          for %j in range(0, 100):
+            %a = load %x[%j] : f32
+            %b = mul %a, 2.0 : f32
+            store %s[%j], %b
+          for %k in range(0, 100):
+            %c = load %x[100 + %k] : f32
+            store %t[%k], %c
+          for %i in range(0, 30) parallel:
+            for %l in range(0, 100):
+              %d = load %s[%l] : f32
+              %e = load %t[%l] : f32
+              %f = load %x[%i*100 + %l] : f32
+              %g = mul %d, %f : f32
+              %h = add %g, %e : f32
+              store %y[%i*100 + %l], %h
+    """)
+    built = gpu.build(optimise(kernel, gpu.target))
+    assert len(built.functions) == 3 and len(built.source.arrays) == 2
+    x = np.random.default_rng(0).standard_normal((30, 100)).astype(np.float32)
+    given, result = gpu.from_host(x), gpu.zeros(12000)
+    gpu.launch(built, {}, [given, result], timed=False)
+    got = gpu.to_host(result, lg.float32, (30, 100))
+    np.testing.assert_allclose(got, 2 * x[0] * x + x[1], rtol=1e-6)
