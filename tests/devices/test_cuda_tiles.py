@@ -451,3 +451,18 @@ def test_contractions_of_singles(number: int) -> None:
     for kind, close in ((lg.float32, 1e-6), (lg.float16, 2e-3)):
         found = program(*[value.to(kind).cuda() for value in whole]).double().cpu().numpy()
         assert abs(found - wanted).max() <= close * abs(wanted).max()
+
+
+@pytest.mark.parametrize("kind", [lg.float32, lg.float16])
+def test_growing_lengths(kind: DType) -> None:
+    """Rows, columns and terms of a length that changes: few plans, of tiles."""
+    needs_cuda()
+    draws = np.random.default_rng(0)
+    w = draws.integers(-2, 3, (40, 36)).astype(np.float64)
+    given = lg.tensor(w).to(kind).cuda()
+    for length in (60, 61, 62, 63, 70, 5):
+        x = draws.integers(-2, 3, (length, 40)).astype(np.float64)
+        there = lg.tensor(x).to(kind).cuda()
+        made = [there @ given, given.t() @ there.t(), there.t() @ there]
+        for found, wanted in zip(made, (x @ w, w.T @ x.T, x.T @ x), strict=True):
+            np.testing.assert_array_equal(found.double().cpu().numpy(), wanted)
