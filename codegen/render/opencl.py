@@ -115,6 +115,8 @@ def render_all(kernels: Sequence[Node], target: OpenClTarget) -> list[Source]:
         return render_kernel(kernel, dialect, mapping, name, threads or 1, passing, checks)
 
     called = zip(kernels, names(kernels, dialect), strict=True)
+    if target.kind == "cpu":  # whose work-items do what stands before their trips, each for itself
+        return [launch(kernel, name, {}) for kernel, name in called]
     return [render_launches(kernel, name, launch) for kernel, name in called]
 
 
