@@ -24,7 +24,7 @@ from .transform.access import (
 )
 from .transform.launches import grid
 from .transform.scatter import atomic, distribute, free_loops, numbers, owned, row, updates, winner
-from .transform.share import obstacle
+from .transform.share import dependence
 
 STEPS: dict[str, Callable[..., Node]] = {
     "distribute": distribute,
@@ -61,7 +61,7 @@ def scatter(kernel: Node, deterministic: bool, atomic_bytes: int) -> list[Transf
         stored = {id(line.src[0]) for line in lines_inside(nest) if line.op is Op.STORE}
         if written & stored:
             found += _update(apart, name, deterministic, atomic_bytes)
-        else:
+        elif not dependence(nest):
             found.append(Transform("grid", name))
         written |= stored
     if not any(step.name in ("atomic", "owned", "winner") for step in found):
@@ -83,7 +83,7 @@ def fronts(kernel: Node) -> list[Transform]:
     return [
         Transform("grid", loop_name(nest))
         for nest in nests[: parallel.index(True)]
-        if math.prod(trips(loop) for loop, _ in all_loops(nest)) > FEW and not obstacle(nest)
+        if math.prod(trips(loop) for loop, _ in all_loops(nest)) > FEW and not dependence(nest)
     ]
 
 

@@ -16,7 +16,7 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.rewrite import rebuild
 
 from .access import ScheduleError, body, loop_named, replace_loop
-from .share import obstacle
+from .share import dependence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def grid(kernel: Node, name: str) -> Node:
     loop = loop_named(kernel, name)
     if not any(line is loop for line in body(kernel)):
         raise ScheduleError(f"loop {name} is none of the kernel's own lines")
-    reason = obstacle(loop)
+    reason = dependence(loop)
     if reason:
         raise ScheduleError(f"loop {name} cannot be a grid: {reason}")
     return replace_loop(kernel, loop, [_marked(loop)])
@@ -49,7 +49,7 @@ def _marked(loop: Node) -> Node:
     """The loop as a parallel one, and those that it alone holds. Recursion is over the depth of the loop nest only."""
     assert isinstance(loop.arg, Loop)
     lines = list(body(loop))
-    if len(lines) == 1 and lines[0].op is Op.LOOP and not obstacle(lines[0]):
+    if len(lines) == 1 and lines[0].op is Op.LOOP and not dependence(lines[0]):
         lines = [_marked(lines[0])]
     return loops.loop(loop.src[0], loop.src[1], lines, loop.arg.step, "parallel")
 

@@ -139,6 +139,21 @@ def obstacle(loop: Node) -> str:
     return ""
 
 
+def dependence(loop: Node) -> str:
+    """Why the iterations of a loop cannot run in any order, none of which waits for another; nothing if they can. What a group would reduce, they add up."""
+    stride = Stride(loop.src[0])
+    lines = list(lines_inside(loop))
+    own = {id(line) for line in lines if line.op is Op.LOCAL}
+    for line in lines:
+        if line.op is Op.LOAD:
+            stride.mark(line, None)
+    for line in lines:
+        if line.op is Op.ACCUMULATE and id(line.src[0]) not in own:
+            if stride(line.src[1]) in (0, None):
+                return "iterations accumulate in the same element"
+    return obstacle(loop)
+
+
 def _still(loop: Node, offset: Node) -> bool:
     """Whether an offset is computed outside of the loop."""
     inside = {id(loop.src[0])} | {id(line) for line in lines_inside(loop)}

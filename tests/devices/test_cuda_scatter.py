@@ -12,7 +12,7 @@ import lazygrad as lg
 from lazygrad.codegen.choose_cuda import apply, choose, optimise, prepared, target
 from lazygrad.codegen.render.cuda import program, render
 from lazygrad.codegen.transform.access import ScheduleError
-from lazygrad.codegen.transform.launches import launches
+from lazygrad.codegen.transform.launches import grid, launches
 from lazygrad.codegen.transform.scatter import atomic, owned
 from lazygrad.ir.interpret_loops import SimulationError, run_kernel
 from lazygrad.ir.node import Node
@@ -224,3 +224,44 @@ def test_what_is_deterministic() -> None:
     finally:
         lg.use_deterministic_algorithms(False)
     assert "atomicAdd" in text(x, u)
+
+
+SUMMED_IN_FRONT = """
+    kernel scaled(%x: f32[90] in, %y: f32[90] out)
+      local %r : f32[]
+      store %r[0], 0.0
+      for %i in range(0, 90):
+        %a = load %x[%i] : f32
+        accumulate %r[0], %a {kind=add}
+      %b = load %r[0] : f32
+      for %j in range(0, 90) parallel:
+        %c = load %x[%j] : f32
+        %d = mul %c, %b : f32
+        store %y[%j], %d
+"""
+
+
+def test_sums_in_front_of_a_grid_are_a_groups() -> None:
+    """Iterations that add to one register are no grid: threads would race for it."""
+    (kernel,) = parse(SUMMED_IN_FRONT)
+    with pytest.raises(ScheduleError, match="iterations accumulate in the same element"):
+        grid(kernel, "i")
+    steps = choose(prepared(kernel, target()), target())
+    assert str(steps[0]) == "share(i)" and "grid" not in str(steps)
+    made = apply(prepared(kernel, target()), steps)
+    verify_kernel(made)
+    x, y = np.arange(90, dtype=np.float32), np.zeros(90, np.float32)
+    run_kernel(made, [x, y])
+    np.testing.assert_array_equal(y, x * 4005)
+
+
+def test_sums_in_front_of_a_grid_on_a_gpu() -> None:
+    needs_cuda()
+    x = lg.arange(120.0).reshape(2, 3, 4, 5)
+    for function in (
+        lambda x: x / (x.square().mean() + 1e-5).sqrt(),
+        lambda x: (x - x.max()) * x.min(),
+        lambda x: x.sum((0, 1)) + x * x.amax((1, 2), True),
+    ):
+        wanted = function(x).numpy()
+        np.testing.assert_allclose(function(x.cuda()).cpu().numpy(), wanted, rtol=1e-5)
