@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from lazygrad.ir.args import Accumulate, Fetch, Kernel, Loop, Message, Name, Param, Reduction
+from lazygrad.ir.args import Accumulate, Kernel, Loop, Message, Name, Param, Reduction
 from lazygrad.ir.blocks import Block, Nested, blocks, parameters
 from lazygrad.ir.dim import product
 from lazygrad.ir.dtype import int64
@@ -46,9 +46,9 @@ from .c_text import (
     type_of,
     without_unused,
 )
-from .c_tiles import copy, lanes, products, split_place, staged_arrays, swizzles, wait
+from .c_tiles import copy, copy_at_once, lanes, products, split_place, staged_arrays, swizzles, wait
 from .c_values import compute, lane_mask, repeated_flag
-from .late import late_loads
+from .late import MANY, late_loads
 from .llvm_text import RenderError
 from .rare import Arm, Arms, rare_arms
 
@@ -128,6 +128,8 @@ class _KernelWriter:
         self.arms = Arms({}, {})
         self.late: set[int] = set()
         """Loads that wait until a line needs them."""
+        self.waited = 0
+        """The registers of those that were read since the last fence."""
         self.steps: list[Node] = []
         self.line = ""
 
@@ -463,6 +465,12 @@ class _KernelWriter:
         for node in needed:
             if id(node) in self.late:
                 self.late.discard(id(node))
+                if (
+                    self.waited >= MANY
+                ):  # what the compiler would read ahead of all that is in front of it
+                    self.writer.add(f"{self.dialect.fence};")
+                    self.waited = 0
+                self.waited += max(node.dtype.itemsize // 4, 1)
                 self._load(node)
 
     def _place(self, node: Node) -> str:
@@ -485,15 +493,15 @@ class _KernelWriter:
         return " + ".join(text for text in map(self._index, addends) if text != "0")
 
     def _tiled(self, node: Node) -> None:
-        """A line of ir/tiles.py."""
-        writer = self.writer
-        if not self.dialect.copies:
-            self._tiled_at_once(node)
-        elif node.op is Op.COMMIT:
-            writer.add("lg_cp_async_commit();")
+        """A line of ir/tiles.py; where copies are not under way by themselves, a barrier alone is waited for."""
+        writer, dialect = self.writer, self.dialect
+        if node.op is Op.COMMIT:
+            if dialect.copies:
+                writer.add("lg_cp_async_commit();")
         elif node.op is Op.AWAIT:
-            writer.add(wait(node))
-            writer.add(self.dialect.barrier)
+            if dialect.copies:
+                writer.add(wait(node))
+            writer.add(dialect.barrier)
         elif node.op is Op.FETCH:
             target, at, source, begin, *mask = node.src
             places = [
@@ -501,7 +509,11 @@ class _KernelWriter:
                 _at(self.buffers[id(source)], self._index(begin)),
                 *map(self._operand, mask),
             ]
-            writer.add(f"{copy(node)}({', '.join(places)});")
+            spaces = [self.spaces[id(target)], self.spaces[id(source)]]
+            at_once = None if dialect.copies else copy_at_once(writer, node, places, spaces)
+            writer.add(at_once or f"{copy(node)}({', '.join(places)});")
+        elif not dialect.copies:
+            raise RenderError(f"{dialect.language} has no {node.op.name.lower()}")
         else:
             places = [self.buffers[id(node.src[0])]]
             for operand in (2, 4):
@@ -512,31 +524,6 @@ class _KernelWriter:
                     self.lanes[id(node), operand],
                 ]
             writer.add(f"{products(writer, node)}({', '.join(places)});")
-
-    def _tiled_at_once(self, node: Node) -> None:
-        """The same, where a copy is a load and a store: the barrier alone is waited for."""
-        writer, dialect = self.writer, self.dialect
-        if node.op is Op.AWAIT:
-            writer.add(dialect.barrier)
-        elif node.op is Op.FETCH:
-            assert isinstance(node.arg, Fetch)
-            target, at, source, begin, *mask = node.src
-            lanes = node.arg.elements if node.arg.elements > 1 else None
-            to, of = (self.buffers[id(each)] for each in (target, source))
-            kind = memory_type(source.dtype, lanes)
-            to, of = _at(to, self._index(at)), _at(of, self._index(begin))
-            if lanes is None:
-                read, write = f"*({of})", f"*({to}) = {{}};"
-            else:
-                spaces = self.spaces[id(source)], self.spaces[id(target)]
-                load = whole_access(writer, source.dtype, lanes, spaces[0], write=False)
-                store = whole_access(writer, source.dtype, lanes, spaces[1], write=True)
-                read, write = f"{load}({of})", f"{store}({to}, {{}});"
-            if mask:
-                read = f"({self._operand(mask[0])} ? {read} : ({kind})(0))"
-            writer.add(write.format(read))
-        elif node.op is not Op.COMMIT:
-            raise RenderError(f"{dialect.language} has no {node.op.name.lower()}")
 
     def _read(self, node: Node, mask: str | None) -> str:
         writer, buffer, lanes = self.writer, node.src[0], lanes_of(node)

@@ -98,7 +98,7 @@ class Dialect:
     shared_bytes: int = 0
     """How much of such arrays a group may have; the rest lives in scratch memory."""
     fence: str = ""
-    """Waits until what the work-item has stored is in memory."""
+    """Waits until what the work-item has stored is in memory; no load behind it is done in front of it."""
     barrier: str = ""
     """Waits for all work-items of the group."""
     exchanges: bool = False

@@ -8,6 +8,7 @@ way (`lg_swizzled`), so that the eight lines which `ldmatrix` reads at a time, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.ir.args import Await, Fetch, Mma
@@ -16,7 +17,8 @@ from lazygrad.ir.op import Op
 from lazygrad.ir.tiles import COLUMNS, ROWS
 
 from ..transform.access import constant_value, lines_inside
-from .c_text import Writer
+from .c_functions import whole_access
+from .c_text import Writer, memory_type
 from .llvm_text import RenderError
 
 UNIT = 8
@@ -199,6 +201,21 @@ def copy(line: Node) -> str:
     if size not in (4, 8, 16):
         raise RenderError(f"no copy has {size} bytes")
     return f"lg_cp_async_{'zero_' if len(line.src) > 4 else ''}{size}"
+
+
+def copy_at_once(writer: Writer, line: Node, places: Sequence[str], spaces: Sequence[str]) -> str:
+    """A FETCH as a load and a store: to the first of the places from the second, where the third, if there is one, says so; in memory of these address spaces."""
+    assert isinstance(line.arg, Fetch)
+    dtype, lanes = line.src[0].dtype, line.arg.elements if line.arg.elements > 1 else None
+    target, source, *mask = places
+    read = f"*({source})"
+    if lanes is not None:
+        read = f"{whole_access(writer, dtype, lanes, spaces[1], write=False)}({source})"
+    if mask:
+        read = f"({mask[0]} ? {read} : ({memory_type(dtype, lanes)})(0))"
+    if lanes is None:
+        return f"*({target}) = {read};"
+    return f"{whole_access(writer, dtype, lanes, spaces[0], write=True)}({target}, {read});"
 
 
 def wait(line: Node) -> str:

@@ -64,6 +64,7 @@ CUDA = Dialect(
     shared="__shared__ ",
     shared_bytes=SHARED_BYTES,
     barrier="__syncthreads();",
+    fence="__threadfence_block()",
     exchanges=True,
     halves=HALVES,
     aligned="__align__(16) ",

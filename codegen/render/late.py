@@ -1,7 +1,7 @@
 """Loads that wait until their value is needed, where a block has more of them than a work-item has registers.
 
 In: a kernel, laid out in blocks. Out: the loads that may wait. A compiler for GPUs keeps loads where they stand if a branch follows; a choice between a
-hundred values that are read first would be spilled, while one after the other they need a register each.
+hundred values that are read first would be spilled, while one after the other they need a register each. Where they would fill registers nevertheless, a fence stands between them.
 """
 
 from __future__ import annotations

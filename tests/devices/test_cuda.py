@@ -652,3 +652,23 @@ def test_verification_and_profile() -> None:
     needs_cuda()
     with config.override(device="cuda", verify=True):
         assert lg.arange(50.0).reshape(5, 10).exp().log().sum().item() == pytest.approx(1225)
+
+
+def test_many_loads_have_fences_between_them() -> None:
+    """A sum of 40 arrays of doubles has more registers of loads than a fence allows in front of it; one of 30 has not."""
+
+    def total(*arrays: lg.Tensor) -> lg.Tensor:
+        found = arrays[0]
+        for each in arrays[1:]:
+            found = found + each
+        return found
+
+    for count, fences in ((40, 1), (30, 0)):
+        arrays = [lg.randn(9, dtype=lg.float64).realize() for _ in range(count)]
+        lowered = lg.lower(total, *arrays)
+        for text, fence in (
+            (lowered.source("cuda"), "__threadfence_block();"),
+            (lowered.source("opencl", "gpu"), "mem_fence("),
+        ):
+            (kernel,) = text.values()
+            assert kernel.count(fence) == fences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -258,10 +259,11 @@ def test_sums_in_front_of_a_grid_are_a_groups() -> None:
 def test_sums_in_front_of_a_grid_on_a_gpu() -> None:
     needs_cuda()
     x = lg.arange(120.0).reshape(2, 3, 4, 5)
-    for function in (
+    functions: list[Callable[[lg.Tensor], lg.Tensor]] = [
         lambda x: x / (x.square().mean() + 1e-5).sqrt(),
         lambda x: (x - x.max()) * x.min(),
         lambda x: x.sum((0, 1)) + x * x.amax((1, 2), True),
-    ):
+    ]
+    for function in functions:
         wanted = function(x).numpy()
         np.testing.assert_allclose(function(x.cuda()).cpu().numpy(), wanted, rtol=1e-5)
