@@ -46,7 +46,17 @@ from .c_text import (
     type_of,
     without_unused,
 )
-from .c_tiles import copy, copy_at_once, lanes, products, split_place, staged_arrays, swizzles, wait
+from .c_tiles import (
+    copy,
+    copy_at_once,
+    is_ring,
+    lanes,
+    products,
+    split_place,
+    staged_arrays,
+    swizzles,
+    wait,
+)
 from .c_values import compute, lane_mask, repeated_flag
 from .late import MANY, late_loads
 from .llvm_text import RenderError
@@ -338,6 +348,8 @@ class _KernelWriter:
         else:
             if loop.arg.kind == "unroll":
                 writer.add("#pragma unroll")
+            elif is_ring(loop):
+                writer.add("#pragma unroll 1")
             advance = f"{name}++" if step == 1 else f"{name} += {step}"
             kind = writer.index_type(extent, step)
             writer.add(f"for ({kind} {name} = 0; {name} < {limit}; {advance}) {{")

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lazygrad.ir.args import Await, Fetch, Mma
+from lazygrad.ir.args import Await, Fetch, Loop, Mma
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.ir.tiles import COLUMNS, ROWS
 
-from ..transform.access import constant_value, lines_inside
+from ..transform.access import body, constant_value, lines_inside
 from .c_functions import whole_access
 from .c_text import Writer, memory_type
 from .llvm_text import RenderError
@@ -48,6 +48,16 @@ void NAME(float *sums, const ushort *left, int left_lane, const ushort *right, i
 def is_tiled(kernel: Node) -> bool:
     """Whether a kernel has copies that it waits for."""
     return any(line.op is Op.AWAIT for line in lines_inside(kernel))
+
+
+def is_ring(loop: Node) -> bool:
+    """Whether a loop goes round a ring of stages that is written out: written out once more it would fill registers."""
+    return any(
+        isinstance(line.arg, Loop)
+        and line.arg.kind == "unroll"
+        and any(each.op is Op.AWAIT for each in body(line))
+        for line in body(loop)
+    )
 
 
 def staged_arrays(kernel: Node) -> set[int]:

@@ -354,6 +354,7 @@ def test_nothing_is_spilled() -> None:
         contraction(4096, 4096, 4096, left, right, kind)
         for left, right, kind in (("", "", "f16"), ("t", "t", "bf16"), ("", "t", "f32"), ("t", "", "f32"))
     ]  # fmt: skip
+    kernels += [contraction(9, 1000, 300), contraction(300, 200, 130), contraction(64, 64, 520)]
     for kernel in kernels:
         text = program([render(optimise(kernel, target()))])
         for arch in ("sm_80", "sm_90"):
