@@ -122,7 +122,7 @@ def _tile(kernel: Node, target: GpuTarget) -> list[Transform]:
         1 if size <= NARROW[-1] and how == "tile" else size // 128 for size in (rows, columns)
     ]
     large = batches * math.prod(across) >= BUSY_GROUPS
-    fits = found.line.src[2].dtype.itemsize <= 4
+    fits = found.line.src[2].dtype.itemsize <= 4 and found.is_known
     return [Transform(how, loop_name(found.columns[-1]), 128 if large and fits else 64)]
 
 

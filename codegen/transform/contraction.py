@@ -45,6 +45,11 @@ class Contraction:
         rows, columns, terms = map(count, (self.rows, self.columns, self.terms))
         return rows, columns, terms
 
+    @property
+    def is_known(self) -> bool:
+        """Whether all of them are known. Where they are not, arithmetic on indices takes registers."""
+        return all(extent(loop) is not None for loop in (*self.rows, *self.columns, *self.terms))
+
 
 def contraction(kernel: Node) -> Contraction | None:
     """The contraction that a kernel is, if it can be tiled."""
@@ -105,7 +110,8 @@ def count(nest: Sequence[Node]) -> int:
 def iterations(nest: Sequence[Node]) -> int | Node:
     """The iterations of nested loops, of which only the outermost may have an extent that is not known."""
     if nest and extent(nest[0]) is None:
-        return nest[0].src[1] * count(nest[1:])
+        inner = count(nest[1:])
+        return nest[0].src[1] * inner if inner > 1 else nest[0].src[1]
     return count(nest)
 
 

@@ -320,6 +320,18 @@ def test_which_sizes_may_be_unknown() -> None:
         found = transform_contraction.contraction(kernel)
         assert (found is not None) is tiled
         assert found is None or len(found.rows) == (1 if inner == "%n" else 2)
+    large = {
+        "rows": 1 << 12,
+        "columns": 1 << 12,
+        "terms": 64,
+        "of_terms": 64,
+        "outer_rows": 1 << 12,
+        "inner_rows": 1,
+    }
+    for columns, size in (("%n", 64), (1 << 12, 128)):
+        text = PRODUCT_OF_DIMS.format(kind="f32", of_columns=columns, **large)
+        step, _ = choose(prepared(parse(text)[0], target()), target())
+        assert str(step) == f"tile(j, {size})"
 
 
 def test_loads_between_the_loops_of_a_grid() -> None:
