@@ -116,8 +116,8 @@ def _tile(kernel: Node, target: GpuTarget) -> list[Transform]:
     few = rows * columns < THREADS or batches * rows * columns < LEAST_RESULTS
     if terms < LEAST_TERMS or (narrow and few):
         return []
-    halves = target.multiplies_matrices and of_halves(found) is not None
-    how = "tensorize" if halves else "tile"
+    halves = of_halves(found) is not None and (found.is_known or found.is_straight)
+    how = "tensorize" if halves and target.multiplies_matrices else "tile"
     across = [
         1 if size <= NARROW[-1] and how == "tile" else size // 128 for size in (rows, columns)
     ]

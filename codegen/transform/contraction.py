@@ -13,7 +13,7 @@ from lazygrad.ir.args import Accumulate, Loop
 from lazygrad.ir.node import Node, postorder
 from lazygrad.ir.op import Op
 
-from .access import body, extent, lines_inside
+from .access import Stride, body, extent, lines_inside
 from .parallel import parallel_loop
 from .share import TYPICAL_EXTENT
 
@@ -49,6 +49,13 @@ class Contraction:
     def is_known(self) -> bool:
         """Whether all of them are known. Where they are not, arithmetic on indices takes registers."""
         return all(extent(loop) is not None for loop in (*self.rows, *self.columns, *self.terms))
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether operands lie at distances that are known."""
+        indices = [loop.src[0] for loop in (*self.outer, *self.rows, *self.columns, *self.terms)]
+        loads = [node for node in postorder([self.left, self.right]) if node.op is Op.LOAD]
+        return all(Stride(each)(load.src[1]) is not None for each in indices for load in loads)
 
 
 def contraction(kernel: Node) -> Contraction | None:
