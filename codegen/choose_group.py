@@ -34,7 +34,7 @@ from .transform.contraction import contraction
 from .transform.nest import merge
 from .transform.parallel import parallel_loop
 from .transform.prefix import prefix, stretch_of
-from .transform.share import LEAST_THREADS, group_size, obstacle, share
+from .transform.share import LEAST_THREADS, group_size, obstacle, outside_writes, share
 from .transform.unroll import unroll
 
 TYPICAL_EXTENT = 1024
@@ -75,17 +75,9 @@ def _independent(loop: Node) -> bool:
     """Whether no iteration touches what another one writes."""
     if carries(loop):
         return False
-    stride = Stride(loop.src[0])
-    lines = list(lines_inside(loop))
-    own = {id(line) for line in lines if line.op is Op.LOCAL}
-    for line in lines:
-        if line.op is Op.LOAD:
-            stride.mark(line, None)
-    for line in lines:
-        if line.op in (Op.STORE, Op.ACCUMULATE) and id(line.src[0]) not in own:
-            if line.op is Op.ACCUMULATE or stride(line.src[1]) in (0, None):
-                return False
-    return True
+    return all(
+        line.op is Op.STORE and moves not in (0, None) for line, moves in outside_writes(loop)
+    )
 
 
 def choose_groups(kernel: Node) -> list[Transform]:

@@ -477,9 +477,7 @@ class _KernelWriter:
         for node in needed:
             if id(node) in self.late:
                 self.late.discard(id(node))
-                if (
-                    self.waited >= MANY
-                ):  # what the compiler would read ahead of all that is in front of it
+                if self.waited >= MANY:  # the compiler would read it ahead of what is in front
                     self.writer.add(f"{self.dialect.fence};")
                     self.waited = 0
                 self.waited += max(node.dtype.itemsize // 4, 1)

@@ -117,20 +117,11 @@ def obstacle(loop: Node) -> str:
     """Why the iterations of a loop cannot be shared; nothing if they can."""
     if carries(loop):
         return "an iteration may read what another one writes"
-    stride = Stride(loop.src[0])
-    lines = list(lines_inside(loop))
-    own = {id(line) for line in lines if line.op is Op.LOCAL}
-    read = {id(line.src[0]) for line in lines if line.op is Op.LOAD}
-    for line in lines:
-        if line.op is Op.LOAD:
-            stride.mark(line, None)
+    read = {id(line.src[0]) for line in lines_inside(loop) if line.op is Op.LOAD}
     for inner, _ in all_loops(loop):
         if isinstance(inner.arg, Loop) and inner.arg.kind == "threads":
             return "it holds a shared loop"
-    for line in lines:
-        if line.op not in (Op.STORE, Op.ACCUMULATE) or id(line.src[0]) in own:
-            continue
-        moves = stride(line.src[1])
+    for line, moves in outside_writes(loop):
         if line.op is Op.ACCUMULATE and moves == 0 and line.src[0].op is Op.LOCAL:
             if id(line.src[0]) in read or not _still(loop, line.src[1]) or line.src[1].shape:
                 return "what it accumulates is read, or is several elements"
@@ -141,17 +132,21 @@ def obstacle(loop: Node) -> str:
 
 def dependence(loop: Node) -> str:
     """Why the iterations of a loop cannot run in any order, none of which waits for another; nothing if they can. What a group would reduce, they add up."""
-    stride = Stride(loop.src[0])
-    lines = list(lines_inside(loop))
+    for line, moves in outside_writes(loop):
+        if line.op is Op.ACCUMULATE and moves in (0, None):
+            return "iterations accumulate in the same element"
+    return obstacle(loop)
+
+
+def outside_writes(loop: Node) -> list[tuple[Node, int | None]]:
+    """The lines of a loop that write what is outside of it, and how far their place moves from one iteration to the next; what is loaded moves as nobody knows."""
+    stride, lines = Stride(loop.src[0]), list(lines_inside(loop))
     own = {id(line) for line in lines if line.op is Op.LOCAL}
     for line in lines:
         if line.op is Op.LOAD:
             stride.mark(line, None)
-    for line in lines:
-        if line.op is Op.ACCUMULATE and id(line.src[0]) not in own:
-            if stride(line.src[1]) in (0, None):
-                return "iterations accumulate in the same element"
-    return obstacle(loop)
+    written = [line for line in lines if line.op in (Op.STORE, Op.ACCUMULATE)]
+    return [(line, stride(line.src[1])) for line in written if id(line.src[0]) not in own]
 
 
 def _still(loop: Node, offset: Node) -> bool:
